@@ -1,0 +1,1 @@
+//! Metrics, score matrices, the row driver and exact top-k of deep metric learning

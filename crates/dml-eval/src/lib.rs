@@ -1,0 +1,1 @@
+//! Retrieval, verification, identification and few-shot metrics from embeddings, with reports

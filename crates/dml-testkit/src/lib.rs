@@ -1,0 +1,1 @@
+//! Goldens, gradient checks and device selection for the tests of the workspace

@@ -1,0 +1,1 @@
+//! Recipes, trainer, optimisers, schedules, checkpoints and events
