@@ -1,0 +1,27 @@
+//! What can go wrong in a model.
+
+/// Result of this crate.
+pub type Result<T> = std::result::Result<T, Error>;
+
+/// What can go wrong in a model.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// A tensor operation failed.
+    #[error(transparent)]
+    Candle(#[from] candle_core::Error),
+    /// A configuration that describes no network.
+    #[error("model: {0}")]
+    Config(String),
+    /// Weights that do not belong to this model.
+    #[error("weights in {path}: {problem}")]
+    Weights {
+        /// The file.
+        path: String,
+        /// What does not fit, and how to mend it.
+        problem: String,
+    },
+    /// A hub that did not give the file.
+    #[error("hub: {0}")]
+    Hub(String),
+}

@@ -1,0 +1,332 @@
+//! Batch normalisation, ReLU and 2×2 max-pooling in one pass each way.
+//!
+//! `x̂ = (x − μ_c)/√(σ²_c + ε)`, `y = max over 2×2 of max(γ_c·x̂ + β_c, 0)`. Separate operations read and write the
+//! largest activations of the network seven times; this reads them twice. Ioffe & Szegedy, *Batch Normalization*, 2015, eq. 1–4.
+
+use super::slice;
+use candle_core::{CpuStorage, CustomOp3, D, Layout, Result, Shape, Tensor, bail};
+use rayon::prelude::*;
+
+/// Added to the variance, as PyTorch does.
+pub const EPSILON: f64 = 1e-5;
+
+/// Mean and (biased) variance of each channel.
+#[derive(Clone, Debug)]
+pub struct ChannelStatistics {
+    /// Mean of each channel.
+    pub mean: Vec<f32>,
+    /// Variance of each channel, divided by the count.
+    pub variance: Vec<f32>,
+}
+
+impl ChannelStatistics {
+    /// Statistics of `x` (`[n, c, h, w]`) over images and pixels.
+    ///
+    /// # Errors
+    /// When `x` is not of rank four.
+    pub fn of_batch(x: &Tensor) -> Result<Self> {
+        let (n, c, h, w) = x.dims4()?;
+        if !x.device().is_cpu() {
+            let rows = x.detach().transpose(0, 1)?.flatten_from(1)?;
+            let mean = rows.mean_keepdim(1)?;
+            let variance = rows.broadcast_sub(&mean)?.sqr()?.mean(1)?;
+            return Ok(Self { mean: mean.squeeze(1)?.to_vec1()?, variance: variance.to_vec1()? });
+        }
+        let hw = h * w;
+        let x = x.contiguous()?;
+        slice::with(&x, |x| {
+            let pairs: Vec<(f32, f32)> = (0..c)
+                .into_par_iter()
+                .map(|channel| {
+                    let planes = || (0..n).map(|i| &x[(i * c + channel) * hw..][..hw]);
+                    let count = (n * hw) as f64;
+                    let mean = planes().map(|p| f64::from(sum(p))).sum::<f64>() / count;
+                    let shift = mean as f32;
+                    let square = planes().map(|p| f64::from(sum_squares(p, shift))).sum::<f64>();
+                    (mean as f32, (square / count) as f32)
+                })
+                .collect();
+            let (mean, variance) = pairs.into_iter().unzip();
+            Ok(Self { mean, variance })
+        })
+    }
+}
+
+/// Sum in eight lanes: a fixed order that the compiler may vectorise.
+fn sum(values: &[f32]) -> f32 {
+    lanes(values, |v| v)
+}
+
+fn sum_squares(values: &[f32], mean: f32) -> f32 {
+    lanes(values, |v| (v - mean) * (v - mean))
+}
+
+fn lanes(values: &[f32], f: impl Fn(f32) -> f32) -> f32 {
+    let mut lane = [0f32; 8];
+    let chunks = values.chunks_exact(8);
+    let rest: f32 = chunks.remainder().iter().map(|&v| f(v)).sum();
+    for chunk in chunks {
+        for (l, &v) in lane.iter_mut().zip(chunk) {
+            *l += f(v);
+        }
+    }
+    lane.iter().sum::<f32>() + rest
+}
+
+/// Normalises `x` (`[n, c, h, w]`) with `statistics`, scales by `gamma`, shifts by `beta` (`[c]`), applies ReLU and
+/// 2×2 max-pooling: `[n, c, ⌊h/2⌋, ⌊w/2⌋]`.
+///
+/// `of_batch` says that `statistics` were computed from this very `x`; the gradient then flows through them.
+///
+/// # Errors
+/// When shapes do not fit or an image is smaller than 2×2.
+pub fn norm_relu_pool(
+    x: &Tensor,
+    gamma: &Tensor,
+    beta: &Tensor,
+    statistics: ChannelStatistics,
+    of_batch: bool,
+) -> Result<Tensor> {
+    let (_, c, h, w) = x.dims4()?;
+    if gamma.dims() != [c] || beta.dims() != [c] || statistics.mean.len() != c || h < 2 || w < 2 {
+        bail!("norm_relu_pool: input {:?} wants gamma, beta and statistics of length {c} and images of 2x2 or more", x.dims());
+    }
+    if !x.device().is_cpu() {
+        return composed(x, gamma, beta, &statistics, of_batch);
+    }
+    let inverse_std = statistics.variance.iter().map(|&v| (1.0 / (f64::from(v) + EPSILON).sqrt()) as f32).collect();
+    let op = NormReluPool { mean: statistics.mean, inverse_std, of_batch };
+    x.contiguous()?.apply_op3(&gamma.contiguous()?, &beta.contiguous()?, op)
+}
+
+/// The same from candle's operations: used off the CPU, and the oracle of the fused form.
+pub(crate) fn composed(
+    x: &Tensor,
+    gamma: &Tensor,
+    beta: &Tensor,
+    statistics: &ChannelStatistics,
+    of_batch: bool,
+) -> Result<Tensor> {
+    let c = x.dim(1)?;
+    let (mean, variance) = if of_batch {
+        let mean = x.mean_keepdim((0, 2, 3))?;
+        let variance = x.broadcast_sub(&mean)?.sqr()?.mean_keepdim((0, 2, 3))?;
+        (mean, variance)
+    } else {
+        let shape = (1, c, 1, 1);
+        (
+            Tensor::from_slice(&statistics.mean, shape, x.device())?,
+            Tensor::from_slice(&statistics.variance, shape, x.device())?,
+        )
+    };
+    let normed = x.broadcast_sub(&mean)?.broadcast_div(&(variance + EPSILON)?.sqrt()?)?;
+    let scaled = normed.broadcast_mul(&gamma.reshape((1, c, 1, 1))?)?.broadcast_add(&beta.reshape((1, c, 1, 1))?)?;
+    let (h, w) = (scaled.dim(D::Minus2)?, scaled.dim(D::Minus1)?);
+    scaled.relu()?.narrow(2, 0, h / 2 * 2)?.narrow(3, 0, w / 2 * 2)?.max_pool2d(2)
+}
+
+struct NormReluPool {
+    mean: Vec<f32>,
+    inverse_std: Vec<f32>,
+    of_batch: bool,
+}
+
+/// What the backward pass needs of one channel: `Σ dz` and `Σ dz·x̂`.
+#[derive(Clone, Copy)]
+struct ChannelGradient {
+    beta: f32,
+    gamma: f32,
+}
+
+impl NormReluPool {
+    /// Visits each pooled pixel of a plane with the position and the value of the largest `a·x + b` of its window.
+    fn windows(plane: &[f32], w: usize, a: f32, b: f32, mut visit: impl FnMut(usize, usize, f32)) {
+        let h = plane.len() / w;
+        let (oh, ow) = (h / 2, w / 2);
+        for y in 0..oh {
+            let (top, bottom) = (&plane[2 * y * w..][..w], &plane[(2 * y + 1) * w..][..w]);
+            for x in 0..ow {
+                let window = [top[2 * x], top[2 * x + 1], bottom[2 * x], bottom[2 * x + 1]];
+                let (mut best, mut value) = (0, a * window[0] + b);
+                for (k, &v) in window.iter().enumerate().skip(1) {
+                    let z = a * v + b;
+                    if z > value {
+                        (best, value) = (k, z);
+                    }
+                }
+                visit(y * ow + x, (2 * y + best / 2) * w + 2 * x + best % 2, value);
+            }
+        }
+    }
+
+    fn affine(&self, c: usize, gamma: &[f32], beta: &[f32]) -> (f32, f32) {
+        let a = gamma[c] * self.inverse_std[c];
+        (a, beta[c] - a * self.mean[c])
+    }
+
+    fn forward(&self, x: &[f32], gamma: &[f32], beta: &[f32], hw: usize, w: usize) -> Vec<f32> {
+        let c = gamma.len();
+        let pooled = (hw / w / 2) * (w / 2);
+        let mut y = vec![0f32; x.len() / hw * pooled];
+        y.par_chunks_mut(c * pooled).zip(x.par_chunks(c * hw)).for_each(|(y, x)| {
+            for channel in 0..c {
+                let (a, b) = self.affine(channel, gamma, beta);
+                let (plane, out) = (&x[channel * hw..][..hw], &mut y[channel * pooled..][..pooled]);
+                let (top, oh, ow) = (w, hw / w / 2, w / 2);
+                // A monotone map commutes with max; branch-free, so that it vectorises.
+                for oy in 0..oh {
+                    let first = &plane[2 * oy * top..][..w];
+                    let second = &plane[(2 * oy + 1) * top..][..w];
+                    let row = &mut out[oy * ow..][..ow];
+                    for ((o, p), q) in row.iter_mut().zip(first.chunks_exact(2)).zip(second.chunks_exact(2)) {
+                        let z = (a * p[0] + b).max(a * p[1] + b).max(a * q[0] + b).max(a * q[1] + b);
+                        *o = z.max(0.0);
+                    }
+                }
+            }
+        });
+        y
+    }
+
+    fn channel_gradients(&self, t: &Saved<'_>) -> Vec<ChannelGradient> {
+        let c = t.gamma.len();
+        (0..c)
+            .into_par_iter()
+            .map(|channel| {
+                let (a, b) = self.affine(channel, t.gamma, t.beta);
+                let (mut beta, mut gamma) = (0f64, 0f64);
+                for i in 0..t.x.len() / (c * t.hw) {
+                    let plane = &t.x[(i * c + channel) * t.hw..][..t.hw];
+                    let dy = &t.dy[(i * c + channel) * t.pooled..][..t.pooled];
+                    Self::windows(plane, t.w, a, b, |o, at, z| {
+                        if z > 0.0 {
+                            beta += f64::from(dy[o]);
+                            gamma += f64::from(dy[o] * (plane[at] - self.mean[channel]) * self.inverse_std[channel]);
+                        }
+                    });
+                }
+                ChannelGradient { beta: beta as f32, gamma: gamma as f32 }
+            })
+            .collect()
+    }
+
+    fn input_gradient(&self, t: &Saved<'_>, sums: &[ChannelGradient]) -> Vec<f32> {
+        let c = t.gamma.len();
+        let count = (t.x.len() / c) as f32;
+        let mut dx = vec![0f32; t.x.len()];
+        dx.par_chunks_mut(c * t.hw).enumerate().for_each(|(i, dx)| {
+            for (channel, sums) in sums.iter().enumerate() {
+                let (a, b) = self.affine(channel, t.gamma, t.beta);
+                let plane = &t.x[(i * c + channel) * t.hw..][..t.hw];
+                let dy = &t.dy[(i * c + channel) * t.pooled..][..t.pooled];
+                let dx = &mut dx[channel * t.hw..][..t.hw];
+                if self.of_batch {
+                    // dx = a·(dz − mean(dz) − x̂·mean(dz·x̂)); the part without dz first.
+                    let slope = -a * self.inverse_std[channel] * sums.gamma / count;
+                    let level = -a * sums.beta / count - slope * self.mean[channel];
+                    for (d, &v) in dx.iter_mut().zip(plane) {
+                        *d = slope * v + level;
+                    }
+                }
+                Self::windows(plane, t.w, a, b, |o, at, z| {
+                    if z > 0.0 {
+                        dx[at] += a * dy[o];
+                    }
+                });
+            }
+        });
+        dx
+    }
+}
+
+/// Operands of the backward pass.
+struct Saved<'a> {
+    x: &'a [f32],
+    gamma: &'a [f32],
+    beta: &'a [f32],
+    dy: &'a [f32],
+    hw: usize,
+    w: usize,
+    pooled: usize,
+}
+
+impl CustomOp3 for NormReluPool {
+    fn name(&self) -> &'static str {
+        "norm-relu-pool"
+    }
+
+    fn cpu_fwd(
+        &self,
+        x: &CpuStorage,
+        xl: &Layout,
+        gamma: &CpuStorage,
+        gl: &Layout,
+        beta: &CpuStorage,
+        bl: &Layout,
+    ) -> Result<(CpuStorage, Shape)> {
+        let (n, c, h, w) = xl.shape().dims4()?;
+        let (gamma, beta) = (slice::of_storage(gamma, gl)?, slice::of_storage(beta, bl)?);
+        let y = self.forward(slice::of_storage(x, xl)?, gamma, beta, h * w, w);
+        Ok((CpuStorage::F32(y), Shape::from((n, c, h / 2, w / 2))))
+    }
+
+    fn bwd(
+        &self,
+        x: &Tensor,
+        gamma: &Tensor,
+        beta: &Tensor,
+        _y: &Tensor,
+        dy: &Tensor,
+    ) -> Result<(Option<Tensor>, Option<Tensor>, Option<Tensor>)> {
+        let (_, c, h, w) = x.dims4()?;
+        let dy = dy.contiguous()?;
+        let (dx, sums) = slice::with(x, |x| {
+            slice::with(gamma, |gamma| {
+                slice::with(beta, |beta| {
+                    slice::with(&dy, |dy| {
+                        let saved = Saved { x, gamma, beta, dy, hw: h * w, w, pooled: (h / 2) * (w / 2) };
+                        let sums = self.channel_gradients(&saved);
+                        Ok((self.input_gradient(&saved, &sums), sums))
+                    })
+                })
+            })
+        })?;
+        let d_gamma: Vec<f32> = sums.iter().map(|s| s.gamma).collect();
+        let d_beta: Vec<f32> = sums.iter().map(|s| s.beta).collect();
+        Ok((
+            Some(Tensor::from_vec(dx, x.shape(), x.device())?),
+            Some(Tensor::from_vec(d_gamma, c, x.device())?),
+            Some(Tensor::from_vec(d_beta, c, x.device())?),
+        ))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use candle_core::{DType, Device, Var};
+
+    fn largest_difference(a: &Tensor, b: &Tensor) -> f32 {
+        (a - b).unwrap().abs().unwrap().flatten_all().unwrap().max(0).unwrap().to_scalar().unwrap()
+    }
+
+    #[test]
+    fn fused_equals_composed_with_batch_and_running_statistics() {
+        for (h, w, of_batch) in [(8, 8, true), (7, 5, true), (7, 7, false)] {
+            let x = Var::randn(0.3f32, 1.5, (5, 3, h, w), &Device::Cpu).unwrap();
+            let gamma = Var::randn(0f32, 1.0, 3, &Device::Cpu).unwrap();
+            let beta = Var::randn(0f32, 1.0, 3, &Device::Cpu).unwrap();
+            let statistics = ChannelStatistics::of_batch(&x).unwrap();
+            let upstream = Tensor::randn(0f32, 1.0, (5, 3, h / 2, w / 2), &Device::Cpu).unwrap();
+            let fused = norm_relu_pool(&x, &gamma, &beta, statistics.clone(), of_batch).unwrap();
+            let plain = composed(&x, &gamma, &beta, &statistics, of_batch).unwrap();
+            assert_eq!(fused.dtype(), DType::F32);
+            assert!(largest_difference(&fused, &plain) < 1e-5);
+            let a = (fused * &upstream).unwrap().sum_all().unwrap().backward().unwrap();
+            let b = (plain * &upstream).unwrap().sum_all().unwrap().backward().unwrap();
+            for var in [&x, &gamma, &beta] {
+                assert!(largest_difference(a.get(var).unwrap(), b.get(var).unwrap()) < 2e-4);
+            }
+        }
+    }
+}
