@@ -1,0 +1,38 @@
+//! What can go wrong in a loss.
+
+/// Result of this crate.
+pub type Result<T> = std::result::Result<T, Error>;
+
+/// What can go wrong in a loss.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// A name that no loss has.
+    #[error("unknown loss {name:?}: use one of {known}")]
+    UnknownLoss {
+        /// What was asked for.
+        name: String,
+        /// What there is.
+        known: String,
+    },
+    /// A parameter that is unknown or has no meaning.
+    #[error("loss {loss}: {problem}")]
+    Parameter {
+        /// The loss.
+        loss: String,
+        /// What is wrong, and the mend.
+        problem: String,
+    },
+    /// Labels that do not fit.
+    #[error("labels: {0}")]
+    Labels(String),
+    /// A saved state that does not fit.
+    #[error("saved state: {0}")]
+    State(String),
+    /// A kernel refused.
+    #[error(transparent)]
+    Core(#[from] dml_core::Error),
+    /// A tensor operation failed.
+    #[error(transparent)]
+    Candle(#[from] candle_core::Error),
+}

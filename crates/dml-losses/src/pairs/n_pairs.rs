@@ -1,0 +1,73 @@
+//! N-pair loss.
+//!
+//! One pair (anchor, positive) per class of the batch, its first two samples: `mean_i −log softmax_j(a_i·p_j)_i`, which is
+//! `log(1 + Σ_{j≠i} e^{a_i·p_j − a_i·p_i})`. Sohn, *Improved Deep Metric Learning with Multi-class N-pair Loss Objective*, 2016, eq. 4.
+//! The paper does not normalise and adds `l2 · mean ‖f‖²`; by default we do as pytorch-metric-learning, which does neither.
+
+use crate::params::{parse, wrong};
+use crate::row_loss::{Space, between};
+use crate::softmax::CrossEntropy;
+use crate::{Context, Error, Objective, Result};
+use candle_core::Tensor;
+use dml_core::Metric;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+/// Parameters of the N-pair loss.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct NPairsParams {
+    /// Whether embeddings are brought to length 1 first. Default true.
+    pub normalize: bool,
+    /// Weight of the mean squared norm of anchors and positives; the paper's code has 0.005. Default 0.
+    pub l2: f64,
+}
+
+impl Default for NPairsParams {
+    fn default() -> Self {
+        Self { normalize: true, l2: 0.0 }
+    }
+}
+
+struct NPairs(NPairsParams);
+
+impl Objective for NPairs {
+    fn loss(&mut self, embeddings: &Tensor, labels: &[u32]) -> Result<Tensor> {
+        if embeddings.dims2()?.0 != labels.len() {
+            return Err(Error::Labels(format!("{} labels for embeddings of shape {:?}", labels.len(), embeddings.dims())));
+        }
+        let (anchors, positives) = first_pairs(labels);
+        if anchors.is_empty() {
+            return crate::autograd::attach(0.0, vec![(embeddings, vec![0.0; embeddings.elem_count()])]);
+        }
+        let classes: Vec<u32> = anchors.iter().map(|&i| labels[i as usize]).collect();
+        let take = |rows: &[u32]| embeddings.index_select(&Tensor::new(rows, embeddings.device())?, 0);
+        let (a, p) = (take(&anchors)?, take(&positives)?);
+        let space = Space { metric: Metric::Dot, normalize: self.0.normalize };
+        let loss = between((&a, &classes), (&p, &classes), space, &CrossEntropy { scale: 1.0 })?;
+        if self.0.l2 == 0.0 {
+            return Ok(loss);
+        }
+        let norms = (a.sqr()?.sum_all()? + p.sqr()?.sum_all()?)?;
+        Ok((loss + (norms * (self.0.l2 / (2 * anchors.len()) as f64))?)?)
+    }
+}
+
+/// First and second row of every class that has two, in order of the first.
+fn first_pairs(labels: &[u32]) -> (Vec<u32>, Vec<u32>) {
+    let mut firsts: std::collections::BTreeMap<u32, (u32, Option<u32>)> = Default::default();
+    for (i, &label) in labels.iter().enumerate() {
+        firsts.entry(label).and_modify(|(_, second)| *second = second.or(Some(i as u32))).or_insert((i as u32, None));
+    }
+    let mut pairs: Vec<(u32, u32)> = firsts.into_values().filter_map(|(a, p)| p.map(|p| (a, p))).collect();
+    pairs.sort_unstable();
+    pairs.into_iter().unzip()
+}
+
+pub(crate) fn build(params: &Value, _context: &Context) -> Result<Box<dyn Objective>> {
+    let p: NPairsParams = parse("n_pairs", params)?;
+    if !(p.l2 >= 0.0 && p.l2.is_finite()) {
+        return Err(wrong("n_pairs", format!("l2 is {}: want 0 or more", p.l2)));
+    }
+    Ok(Box::new(NPairs(p)))
+}
