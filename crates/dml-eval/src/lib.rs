@@ -1,1 +1,37 @@
-//! Retrieval, verification, identification and few-shot metrics from embeddings, with reports
+//! Measures from embeddings: retrieval, verification, open-set recognition and few-shot.
+//!
+//! Nothing here knows of training: saved embeddings give the same numbers as embeddings fresh from a model.
+
+mod error;
+pub mod few_shot;
+pub mod identification;
+pub mod report;
+pub mod retrieval;
+pub mod statistics;
+pub mod verification;
+
+pub use error::{Error, Result};
+pub use few_shot::{Episodes, FewShot, few_shot};
+pub use identification::{OpenSet, OpenSetProtocol, open_set};
+pub use retrieval::{Retrieval, retrieval};
+pub use verification::{Verification, verification};
+
+use dml_core::Matrix;
+
+/// Refuses labels that are not one per row, and embeddings that are not numbers.
+pub(crate) fn check(embeddings: Matrix<'_>, labels: &[u32]) -> Result<()> {
+    if embeddings.rows() != labels.len() {
+        return Err(Error::Input(format!(
+            "labels have length {} but embeddings have {} rows: pass one label per row",
+            labels.len(),
+            embeddings.rows()
+        )));
+    }
+    if labels.is_empty() {
+        return Err(Error::Input("there are no embeddings: the set is empty".to_owned()));
+    }
+    match (0..labels.len()).find(|&i| embeddings.row(i).iter().any(|v| !v.is_finite())) {
+        Some(row) => Err(Error::Input(format!("embedding {row} holds a value that is not finite: check the model"))),
+        None => Ok(()),
+    }
+}
