@@ -1,2 +1,50 @@
-//! The `dml` binary.
-fn main() {}
+//! The `dml` binary: `dml train | evaluate | embed | baseline | report`.
+#![allow(clippy::print_stdout, clippy::print_stderr, reason = "a binary talks to its user")]
+
+mod report;
+mod train;
+
+use clap::{Parser, Subcommand};
+use std::process::ExitCode;
+
+/// Large blocks of a training step are reused instead of being given back to the system.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+#[derive(Parser)]
+#[command(name = "dml", version, about = "Deep metric learning: train, evaluate and embed")]
+struct Arguments {
+    #[command(subcommand)]
+    task: Task,
+}
+
+#[derive(Subcommand)]
+enum Task {
+    /// Train a recipe into a run folder, or go on where it was interrupted
+    Train(train::Train),
+    /// Measure the encoder of a run folder again, and print the result as JSON
+    Evaluate(train::Evaluate),
+    /// Write the embeddings of a run folder's test images to a safetensors file
+    Embed(train::Embed),
+    /// Measure what needs no training
+    Baseline(train::Baseline),
+    /// Make report.md and report.html from the run folders of `cargo xtask reproduce-paper`
+    Report(report::Report),
+}
+
+fn main() -> ExitCode {
+    let outcome = match Arguments::parse().task {
+        Task::Train(arguments) => train::train(&arguments),
+        Task::Evaluate(arguments) => train::evaluate(&arguments),
+        Task::Embed(arguments) => train::embed(&arguments),
+        Task::Baseline(arguments) => train::baseline(&arguments),
+        Task::Report(arguments) => report::report(&arguments),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}

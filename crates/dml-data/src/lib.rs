@@ -1,1 +1,40 @@
-//! Data sets, manifests, splits, P×K samplers, augmentation and an ordered prefetching loader
+//! Data sets, manifests, splits, P×K samplers, augmentation and an ordered prefetching loader.
+//!
+//! ```text
+//! Dataset -> BatchSampler -> Loader (decode, augment, normalise; prefetched, in order) -> Batch
+//! ```
+//!
+//! A sampler sees labels only. A split never shares a class between its parts. Everything random is a pure function
+//! of a seed and a position, so a run gives the same batches for any number of threads and after any restart.
+//!
+//! ```
+//! use dml_data::{Augment, Loader, Normalize, PkSampler, Dataset, sources};
+//! use std::sync::Arc;
+//!
+//! let split = sources::emoji::load()?;
+//! let train = Arc::new(split.train);
+//! let sampler = PkSampler::new(train.labels(), 8, 2, 1)?;
+//! let normalize = Normalize::measure(train.as_ref())?;
+//! let mut loader = Loader::new(train, Box::new(sampler), Augment::default(), normalize, 1, 0);
+//! let batch = loader.next().expect("the loader is endless")?;
+//! assert_eq!(batch.shape, [16, 3, 32, 32]);
+//! # Ok::<(), dml_data::Error>(())
+//! ```
+
+mod batch;
+mod dataset;
+mod error;
+pub mod image;
+mod loader;
+pub mod rng;
+pub mod sampler;
+pub mod sources;
+mod split;
+
+pub use batch::{Batch, eval_batches};
+pub use dataset::{Dataset, Image, ImageSet};
+pub use error::{Error, Result};
+pub use image::{Augment, Normalize};
+pub use loader::Loader;
+pub use sampler::{BatchSampler, EpisodicSampler, PkSampler};
+pub use split::{ClassSplit, Split, SplitRule};

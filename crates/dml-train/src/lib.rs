@@ -1,1 +1,19 @@
-//! Recipes, trainer, optimisers, schedules, checkpoints and events
+//! Training: a [`Recipe`] becomes a run folder with a checkpoint, a metrics log and an evaluation.
+//!
+//! The only crate that composes the others. [`run::run`] does everything for one recipe; [`trainer::Trainer`] is the loop.
+
+pub mod checkpoint;
+mod error;
+pub mod evaluation;
+pub mod events;
+pub mod optimizer;
+pub mod recipe;
+pub mod run;
+pub mod schedule;
+pub mod sets;
+pub mod trainer;
+
+pub use error::{Error, Result};
+pub use events::Event;
+pub use recipe::Recipe;
+pub use trainer::Trainer;

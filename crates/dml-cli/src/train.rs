@@ -1,0 +1,186 @@
+//! Commands that run a model.
+
+use anyhow::{Context, Result, bail};
+use candle_core::{Device, Tensor};
+use clap::Args;
+use dml_core::Metric;
+use dml_train::evaluation::{self, Evaluation};
+use dml_train::run::{RunFolder, run};
+use dml_train::sets::Sets;
+use dml_train::{Event, Recipe, Trainer, checkpoint, sets};
+use indicatif::{ProgressBar, ProgressStyle};
+use std::io::{IsTerminal, Read, Write};
+use std::path::{Path, PathBuf};
+
+#[derive(Args)]
+pub(crate) struct Train {
+    /// The recipe, TOML
+    recipe: PathBuf,
+    /// Folder for the checkpoint, the log and the result
+    #[arg(long)]
+    run_dir: PathBuf,
+    /// Seed, instead of the recipe's
+    #[arg(long)]
+    seed: Option<u64>,
+    /// Change a key of the recipe, e.g. train.steps=100
+    #[arg(long = "set", value_name = "KEY=VALUE")]
+    set: Vec<String>,
+    #[command(flatten)]
+    parent: Parent,
+}
+
+#[derive(Args)]
+pub(crate) struct Evaluate {
+    /// A folder that `dml train` has finished
+    #[arg(long)]
+    run_dir: PathBuf,
+    #[command(flatten)]
+    parent: Parent,
+}
+
+#[derive(Args)]
+pub(crate) struct Embed {
+    /// A folder that `dml train` has finished
+    #[arg(long)]
+    run_dir: PathBuf,
+    /// File to write: `embeddings` [n, d] and `labels` [n]
+    #[arg(long)]
+    out: PathBuf,
+    #[command(flatten)]
+    parent: Parent,
+}
+
+#[derive(Args)]
+pub(crate) struct Baseline {
+    /// `pixels`: the emoji's pixels as embeddings; `untrained`: Conv-4 with its initial weights
+    name: String,
+    /// File for the result, JSON
+    #[arg(long)]
+    out: PathBuf,
+    #[command(flatten)]
+    parent: Parent,
+}
+
+#[derive(Args)]
+struct Parent {
+    /// Folder of the fetched data sets
+    #[arg(long)]
+    data_dir: Option<PathBuf>,
+    /// End when standard input closes, that is when the parent process is gone
+    #[arg(long, hide = true)]
+    exit_with_stdin: bool,
+}
+
+impl Parent {
+    fn watch(&self) {
+        if self.exit_with_stdin {
+            std::thread::spawn(|| {
+                let mut sink = Vec::new();
+                let _ = std::io::stdin().read_to_end(&mut sink);
+                std::process::exit(130);
+            });
+        }
+    }
+}
+
+pub(crate) fn train(arguments: &Train) -> Result<()> {
+    arguments.parent.watch();
+    let mut overrides = arguments.set.clone();
+    overrides.extend(arguments.seed.map(|seed| format!("seed={seed}")));
+    let recipe = Recipe::read(&arguments.recipe, &overrides)?;
+    let folder = RunFolder::open(&arguments.run_dir)?;
+    let bar = std::io::stdout().is_terminal().then(|| progress_bar(recipe.train.steps)).transpose()?;
+    let mut show = |event: &Event| match (&bar, event) {
+        (Some(bar), Event::Step { step, loss, .. }) => {
+            bar.set_position(*step);
+            bar.set_message(format!("loss {loss:.4}"));
+        }
+        (Some(_), _) => {}
+        (None, event) => {
+            if let Ok(line) = serde_json::to_string(event) {
+                println!("{line}");
+            }
+        }
+    };
+    let evaluation = run(&recipe, &folder, arguments.parent.data_dir.as_deref(), &Device::Cpu, &mut show)?;
+    if let Some(bar) = bar {
+        bar.finish_and_clear();
+        println!("{}: {}", recipe.name, summary(&evaluation));
+        println!("run folder: {}", arguments.run_dir.display());
+    }
+    Ok(())
+}
+
+fn progress_bar(steps: u64) -> Result<ProgressBar> {
+    let style = ProgressStyle::with_template("{bar:30} {pos}/{len} steps, {eta} left, {msg}")?;
+    Ok(ProgressBar::new(steps).with_style(style))
+}
+
+fn summary(e: &Evaluation) -> String {
+    let r1 = e.test.recall_at.first().map_or(f64::NAN, |r| r.1);
+    format!(
+        "R@1 {:.1} %, MAP@R {:.1} %, EER {:.1} % on classes it has not seen",
+        100.0 * r1,
+        100.0 * e.test.map_at_r,
+        100.0 * e.verification.eer
+    )
+}
+
+/// The recipe, data and encoder of a run folder.
+fn reopen(run_dir: &Path, data_dir: Option<&Path>) -> Result<(Recipe, Sets, Trainer)> {
+    let folder = RunFolder::open(run_dir)?;
+    let recipe = Recipe::read(&folder.recipe(), &[]).context("not a run folder: train into it first")?;
+    let sets = sets::open(&recipe.data, data_dir)?;
+    let mut trainer = Trainer::new(&recipe, &sets, &Device::Cpu)?;
+    if !trainer.resume(&folder.checkpoint())? {
+        bail!("{} does not exist: train into this folder first", folder.checkpoint().display());
+    }
+    Ok((recipe, sets, trainer))
+}
+
+pub(crate) fn evaluate(arguments: &Evaluate) -> Result<()> {
+    arguments.parent.watch();
+    let (recipe, sets, trainer) = reopen(&arguments.run_dir, arguments.parent.data_dir.as_deref())?;
+    let mut result = evaluation::of_encoder(trainer.encoder(), recipe.metric()?, &sets, &Device::Cpu)?;
+    (result.name, result.seed, result.steps) = (recipe.name, recipe.seed, trainer.step());
+    println!("{}", serde_json::to_string_pretty(&result)?);
+    Ok(())
+}
+
+pub(crate) fn embed(arguments: &Embed) -> Result<()> {
+    arguments.parent.watch();
+    let (_, sets, trainer) = reopen(&arguments.run_dir, arguments.parent.data_dir.as_deref())?;
+    let embeddings = evaluation::embed(trainer.encoder(), &sets.test, &sets.normalize, &Device::Cpu)?;
+    let n = embeddings.labels.len();
+    let values = Tensor::from_vec(embeddings.values, (n, embeddings.dim), &Device::Cpu)?;
+    let labels = Tensor::from_vec(embeddings.labels, n, &Device::Cpu)?;
+    checkpoint::save_plain(&arguments.out, vec![("embeddings".to_owned(), values), ("labels".to_owned(), labels)])?;
+    println!("{n} embeddings of length {}: {}", embeddings.dim, arguments.out.display());
+    Ok(())
+}
+
+/// The recipe that the baselines share with the emoji suite, as far as they need one.
+const BASELINE: &str = "name = 'baseline'\n[data]\nset = 'emoji'\n[loss]\nname = 'triplet'\n[sampler]\nclasses = 2\nper_class = 2\n[train]\nsteps = 1\n";
+
+pub(crate) fn baseline(arguments: &Baseline) -> Result<()> {
+    arguments.parent.watch();
+    let recipe = Recipe::parse(BASELINE, &[])?;
+    let sets = sets::open(&recipe.data, arguments.parent.data_dir.as_deref())?;
+    let mut result = match arguments.name.as_str() {
+        "pixels" => {
+            let (validation, test) = (evaluation::pixels(&sets.validation)?, evaluation::pixels(&sets.test)?);
+            evaluation::of_embeddings(Metric::Euclidean, &validation, &test)?
+        }
+        "untrained" => {
+            evaluation::of_encoder(Trainer::new(&recipe, &sets, &Device::Cpu)?.encoder(), Metric::Cosine, &sets, &Device::Cpu)?
+        }
+        other => bail!("unknown baseline {other:?}: use pixels or untrained"),
+    };
+    result.name.clone_from(&arguments.name);
+    if let Some(folder) = arguments.out.parent() {
+        std::fs::create_dir_all(folder)?;
+    }
+    checkpoint::write_atomically(&arguments.out, serde_json::to_string_pretty(&result)?.as_bytes())?;
+    std::io::stdout().flush()?;
+    Ok(())
+}

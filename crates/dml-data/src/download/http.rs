@@ -1,0 +1,91 @@
+//! One HTTP request for the rest of a file.
+
+use super::{Part, Progress};
+use crate::{ManifestFile, Result};
+use std::io::Read;
+use std::time::Duration;
+use ureq::Agent;
+
+/// How a request ended.
+pub(super) enum Outcome {
+    /// Every byte is there.
+    Complete,
+    /// Worth another attempt.
+    Interrupted(String),
+    /// Another attempt would end the same.
+    Refused(String),
+}
+
+/// A client that gives up when the server says nothing for `patience`. It honours `HTTPS_PROXY` and its kin.
+pub(super) fn agent(patience: Duration) -> Agent {
+    Agent::config_builder()
+        .http_status_as_error(false)
+        .accept_encoding("identity")
+        .timeout_resolve(Some(patience))
+        .timeout_connect(Some(patience))
+        .timeout_recv_response(Some(patience))
+        .timeout_per_read(Some(patience))
+        .build()
+        .new_agent()
+}
+
+/// Asks for what `part` lacks and appends it. An error is one of this machine: the part cannot be written.
+pub(super) fn attempt(
+    agent: &Agent,
+    url: &str,
+    part: &mut Part,
+    file: &ManifestFile,
+    progress: &mut dyn FnMut(Progress<'_>),
+) -> Result<Outcome> {
+    let mut request = agent.get(url);
+    if part.len() > 0 {
+        request = request.header("range", format!("bytes={}-", part.len()));
+    }
+    let response = match request.call() {
+        Ok(response) => response,
+        Err(ureq::Error::BadUri(problem)) => return Ok(Outcome::Refused(format!("not an address: {problem}"))),
+        Err(error) => return Ok(Outcome::Interrupted(error.to_string())),
+    };
+    let status = response.status();
+    let range = response.headers().get("content-range").and_then(|range| range.to_str().ok()).map(str::to_owned);
+    match status.as_u16() {
+        // The server cannot resume: it sends everything.
+        200 => part.restart()?,
+        206 if range.as_deref().and_then(first_byte) == Some(part.len()) => {}
+        206 | 416 => {
+            let problem = format!("the server cannot go on at byte {} (status {status}): starting over", part.len());
+            part.restart()?;
+            return Ok(Outcome::Interrupted(problem));
+        }
+        408 | 425 | 429 | 500.. => return Ok(Outcome::Interrupted(format!("the server answered {status}"))),
+        _ => {
+            let mend = "the file has moved or needs a login: use --from DIR or DML_MIRROR=DIR|URL";
+            return Ok(Outcome::Refused(format!("the server answered {status}; {mend}")));
+        }
+    }
+    let expected = file.bytes - part.len();
+    if let Some(offered) = response.body().content_length().filter(|&offered| offered != expected) {
+        let mend = "the file has changed or the address is wrong: use --from DIR or DML_MIRROR=DIR|URL";
+        return Ok(Outcome::Refused(format!("the server offers {offered} bytes but the manifest leaves {expected}; {mend}")));
+    }
+    let mut body = response.into_body().into_reader();
+    let mut buffer = vec![0; 1 << 16];
+    loop {
+        progress(Progress { file, done: part.len() });
+        match body.read(&mut buffer) {
+            Ok(0) if part.len() == file.bytes => return Ok(Outcome::Complete),
+            Ok(0) => return Ok(Outcome::Interrupted("the connection ended early".into())),
+            Ok(read) if part.len() + read as u64 > file.bytes => {
+                part.restart()?;
+                return Ok(Outcome::Refused(format!("the server sends more than the manifest's {} bytes", file.bytes)));
+            }
+            Ok(read) => part.append(&buffer[..read])?,
+            Err(error) => return Ok(Outcome::Interrupted(error.to_string())),
+        }
+    }
+}
+
+/// The first position of `bytes 5-9/10`.
+fn first_byte(range: &str) -> Option<u64> {
+    range.strip_prefix("bytes ")?.split_once('-')?.0.trim().parse().ok()
+}

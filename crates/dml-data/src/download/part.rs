@@ -1,0 +1,77 @@
+//! A file that is not whole yet: `<file>.part`.
+
+use crate::manifest::sha256_of;
+use crate::{Error, Result};
+use std::fs::{self, File, OpenOptions, TryLockError};
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+/// A partial file, held by one process at a time.
+pub(super) struct Part {
+    path: PathBuf,
+    file: File,
+    len: u64,
+}
+
+impl Part {
+    /// Opens the part of `target`, with what an interrupted fetch left of it. More than `limit` bytes are no such rest.
+    pub(super) fn open(target: &Path, limit: u64) -> Result<Self> {
+        let mut name = target.as_os_str().to_owned();
+        name.push(".part");
+        let path = PathBuf::from(name);
+        if let Some(folder) = target.parent() {
+            fs::create_dir_all(folder).map_err(Error::io(folder))?;
+        }
+        let file = OpenOptions::new().append(true).create(true).open(&path).map_err(Error::io(&path))?;
+        // A file system without locks is no reason to fail.
+        if matches!(file.try_lock(), Err(TryLockError::WouldBlock)) {
+            return Err(Error::format(&path, "another process is fetching this file: wait for it or end it"));
+        }
+        let len = file.metadata().map_err(Error::io(&path))?.len();
+        let mut part = Self { path, file, len };
+        if len > limit {
+            part.restart()?;
+        }
+        Ok(part)
+    }
+
+    /// Bytes there are.
+    pub(super) fn len(&self) -> u64 {
+        self.len
+    }
+
+    /// Empties the part.
+    pub(super) fn restart(&mut self) -> Result<()> {
+        self.file.set_len(0).map_err(Error::io(&self.path))?;
+        self.len = 0;
+        Ok(())
+    }
+
+    /// Writes at the end.
+    pub(super) fn append(&mut self, bytes: &[u8]) -> Result<()> {
+        self.file.write_all(bytes).map_err(Error::io(&self.path))?;
+        self.len += bytes.len() as u64;
+        Ok(())
+    }
+
+    /// SHA-256 of what there is.
+    pub(super) fn sha256(&self) -> Result<String> {
+        sha256_of(&self.path)
+    }
+
+    /// Puts the part on the disk and then under its name, so that a crash leaves the one or the other.
+    pub(super) fn finish(self, target: &Path) -> Result<()> {
+        self.file.sync_all().map_err(Error::io(&self.path))?;
+        fs::rename(&self.path, target).map_err(Error::io(target))?;
+        if cfg!(unix) {
+            let folder = target.parent().unwrap_or(Path::new("."));
+            File::open(folder).and_then(|folder| folder.sync_all()).map_err(Error::io(folder))?;
+        }
+        Ok(())
+    }
+
+    /// Removes the part.
+    pub(super) fn discard(self) -> Result<()> {
+        fs::remove_file(&self.path).map_err(Error::io(&self.path))
+    }
+}

@@ -1,0 +1,60 @@
+//! What can go wrong in a run.
+
+use std::path::Path;
+
+/// Result of this crate.
+pub type Result<T> = std::result::Result<T, Error>;
+
+/// What can go wrong in a run.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// A recipe that says nothing that can be run.
+    #[error("recipe: {0}")]
+    Recipe(String),
+    /// A file that cannot be read or written.
+    #[error("{path}: {problem}")]
+    File {
+        /// The file or folder.
+        path: String,
+        /// What happened, and the mend.
+        problem: String,
+    },
+    /// A loss that is no longer a number.
+    #[error(
+        "loss is {loss} at step {step} (images {indices:?}): lower optimizer.lr or set optimizer.clip_norm; the last checkpoint is kept"
+    )]
+    NotFinite {
+        /// The step.
+        step: u64,
+        /// The loss.
+        loss: f32,
+        /// The batch.
+        indices: Vec<usize>,
+    },
+    /// A tensor operation failed.
+    #[error(transparent)]
+    Candle(#[from] candle_core::Error),
+    /// A kernel failed.
+    #[error(transparent)]
+    Core(#[from] dml_core::Error),
+    /// Data could not be had.
+    #[error(transparent)]
+    Data(#[from] dml_data::Error),
+    /// A loss refused.
+    #[error(transparent)]
+    Loss(#[from] dml_losses::Error),
+    /// A model refused.
+    #[error(transparent)]
+    Model(#[from] dml_models::Error),
+    /// A metric refused.
+    #[error(transparent)]
+    Eval(#[from] dml_eval::Error),
+}
+
+impl Error {
+    /// A file error that names the file.
+    pub(crate) fn file(path: &Path, problem: impl std::fmt::Display) -> Self {
+        Self::File { path: path.display().to_string(), problem: problem.to_string() }
+    }
+}

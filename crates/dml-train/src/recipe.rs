@@ -1,0 +1,223 @@
+//! Everything a run needs to know, as TOML. Unknown keys are refused; every value is echoed in the run folder.
+
+use crate::optimizer::OptimizerConfig;
+use crate::schedule::Schedule;
+use crate::{Error, Result};
+use dml_data::Augment;
+use dml_losses::MemoryConfig;
+use dml_models::image::Conv4Config;
+use serde::{Deserialize, Serialize};
+use std::path::{Path, PathBuf};
+
+/// A run, completely described.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Recipe {
+    /// Name in reports.
+    pub name: String,
+    /// Seed of weights, sampler and augmentation. Default 0.
+    #[serde(default)]
+    pub seed: u64,
+    /// Where the images come from.
+    pub data: DataConfig,
+    /// The encoder.
+    #[serde(default)]
+    pub model: ModelConfig,
+    /// The objective.
+    pub loss: LossConfig,
+    /// P×K batches.
+    pub sampler: SamplerConfig,
+    /// How weights move.
+    #[serde(default)]
+    pub optimizer: OptimizerConfig,
+    /// How the learning rate moves.
+    #[serde(default)]
+    pub schedule: Schedule,
+    /// How long.
+    pub train: TrainConfig,
+    /// What is done to training images.
+    #[serde(default)]
+    pub augment: Augment,
+}
+
+/// Where the images come from.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DataConfig {
+    /// `emoji`, `omniglot-small1`, `omniglot-small2` or `folder`.
+    pub set: String,
+    /// Folder with one folder of images per class, for `set = "folder"`.
+    #[serde(default)]
+    pub root: Option<PathBuf>,
+    /// Side of the square images of a `folder`, pixels. Default 32.
+    #[serde(default = "default_size")]
+    pub size: usize,
+    /// Turn every training class by 0°, 90°, 180°, 270° into four classes. Default false.
+    #[serde(default)]
+    pub rotations: bool,
+}
+
+fn default_size() -> usize {
+    32
+}
+
+/// The encoder: Conv-4, and whether embeddings are compared on the sphere.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct ModelConfig {
+    /// Shape of the network.
+    pub conv4: Conv4Config,
+}
+
+/// The objective and its parameters, which the loss itself checks.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LossConfig {
+    /// Name in the registry of `dml-losses`.
+    pub name: String,
+    /// Parameters of the loss; those left out take its defaults.
+    #[serde(default)]
+    pub params: serde_json::Map<String, serde_json::Value>,
+    /// Cross-batch memory around the loss.
+    #[serde(default)]
+    pub memory: Option<MemoryConfig>,
+    /// How embeddings of this loss are compared: `cosine` (default) or `euclidean`.
+    #[serde(default = "default_metric")]
+    pub metric: String,
+}
+
+fn default_metric() -> String {
+    "cosine".to_owned()
+}
+
+/// P×K batches.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SamplerConfig {
+    /// Classes per batch, P.
+    pub classes: usize,
+    /// Samples per class, K.
+    pub per_class: usize,
+}
+
+/// How long, and how often something is kept.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TrainConfig {
+    /// Optimiser steps.
+    pub steps: u64,
+    /// Steps between checkpoints. Default 50.
+    #[serde(default = "default_checkpoint")]
+    pub checkpoint_every: u64,
+}
+
+fn default_checkpoint() -> u64 {
+    50
+}
+
+impl Recipe {
+    /// Reads a recipe, then applies `overrides` (`"train.steps=100"`; the value is TOML, or else a string).
+    ///
+    /// # Errors
+    /// When the file cannot be read, or a key or value is not understood.
+    pub fn read(path: &Path, overrides: &[String]) -> Result<Self> {
+        let text = std::fs::read_to_string(path).map_err(|e| Error::file(path, e))?;
+        Self::parse(&text, overrides).map_err(|e| match e {
+            Error::Recipe(problem) => Error::Recipe(format!("{}: {problem}", path.display())),
+            other => other,
+        })
+    }
+
+    /// As [`Recipe::read`], from text.
+    ///
+    /// # Errors
+    /// When a key or value is not understood.
+    pub fn parse(text: &str, overrides: &[String]) -> Result<Self> {
+        let mut table: toml::Table = text.parse().map_err(|e: toml::de::Error| Error::Recipe(e.to_string()))?;
+        for assignment in overrides {
+            set(&mut table, assignment)?;
+        }
+        let recipe: Self = if overrides.is_empty() {
+            // From the text itself: the error then shows the line.
+            toml::from_str(text).map_err(|e| Error::Recipe(e.to_string()))?
+        } else {
+            table.try_into().map_err(|e: toml::de::Error| Error::Recipe(e.to_string()))?
+        };
+        recipe.check()?;
+        Ok(recipe)
+    }
+
+    /// The recipe as TOML, every value written out.
+    ///
+    /// # Errors
+    /// When a value has no TOML form.
+    pub fn to_toml(&self) -> Result<String> {
+        toml::to_string(self).map_err(|e| Error::Recipe(e.to_string()))
+    }
+
+    fn check(&self) -> Result<()> {
+        let positive = [
+            ("train.steps", self.train.steps),
+            ("train.checkpoint_every", self.train.checkpoint_every),
+            ("sampler.classes", self.sampler.classes as u64),
+            ("sampler.per_class", self.sampler.per_class as u64),
+        ];
+        for (key, value) in positive {
+            if value == 0 {
+                return Err(Error::Recipe(format!("{key} is 0: want 1 or more")));
+            }
+        }
+        self.metric()?;
+        self.optimizer.check()
+    }
+
+    /// How embeddings are compared.
+    ///
+    /// # Errors
+    /// When `loss.metric` names no metric.
+    pub fn metric(&self) -> Result<dml_core::Metric> {
+        self.loss.metric.parse().map_err(|e: dml_core::Error| Error::Recipe(format!("loss.metric: {e}")))
+    }
+}
+
+fn set(table: &mut toml::Table, assignment: &str) -> Result<()> {
+    let Some((key, value)) = assignment.split_once('=') else {
+        return Err(Error::Recipe(format!("override {assignment:?} has no '=': write key=value, e.g. train.steps=100")));
+    };
+    let parsed = format!("v = {value}").parse::<toml::Table>().ok().and_then(|mut t| t.remove("v"));
+    let value = parsed.unwrap_or_else(|| toml::Value::String(value.to_owned()));
+    let mut parts: Vec<&str> = key.trim().split('.').collect();
+    let last = parts.pop().unwrap_or_default();
+    let mut at = table;
+    for part in parts {
+        let entry = at.entry(part).or_insert_with(|| toml::Value::Table(toml::Table::new()));
+        at = entry
+            .as_table_mut()
+            .ok_or_else(|| Error::Recipe(format!("override {assignment:?}: {part} is a value, not a section")))?;
+    }
+    at.insert(last.to_owned(), value);
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TEXT: &str = "name = 'x'\n[data]\nset = 'emoji'\n[loss]\nname = 'triplet'\n[sampler]\nclasses = 4\nper_class = 2\n[train]\nsteps = 5\n";
+
+    #[test]
+    fn survives_its_own_echo() {
+        let recipe = Recipe::parse(TEXT, &["loss.params.margin=0.2".into(), "data.set=folder".into()]).unwrap();
+        assert_eq!(recipe.loss.params["margin"], 0.2);
+        let echo = recipe.to_toml().unwrap();
+        assert_eq!(Recipe::parse(&echo, &[]).unwrap().to_toml().unwrap(), echo);
+    }
+
+    #[test]
+    fn refuses_unknown_keys_and_zero_steps() {
+        let error = Recipe::parse(&format!("{TEXT}stepps = 5\n"), &[]).unwrap_err().to_string();
+        assert!(error.contains("stepps"), "{error}");
+        let error = Recipe::parse(TEXT, &["train.steps=0".into()]).unwrap_err().to_string();
+        assert!(error.contains("train.steps is 0"), "{error}");
+    }
+}

@@ -1,0 +1,126 @@
+//! One recipe, one run folder: train (or go on), evaluate, leave everything that explains the numbers.
+//!
+//! A run folder holds `recipe.toml` (every value), `metrics.jsonl` (one event a line), `checkpoint.safetensors`,
+//! `encoder.safetensors` (the trained weights alone) and, once complete, `evaluation.json`.
+
+use crate::evaluation::{self, Evaluation};
+use crate::{Error, Event, Recipe, Result, Trainer, checkpoint, sets};
+use candle_core::Device;
+use dml_models::Encoder;
+use std::fs::{File, OpenOptions};
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+/// The files of a run.
+pub struct RunFolder(PathBuf);
+
+impl RunFolder {
+    /// The folder at `path`, made if need be.
+    ///
+    /// # Errors
+    /// When it cannot be made.
+    pub fn open(path: &Path) -> Result<Self> {
+        std::fs::create_dir_all(path).map_err(|e| Error::file(path, e))?;
+        Ok(Self(path.to_owned()))
+    }
+
+    /// The echoed recipe.
+    pub fn recipe(&self) -> PathBuf {
+        self.0.join("recipe.toml")
+    }
+
+    /// The training state.
+    pub fn checkpoint(&self) -> PathBuf {
+        self.0.join("checkpoint.safetensors")
+    }
+
+    /// The trained encoder.
+    pub fn encoder(&self) -> PathBuf {
+        self.0.join("encoder.safetensors")
+    }
+
+    /// The log.
+    pub fn metrics(&self) -> PathBuf {
+        self.0.join("metrics.jsonl")
+    }
+
+    /// The result.
+    pub fn evaluation(&self) -> PathBuf {
+        self.0.join("evaluation.json")
+    }
+
+    /// Waits until no other process works in the folder.
+    fn lock(&self) -> Result<File> {
+        let path = self.0.join("lock");
+        let file = File::create(&path).map_err(|e| Error::file(&path, e))?;
+        file.lock().map_err(|e| Error::file(&path, e))?;
+        Ok(file)
+    }
+
+    /// Writes the recipe, or refuses a folder that was begun with another.
+    fn keep_recipe(&self, recipe: &Recipe) -> Result<()> {
+        let text = recipe.to_toml()?;
+        match std::fs::read_to_string(self.recipe()) {
+            Ok(old) if old == text => Ok(()),
+            Ok(_) => Err(Error::file(
+                &self.recipe(),
+                "the folder was begun with another recipe or seed: choose another --run-dir or remove it",
+            )),
+            Err(_) => checkpoint::write_atomically(&self.recipe(), text.as_bytes()),
+        }
+    }
+
+    /// Opens the log for appending, without the steps after `step` that a crash has undone.
+    fn log_from(&self, step: u64) -> Result<File> {
+        let path = self.metrics();
+        let old = std::fs::read_to_string(&path).unwrap_or_default();
+        let kept = |line: &&str| {
+            let value: Option<serde_json::Value> = serde_json::from_str(line).ok();
+            value.is_some_and(|v| v["step"].as_u64().is_none_or(|s| s <= step))
+        };
+        let lines: String = old.lines().filter(kept).map(|l| format!("{l}\n")).collect();
+        checkpoint::write_atomically(&path, lines.as_bytes())?;
+        OpenOptions::new().append(true).open(&path).map_err(|e| Error::file(&path, e))
+    }
+}
+
+/// Runs `recipe` in `folder`, from the last checkpoint if there is one; returns at once when it is complete.
+///
+/// # Errors
+/// As [`Trainer::fit`], and when the folder belongs to another recipe.
+pub fn run(
+    recipe: &Recipe,
+    folder: &RunFolder,
+    data_dir: Option<&Path>,
+    device: &Device,
+    on_event: &mut dyn FnMut(&Event),
+) -> Result<Evaluation> {
+    let sets = sets::open(&recipe.data, data_dir)?;
+    let _lock = folder.lock()?;
+    folder.keep_recipe(recipe)?;
+    if let Ok(text) = std::fs::read_to_string(folder.evaluation()) {
+        return serde_json::from_str(&text).map_err(|e| Error::file(&folder.evaluation(), format!("{e}: remove it")));
+    }
+    let mut trainer = Trainer::new(recipe, &sets, device)?;
+    trainer.resume(&folder.checkpoint())?;
+    let mut log = folder.log_from(trainer.step())?;
+    let mut keep = |event: &Event| -> Result<()> {
+        on_event(event);
+        let line = serde_json::to_string(event).map_err(|e| Error::file(&folder.metrics(), e))?;
+        writeln!(log, "{line}").map_err(|e| Error::file(&folder.metrics(), e))
+    };
+    trainer.fit(&sets, &folder.checkpoint(), &mut keep)?;
+    keep(&Event::Evaluating)?;
+    let encoder = trainer.encoder();
+    let weights = encoder.parameters().into_iter().chain(encoder.buffers());
+    let weights = weights.map(|(n, v)| (n, v.as_tensor().clone())).collect();
+    checkpoint::save_plain(&folder.encoder(), weights)?;
+    let mut evaluation = evaluation::of_encoder(encoder, recipe.metric()?, &sets, device)?;
+    evaluation.name.clone_from(&recipe.name);
+    evaluation.seed = recipe.seed;
+    evaluation.steps = trainer.step();
+    let text = serde_json::to_string_pretty(&evaluation).map_err(|e| Error::file(&folder.evaluation(), e))?;
+    checkpoint::write_atomically(&folder.evaluation(), text.as_bytes())?;
+    keep(&Event::Finish)?;
+    Ok(evaluation)
+}

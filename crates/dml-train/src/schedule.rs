@@ -1,0 +1,65 @@
+//! How the learning rate moves over a run.
+
+use serde::{Deserialize, Serialize};
+
+/// A factor on the learning rate, as a function of the step.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Schedule {
+    /// Shape after the warm-up. Default cosine.
+    pub kind: Kind,
+    /// Steps over which the factor rises linearly from 0 to 1. Default 0.
+    pub warmup_steps: u64,
+    /// Steps between drops, for `step`. Default 1000.
+    pub step_every: u64,
+    /// Factor of each drop, for `step`. Default 0.5.
+    pub step_factor: f64,
+}
+
+/// Shape of a schedule.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Kind {
+    /// Always 1.
+    Constant,
+    /// Half a cosine from 1 to 0 (Loshchilov & Hutter, *SGDR*, 2017, eq. 5, without restarts).
+    Cosine,
+    /// Multiplied by `step_factor` every `step_every` steps.
+    Step,
+}
+
+impl Default for Schedule {
+    fn default() -> Self {
+        Self { kind: Kind::Cosine, warmup_steps: 0, step_every: 1000, step_factor: 0.5 }
+    }
+}
+
+impl Schedule {
+    /// The factor at `step` of `steps`.
+    pub fn factor(&self, step: u64, steps: u64) -> f64 {
+        if step < self.warmup_steps {
+            return (step + 1) as f64 / self.warmup_steps as f64;
+        }
+        let (at, length) = (step - self.warmup_steps, steps.saturating_sub(self.warmup_steps).max(1));
+        match self.kind {
+            Kind::Constant => 1.0,
+            Kind::Cosine => 0.5 * (1.0 + (std::f64::consts::PI * at as f64 / length as f64).cos()),
+            Kind::Step => self.step_factor.powf((at / self.step_every.max(1)) as f64),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn warms_up_then_falls() {
+        let schedule = Schedule { warmup_steps: 10, ..Schedule::default() };
+        assert_eq!(schedule.factor(0, 110), 0.1);
+        assert_eq!(schedule.factor(10, 110), 1.0);
+        assert!((schedule.factor(60, 110) - 0.5).abs() < 1e-12);
+        let drops = Schedule { kind: Kind::Step, step_every: 5, ..Schedule::default() };
+        assert_eq!((drops.factor(4, 9), drops.factor(5, 9), drops.factor(10, 19)), (1.0, 0.5, 0.25));
+    }
+}
