@@ -1,6 +1,7 @@
 //! The `dml` binary: `dml train | evaluate | embed | baseline | report`.
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a binary talks to its user")]
 
+mod baseline;
 mod report;
 mod train;
 
@@ -27,7 +28,7 @@ enum Task {
     /// Write the embeddings of a run folder's test images to a safetensors file
     Embed(train::Embed),
     /// Measure what needs no training
-    Baseline(train::Baseline),
+    Baseline(baseline::Baseline),
     /// Make report.md and report.html from the run folders of `cargo xtask reproduce-paper`
     Report(report::Report),
 }
@@ -37,7 +38,7 @@ fn main() -> ExitCode {
         Task::Train(arguments) => train::train(&arguments),
         Task::Evaluate(arguments) => train::evaluate(&arguments),
         Task::Embed(arguments) => train::embed(&arguments),
-        Task::Baseline(arguments) => train::baseline(&arguments),
+        Task::Baseline(arguments) => baseline::baseline(&arguments),
         Task::Report(arguments) => report::report(&arguments),
     };
     match outcome {

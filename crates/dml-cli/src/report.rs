@@ -1,12 +1,16 @@
-//! `dml report`: run folders to tables.
+//! `dml report`: run folders to tables, beside published figures.
 
-use anyhow::{Context, Result};
+mod columns;
+mod picture;
+mod plan;
+
+use anyhow::Result;
 use clap::Args;
+use columns::Column;
 use dml_eval::report::{Table, html_page};
-use dml_eval::statistics::{ci95, mean};
 use dml_train::checkpoint::write_atomically;
 use dml_train::evaluation::Evaluation;
-use serde::Deserialize;
+use plan::{Job, Plan, Suite};
 use std::path::PathBuf;
 
 #[derive(Args)]
@@ -14,107 +18,77 @@ pub(crate) struct Report {
     /// Folder with plan.json and the runs
     #[arg(long)]
     runs: PathBuf,
-    /// Folder for report.md and report.html
+    /// Folder for report.md, report.html and retrieval.png
     #[arg(long)]
     out: PathBuf,
 }
 
-#[derive(Deserialize)]
-struct Plan {
-    suites: Vec<Suite>,
-    jobs: Vec<Job>,
-}
+const TITLE: &str = "Deep metric learning, reproduced";
 
-#[derive(Deserialize)]
-struct Suite {
-    suite: String,
-    title: String,
-}
-
-#[derive(Deserialize)]
-struct Job {
-    suite: String,
-    name: String,
-    dir: PathBuf,
-    skipped: Option<String>,
-}
-
-const COLUMNS: [&str; 9] = [
-    "method",
-    "seeds",
-    "R@1",
-    "R-precision",
-    "MAP@R",
-    "EER",
-    "TPIR@FPIR=1%",
-    "calibrated TPIR (FPIR)",
-    "validation MAP@R",
-];
+const NOTE: &str = "Percent; mean over seeds ± half-width of its 95 % confidence interval (Student's t). All classes are \
+                    unseen in training; thresholds and recipes were chosen on validation classes.";
 
 pub(crate) fn report(arguments: &Report) -> Result<()> {
-    let path = arguments.runs.join("plan.json");
-    let text = std::fs::read_to_string(&path).with_context(|| format!("{}: run cargo xtask reproduce-paper", path.display()))?;
-    let plan: Plan = serde_json::from_str(&text)?;
-    let tables = plan.suites.iter().map(|s| table(s, &plan.jobs)).collect::<Result<Vec<_>>>()?;
-    let title = "Deep metric learning, reproduced";
+    let plan = Plan::read(&arguments.runs)?;
+    let tables = plan.suites.iter().map(|suite| table(suite, &plan.jobs)).collect::<Result<Vec<_>>>()?;
     let body: Vec<String> = tables.iter().map(Table::markdown).collect();
-    let markdown = format!("# {title}\n\n{}", body.join("\n"));
+    let mut markdown = format!("# {TITLE}\n\n{}", body.join("\n"));
+    let mut html = html_page(TITLE, &tables);
+    if let Some(run) = picture::best_run(&plan) {
+        picture::draw(&run.dir, &arguments.out.join("retrieval.png"))?;
+        let caption = format!(
+            "Unseen emoji as queries (left) and their five nearest by {}: green is the same class, red another.",
+            run.name
+        );
+        markdown += &format!("\n![{caption}](retrieval.png)\n\n{caption}\n");
+        html =
+            html.replace("</body>", &format!("<img src=\"retrieval.png\" alt=\"{caption}\"><p>{caption}</p></body>"));
+    }
     write_atomically(&arguments.out.join("report.md"), markdown.as_bytes())?;
-    write_atomically(&arguments.out.join("report.html"), html_page(title, &tables).as_bytes())?;
+    write_atomically(&arguments.out.join("report.html"), html.as_bytes())?;
     println!("{markdown}");
     Ok(())
 }
 
 fn table(suite: &Suite, jobs: &[Job]) -> Result<Table> {
+    let columns = columns::of(suite.table);
+    let jobs: Vec<&Job> = jobs.iter().filter(|job| job.suite == suite.suite).collect();
     let mut rows = Vec::new();
-    let mut names: Vec<&str> = Vec::new();
-    for job in jobs.iter().filter(|j| j.suite == suite.suite) {
-        if !names.contains(&job.name.as_str()) {
-            names.push(&job.name);
-            let same: Vec<&Job> = jobs.iter().filter(|j| j.suite == suite.suite && j.name == job.name).collect();
-            rows.push(row(&job.name, &same)?);
+    let mut done: Vec<&str> = Vec::new();
+    for job in &jobs {
+        if !done.contains(&job.name.as_str()) {
+            done.push(&job.name);
+            rows.push(row(&job.name, &[&job.name], &jobs, columns)?);
         }
     }
+    for comparison in &suite.comparison {
+        let names: Vec<&str> = comparison.of.iter().map(String::as_str).collect();
+        rows.push(row(&comparison.name, &names, &jobs, columns)?);
+    }
+    for published in &suite.published {
+        let figures = columns
+            .iter()
+            .map(|column| published.figures.get(column.key).map_or("–".to_owned(), |v| format!("{v:.1}")));
+        rows.push([published.name.clone(), "published".to_owned()].into_iter().chain(figures).collect());
+    }
+    let verdicts = suite.comparison.iter().map(|c| c.verdict(suite, &jobs)).collect::<Result<Vec<_>>>()?;
     Ok(Table {
         title: suite.title.clone(),
-        columns: COLUMNS.map(str::to_owned).to_vec(),
+        columns: ["method", "seeds"].into_iter().chain(columns.iter().map(|c| c.heading)).map(str::to_owned).collect(),
         rows,
-        note: "Percent, mean over seeds ± half-width of the 95 % confidence interval (Student's t). Test classes are unseen; the open-set \
-               threshold is calibrated on validation classes. The best of a column is not chosen: every recipe was fixed on validation classes."
-            .to_owned(),
+        note: [verdicts, vec![NOTE.to_owned(), suite.note.clone()]].concat().join(" ").trim().to_owned(),
     })
 }
 
-fn row(name: &str, jobs: &[&Job]) -> Result<Vec<String>> {
-    let mut cells = vec![name.to_owned()];
-    if let Some(why) = jobs.iter().find_map(|j| j.skipped.clone()) {
-        cells.push(format!("skipped: {why}"));
-        cells.resize(COLUMNS.len(), String::new());
+/// One row from all runs of the jobs in `names`.
+fn row(title: &str, names: &[&str], jobs: &[&Job], columns: &[Column]) -> Result<Vec<String>> {
+    let jobs: Vec<&Job> = jobs.iter().copied().filter(|job| names.contains(&job.name.as_str())).collect();
+    if let Some(why) = jobs.iter().find_map(|job| job.skipped.clone()) {
+        let mut cells = vec![title.to_owned(), format!("skipped: {why}")];
+        cells.resize(columns.len() + 2, String::new());
         return Ok(cells);
     }
-    let runs = jobs.iter().map(|job| read(job)).collect::<Result<Vec<Evaluation>>>()?;
-    cells.push(runs.len().to_string());
-    let over = |f: &dyn Fn(&Evaluation) -> Option<f64>| -> String {
-        let values: Vec<f64> = runs.iter().filter_map(f).collect();
-        match values.len() {
-            0 => "–".to_owned(),
-            1 => format!("{:.1}", 100.0 * values[0]),
-            _ => format!("{:.1} ± {:.1}", 100.0 * mean(&values), 100.0 * ci95(&values)),
-        }
-    };
-    cells.push(over(&|e| e.test.recall_at.first().map(|r| r.1)));
-    cells.push(over(&|e| Some(e.test.r_precision)));
-    cells.push(over(&|e| Some(e.test.map_at_r)));
-    cells.push(over(&|e| Some(e.verification.eer)));
-    cells.push(over(&|e| e.open_set.as_ref().map(|o| o.tpir)));
-    let calibrated = over(&|e| e.open_set.as_ref().map(|o| o.calibrated_tpir));
-    cells.push(format!("{calibrated} ({})", over(&|e| e.open_set.as_ref().map(|o| o.achieved_fpir))));
-    cells.push(over(&|e| Some(e.validation.map_at_r)));
-    Ok(cells)
-}
-
-fn read(job: &Job) -> Result<Evaluation> {
-    let path = job.dir.join("evaluation.json");
-    let text = std::fs::read_to_string(&path).with_context(|| format!("{} is missing: the job did not finish", path.display()))?;
-    serde_json::from_str(&text).with_context(|| format!("{}: remove it and run again", path.display()))
+    let runs = jobs.iter().map(|job| job.evaluation()).collect::<Result<Vec<Evaluation>>>()?;
+    let figures = columns.iter().map(|column| column.over(&runs));
+    Ok([title.to_owned(), runs.len().to_string()].into_iter().chain(figures).collect())
 }

@@ -3,13 +3,12 @@
 use anyhow::{Context, Result, bail};
 use candle_core::{Device, Tensor};
 use clap::Args;
-use dml_core::Metric;
 use dml_train::evaluation::{self, Evaluation};
 use dml_train::run::{RunFolder, run};
 use dml_train::sets::Sets;
 use dml_train::{Event, Recipe, Trainer, checkpoint, sets};
 use indicatif::{ProgressBar, ProgressStyle};
-use std::io::{IsTerminal, Read, Write};
+use std::io::{IsTerminal, Read};
 use std::path::{Path, PathBuf};
 
 #[derive(Args)]
@@ -51,28 +50,17 @@ pub(crate) struct Embed {
 }
 
 #[derive(Args)]
-pub(crate) struct Baseline {
-    /// `pixels`: the emoji's pixels as embeddings; `untrained`: Conv-4 with its initial weights
-    name: String,
-    /// File for the result, JSON
-    #[arg(long)]
-    out: PathBuf,
-    #[command(flatten)]
-    parent: Parent,
-}
-
-#[derive(Args)]
-struct Parent {
+pub(crate) struct Parent {
     /// Folder of the fetched data sets
     #[arg(long)]
-    data_dir: Option<PathBuf>,
+    pub(crate) data_dir: Option<PathBuf>,
     /// End when standard input closes, that is when the parent process is gone
     #[arg(long, hide = true)]
     exit_with_stdin: bool,
 }
 
 impl Parent {
-    fn watch(&self) {
+    pub(crate) fn watch(&self) {
         if self.exit_with_stdin {
             std::thread::spawn(|| {
                 let mut sink = Vec::new();
@@ -117,17 +105,22 @@ fn progress_bar(steps: u64) -> Result<ProgressBar> {
 }
 
 fn summary(e: &Evaluation) -> String {
-    let r1 = e.test.recall_at.first().map_or(f64::NAN, |r| r.1);
-    format!(
-        "R@1 {:.1} %, MAP@R {:.1} %, EER {:.1} % on classes it has not seen",
-        100.0 * r1,
-        100.0 * e.test.map_at_r,
-        100.0 * e.verification.eer
-    )
+    let mut said = Vec::new();
+    if let Some(test) = &e.test {
+        let r1 = test.retrieval.recall_at.first().map_or(f64::NAN, |r| r.1);
+        said.push(format!(
+            "R@1 {:.1} %, MAP@R {:.1} %, EER {:.1} %",
+            100.0 * r1,
+            100.0 * test.retrieval.map_at_r,
+            100.0 * test.verification.eer
+        ));
+    }
+    said.extend(e.one_shot.as_ref().map(|o| format!("error in Lake's one-shot runs {:.1} %", 100.0 * o.error)));
+    format!("{} on classes it has not seen", said.join(", "))
 }
 
 /// The recipe, data and encoder of a run folder.
-fn reopen(run_dir: &Path, data_dir: Option<&Path>) -> Result<(Recipe, Sets, Trainer)> {
+pub(crate) fn reopen(run_dir: &Path, data_dir: Option<&Path>) -> Result<(Recipe, Sets, Trainer)> {
     let folder = RunFolder::open(run_dir)?;
     let recipe = Recipe::read(&folder.recipe(), &[]).context("not a run folder: train into it first")?;
     let sets = sets::open(&recipe.data, data_dir)?;
@@ -149,38 +142,14 @@ pub(crate) fn evaluate(arguments: &Evaluate) -> Result<()> {
 
 pub(crate) fn embed(arguments: &Embed) -> Result<()> {
     arguments.parent.watch();
-    let (_, sets, trainer) = reopen(&arguments.run_dir, arguments.parent.data_dir.as_deref())?;
-    let embeddings = evaluation::embed(trainer.encoder(), &sets.test, &sets.normalize, &Device::Cpu)?;
+    let (recipe, sets, trainer) = reopen(&arguments.run_dir, arguments.parent.data_dir.as_deref())?;
+    let test =
+        sets.test.as_ref().with_context(|| format!("data.set {:?} has no test images to embed", recipe.data.set))?;
+    let embeddings = evaluation::embed(trainer.encoder(), test, &sets.normalize, &Device::Cpu)?;
     let n = embeddings.labels.len();
     let values = Tensor::from_vec(embeddings.values, (n, embeddings.dim), &Device::Cpu)?;
     let labels = Tensor::from_vec(embeddings.labels, n, &Device::Cpu)?;
     checkpoint::save_plain(&arguments.out, vec![("embeddings".to_owned(), values), ("labels".to_owned(), labels)])?;
     println!("{n} embeddings of length {}: {}", embeddings.dim, arguments.out.display());
-    Ok(())
-}
-
-/// The recipe that the baselines share with the emoji suite, as far as they need one.
-const BASELINE: &str = "name = 'baseline'\n[data]\nset = 'emoji'\n[loss]\nname = 'triplet'\n[sampler]\nclasses = 2\nper_class = 2\n[train]\nsteps = 1\n";
-
-pub(crate) fn baseline(arguments: &Baseline) -> Result<()> {
-    arguments.parent.watch();
-    let recipe = Recipe::parse(BASELINE, &[])?;
-    let sets = sets::open(&recipe.data, arguments.parent.data_dir.as_deref())?;
-    let mut result = match arguments.name.as_str() {
-        "pixels" => {
-            let (validation, test) = (evaluation::pixels(&sets.validation)?, evaluation::pixels(&sets.test)?);
-            evaluation::of_embeddings(Metric::Euclidean, &validation, &test)?
-        }
-        "untrained" => {
-            evaluation::of_encoder(Trainer::new(&recipe, &sets, &Device::Cpu)?.encoder(), Metric::Cosine, &sets, &Device::Cpu)?
-        }
-        other => bail!("unknown baseline {other:?}: use pixels or untrained"),
-    };
-    result.name.clone_from(&arguments.name);
-    if let Some(folder) = arguments.out.parent() {
-        std::fs::create_dir_all(folder)?;
-    }
-    checkpoint::write_atomically(&arguments.out, serde_json::to_string_pretty(&result)?.as_bytes())?;
-    std::io::stdout().flush()?;
     Ok(())
 }

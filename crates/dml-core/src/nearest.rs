@@ -90,7 +90,9 @@ pub fn nearest(
         }
         Exclude::SelfIndex if queries.rows() > gallery.rows() => {
             let (q, g) = (queries.rows(), gallery.rows());
-            return Err(Error::Shape(format!("{q} queries exclude themselves from a gallery of {g}: they are not its rows")));
+            return Err(Error::Shape(format!(
+                "{q} queries exclude themselves from a gallery of {g}: they are not its rows"
+            )));
         }
         _ => {}
     }

@@ -75,9 +75,7 @@ pub fn scores(metric: Metric, queries: Matrix<'_>, gallery: Matrix<'_>, out: &mu
     }
     let (a, b) = (Side::new(metric, queries), Side::new(metric, gallery));
     let columns = gallery.rows();
-    out.par_chunks_mut(TILE * columns)
-        .enumerate()
-        .for_each(|(t, out)| tile(metric, &a, &b, t * TILE, columns, out));
+    out.par_chunks_mut(TILE * columns).enumerate().for_each(|(t, out)| tile(metric, &a, &b, t * TILE, columns, out));
     Ok(())
 }
 

@@ -92,7 +92,11 @@ fn gradients_equal_finite_differences() {
             let step = 1e-2;
             let at = |sign: f32| {
                 let (mut a, mut b) = (a.clone(), b.clone());
-                if k < n * d { a[k] += sign * step } else { b[k - n * d] += sign * step }
+                if k < n * d {
+                    a[k] += sign * step
+                } else {
+                    b[k - n * d] += sign * step
+                }
                 value(metric, &a, &b).value
             };
             let numeric = (at(1.0) - at(-1.0)) / (2.0 * step);

@@ -49,7 +49,8 @@ pub fn few_shot(metric: Metric, embeddings: Matrix<'_>, labels: &[u32], protocol
     }
     let each = protocol.shots + protocol.queries;
     let classes: Vec<Vec<usize>> = classes.into_values().filter(|items| items.len() >= each).collect();
-    if classes.len() < protocol.ways || protocol.ways < 2 || protocol.shots * protocol.queries * protocol.episodes == 0 {
+    if classes.len() < protocol.ways || protocol.ways < 2 || protocol.shots * protocol.queries * protocol.episodes == 0
+    {
         return Err(Error::Input(format!(
             "{protocol:?} on {} classes with {each} samples or more: want 2 ways or more, not more ways than classes, and no zeros",
             classes.len()

@@ -5,6 +5,8 @@
 mod error;
 pub mod few_shot;
 pub mod identification;
+pub mod modified_hausdorff;
+pub mod one_shot;
 pub mod report;
 pub mod retrieval;
 pub mod statistics;
@@ -13,6 +15,8 @@ pub mod verification;
 pub use error::{Error, Result};
 pub use few_shot::{Episodes, FewShot, few_shot};
 pub use identification::{OpenSet, OpenSetProtocol, open_set};
+pub use modified_hausdorff::{Centring, Ink};
+pub use one_shot::{OneShot, OneShotTrials, one_shot};
 pub use retrieval::{Retrieval, retrieval};
 pub use verification::{Verification, verification};
 

@@ -24,7 +24,8 @@ fn worked_vector_of_pytorch_metric_learning() {
 #[test]
 fn verification_by_hand() {
     // Genuine distances 1 and 3; impostors 2, 5, 3, 6 (points 0 1 | 3 6).
-    let v = verification(E, Matrix::new(&[0.0, 1.0, 3.0, 6.0], 4, 1).unwrap(), &[0, 0, 1, 1], &[0.0, 0.3, 0.5]).unwrap();
+    let v =
+        verification(E, Matrix::new(&[0.0, 1.0, 3.0, 6.0], 4, 1).unwrap(), &[0, 0, 1, 1], &[0.0, 0.3, 0.5]).unwrap();
     assert_eq!((v.genuine, v.impostors), (2, 4));
     let tar: Vec<f64> = v.tar_at_far.iter().map(|t| t.tar).collect();
     assert_eq!(tar, [0.5, 0.5, 1.0]);

@@ -140,7 +140,11 @@ impl Objective for CrossBatchMemory {
             (embeddings, find("memory.labels")?.to_vec1()?)
         };
         let (held, next_at) = (held as usize, next as usize);
-        if labels.len() != held || values.len() != held * self.dim || held > self.config.size || next_at >= self.config.size {
+        if labels.len() != held
+            || values.len() != held * self.dim
+            || held > self.config.size
+            || next_at >= self.config.size
+        {
             return Err(Error::State(format!(
                 "memory of {held} vectors of length {} does not fit this loss of size {} and length {}",
                 values.len().checked_div(held).unwrap_or(0),

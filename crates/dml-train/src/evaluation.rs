@@ -1,16 +1,18 @@
 //! All measures of one encoder on the classes it has not seen.
 
-use crate::sets::Sets;
 use crate::Result;
+use crate::sets::Sets;
 use candle_core::Device;
 use dml_core::{Matrix, Metric};
+use dml_data::sources::omniglot::OneShotRun;
 use dml_data::{Dataset, ImageSet, Normalize, eval_batches};
-use dml_eval::{Episodes, FewShot, OpenSet, OpenSetProtocol, Retrieval, Verification};
+use dml_eval::{Episodes, FewShot, OneShot, OneShotTrials, OpenSet, OpenSetProtocol, Retrieval, Verification};
 use dml_models::{Encoder, Mode};
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 
 /// What a run achieved.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Evaluation {
     /// Name of the recipe.
     pub name: String,
@@ -20,16 +22,25 @@ pub struct Evaluation {
     pub steps: u64,
     /// How embeddings were compared.
     pub metric: String,
-    /// Retrieval among the validation classes.
-    pub validation: Retrieval,
-    /// Retrieval among the test classes.
-    pub test: Retrieval,
-    /// Verification over all pairs of the test set.
-    pub verification: Verification,
+    /// On the validation classes, where there are any.
+    pub validation: Option<Measures>,
+    /// On the test classes, where there are any.
+    pub test: Option<Measures>,
     /// Open-set recognition on the test classes, calibrated on the validation classes.
     pub open_set: Option<OpenSet>,
-    /// 5-way 1-shot on the test classes.
-    pub few_shot: Option<FewShot>,
+    /// Lake's twenty one-shot runs, for Omniglot's background sets.
+    pub one_shot: Option<OneShot>,
+}
+
+/// What is measured on one set of classes that no one was trained on.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Measures {
+    /// Every image as a query among all others.
+    pub retrieval: Retrieval,
+    /// Every pair of images.
+    pub verification: Verification,
+    /// 5- and 20-way, 1- and 5-shot, as far as the classes have images for it.
+    pub few_shot: Vec<FewShot>,
 }
 
 /// Embeddings of a data set, in order.
@@ -49,6 +60,20 @@ impl Embeddings {
     /// When the length is not a multiple of the dimension.
     pub fn matrix(&self) -> Result<Matrix<'_>> {
         Ok(Matrix::new(&self.values, self.labels.len(), self.dim)?)
+    }
+
+    fn class_sizes(&self) -> BTreeMap<u32, usize> {
+        let mut sizes = BTreeMap::new();
+        self.labels.iter().for_each(|&label| *sizes.entry(label).or_default() += 1);
+        sizes
+    }
+
+    fn classes(&self) -> usize {
+        self.class_sizes().len()
+    }
+
+    fn smallest_class(&self) -> usize {
+        self.class_sizes().into_values().min().unwrap_or(0)
     }
 }
 
@@ -77,37 +102,67 @@ pub fn pixels(set: &dyn Dataset) -> Result<Embeddings> {
     Ok(Embeddings { values, dim: set.shape().iter().product(), labels: set.labels().to_vec() })
 }
 
-/// Measures `encoder` on the validation and test classes of `sets`.
+/// Measures `encoder` on all that `sets` has besides training images.
 ///
 /// # Errors
 /// As [`embed`] and [`of_embeddings`].
 pub fn of_encoder(encoder: &dyn Encoder, metric: Metric, sets: &Sets, device: &Device) -> Result<Evaluation> {
     let embed = |set: &ImageSet| embed(encoder, set, &sets.normalize, device);
-    of_embeddings(metric, &embed(&sets.validation)?, &embed(&sets.test)?)
+    let of_set = |set: &Option<ImageSet>| set.as_ref().map(&embed).transpose();
+    let (validation, test) = (of_set(&sets.validation)?, of_set(&sets.test)?);
+    let mut evaluation = of_embeddings(metric, validation.as_ref(), test.as_ref())?;
+    if !sets.one_shot.is_empty() {
+        let run = |run: &OneShotRun| one_shot_run(metric, &embed(&run.train)?, &embed(&run.test)?);
+        let runs = sets.one_shot.iter().map(run).collect::<Result<Vec<_>>>()?;
+        evaluation.one_shot = Some(dml_eval::one_shot(&runs)?);
+    }
+    Ok(evaluation)
 }
 
-/// Measures embeddings of the validation and test classes. Open-set recognition and few-shot are left out where the
-/// set is too small for them.
+/// A one-shot run: every test embedding gets the class of the nearest of the training embeddings.
+///
+/// # Errors
+/// When the embeddings have different lengths.
+pub fn one_shot_run(metric: Metric, train: &Embeddings, test: &Embeddings) -> Result<OneShotTrials> {
+    Ok(OneShotTrials::from_embeddings(metric, train.matrix()?, test.matrix()?, &test.labels)?)
+}
+
+/// Measures embeddings of the validation and test classes. Open-set recognition is left out where there are too few classes
+/// for it.
 ///
 /// # Errors
 /// When there is nothing to retrieve or verify.
-pub fn of_embeddings(metric: Metric, validation: &Embeddings, test: &Embeddings) -> Result<Evaluation> {
-    let recall = |set: &Embeddings| -> Vec<usize> { [1, 2, 4, 8].into_iter().filter(|&k| k < set.labels.len()).collect() };
-    let (v, t) = (validation.matrix()?, test.matrix()?);
-    let classes = |set: &Embeddings| set.labels.iter().collect::<std::collections::BTreeSet<_>>().len();
-    // Half of the validation classes are enrolled, and as many of the test classes, since FPIR depends on the gallery.
-    let enrolled = (classes(validation) / 2).min(classes(test) / 2);
-    let protocol = OpenSetProtocol { shots: 1, enrolled, fpir: 0.01, draws: 10, seed: 0 };
-    let episodes = Episodes { ways: 5, shots: 1, queries: 1, episodes: 1000, seed: 0 };
+pub fn of_embeddings(metric: Metric, validation: Option<&Embeddings>, test: Option<&Embeddings>) -> Result<Evaluation> {
+    let open_set = match (validation, test) {
+        (Some(v), Some(t)) => {
+            // Half of the classes are enrolled, as many on either side, since FPIR depends on the gallery.
+            let enrolled = (v.classes() / 2).min(t.classes() / 2);
+            let protocol = OpenSetProtocol { shots: 1, enrolled, fpir: 0.01, draws: 10, seed: 0 };
+            dml_eval::open_set(metric, &protocol, (v.matrix()?, &v.labels), (t.matrix()?, &t.labels)).ok()
+        }
+        _ => None,
+    };
     Ok(Evaluation {
-        name: String::new(),
-        seed: 0,
-        steps: 0,
         metric: metric.to_string(),
-        validation: dml_eval::retrieval(metric, v, &validation.labels, &recall(validation))?,
-        test: dml_eval::retrieval(metric, t, &test.labels, &recall(test))?,
-        verification: dml_eval::verification(metric, t, &test.labels, &[0.01, 0.001])?,
-        open_set: dml_eval::open_set(metric, &protocol, (v, &validation.labels), (t, &test.labels)).ok(),
-        few_shot: dml_eval::few_shot(metric, t, &test.labels, &episodes).ok(),
+        validation: validation.map(|set| measure(metric, set)).transpose()?,
+        test: test.map(|set| measure(metric, set)).transpose()?,
+        open_set,
+        ..Evaluation::default()
+    })
+}
+
+fn measure(metric: Metric, set: &Embeddings) -> Result<Measures> {
+    let ranks: Vec<usize> = [1, 2, 4, 8].into_iter().filter(|&k| k < set.labels.len()).collect();
+    let (matrix, smallest) = (set.matrix()?, set.smallest_class());
+    let shapes = [(5, 1), (5, 5), (20, 1), (20, 5)].into_iter();
+    let few_shot = shapes.filter(|&(ways, shots)| set.classes() >= ways && smallest > shots).map(|(ways, shots)| {
+        // 15 queries as in the literature, where there are as many.
+        let queries = (smallest - shots).min(15);
+        dml_eval::few_shot(metric, matrix, &set.labels, &Episodes { ways, shots, queries, episodes: 1000, seed: 0 })
+    });
+    Ok(Measures {
+        few_shot: few_shot.collect::<std::result::Result<_, _>>()?,
+        retrieval: dml_eval::retrieval(metric, matrix, &set.labels, &ranks)?,
+        verification: dml_eval::verification(metric, matrix, &set.labels, &[0.01, 0.001])?,
     })
 }

@@ -59,9 +59,8 @@ impl Default for OptimizerConfig {
 
 impl OptimizerConfig {
     pub(crate) fn check(&self) -> Result<()> {
-        let wrong = |key: &str, value: f64, want: &str| {
-            Err(Error::Recipe(format!("optimizer.{key} is {value}: want {want}")))
-        };
+        let wrong =
+            |key: &str, value: f64, want: &str| Err(Error::Recipe(format!("optimizer.{key} is {value}: want {want}")));
         if !(self.lr > 0.0 && self.lr.is_finite()) {
             return wrong("lr", self.lr, "more than 0");
         }
@@ -180,7 +179,11 @@ impl Optimizer {
     pub fn load_state(&mut self, state: &HashMap<String, Tensor>) -> Result<()> {
         let find = |name: &str, like: Option<&Tensor>| {
             let tensor = state.get(name).filter(|t| like.is_none_or(|l| l.dims() == t.dims()));
-            tensor.cloned().ok_or_else(|| Error::Recipe(format!("checkpoint has no optimiser state {name:?} of the right shape: remove the run folder to start anew")))
+            tensor.cloned().ok_or_else(|| {
+                Error::Recipe(format!(
+                    "checkpoint has no optimiser state {name:?} of the right shape: remove the run folder to start anew"
+                ))
+            })
         };
         self.steps = find("steps", None)?.to_scalar::<i64>()? as u64;
         for slot in &mut self.slots {

@@ -44,7 +44,7 @@ pub struct Recipe {
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct DataConfig {
-    /// `emoji`, `omniglot-small1`, `omniglot-small2` or `folder`.
+    /// `emoji`, `folder`, `omniglot-small1`, `omniglot-small2` or `omniglot-full`.
     pub set: String,
     /// Folder with one folder of images per class, for `set = "folder"`.
     #[serde(default)]
@@ -52,9 +52,13 @@ pub struct DataConfig {
     /// Side of the square images of a `folder`, pixels. Default 32.
     #[serde(default = "default_size")]
     pub size: usize,
-    /// Turn every training class by 0°, 90°, 180°, 270° into four classes. Default false.
+    /// Turn every training class by 0°, 90°, 180°, 270° into four classes; for `omniglot-full` those of validation and test
+    /// too, as published. Default false.
     #[serde(default)]
     pub rotations: bool,
+    /// Alphabets of Omniglot's background set that are kept from training, to choose by. Default none.
+    #[serde(default)]
+    pub hold_out: Vec<String>,
 }
 
 fn default_size() -> usize {
@@ -182,7 +186,9 @@ impl Recipe {
 
 fn set(table: &mut toml::Table, assignment: &str) -> Result<()> {
     let Some((key, value)) = assignment.split_once('=') else {
-        return Err(Error::Recipe(format!("override {assignment:?} has no '=': write key=value, e.g. train.steps=100")));
+        return Err(Error::Recipe(format!(
+            "override {assignment:?} has no '=': write key=value, e.g. train.steps=100"
+        )));
     };
     let parsed = format!("v = {value}").parse::<toml::Table>().ok().and_then(|mut t| t.remove("v"));
     let value = parsed.unwrap_or_else(|| toml::Value::String(value.to_owned()));

@@ -5,7 +5,7 @@
 
 use crate::evaluation::{self, Evaluation};
 use crate::{Error, Event, Recipe, Result, Trainer, checkpoint, sets};
-use candle_core::Device;
+use candle_core::{Device, Tensor};
 use dml_models::Encoder;
 use std::fs::{File, OpenOptions};
 use std::io::Write;
@@ -113,7 +113,10 @@ pub fn run(
     keep(&Event::Evaluating)?;
     let encoder = trainer.encoder();
     let weights = encoder.parameters().into_iter().chain(encoder.buffers());
-    let weights = weights.map(|(n, v)| (n, v.as_tensor().clone())).collect();
+    let mut weights: Vec<_> = weights.map(|(n, v)| (n, v.as_tensor().clone())).collect();
+    // Without them the weights cannot be used elsewhere.
+    weights.push(("input.mean".to_owned(), Tensor::new(&sets.normalize.mean[..], device)?));
+    weights.push(("input.std".to_owned(), Tensor::new(&sets.normalize.std[..], device)?));
     checkpoint::save_plain(&folder.encoder(), weights)?;
     let mut evaluation = evaluation::of_encoder(encoder, recipe.metric()?, &sets, device)?;
     evaluation.name.clone_from(&recipe.name);

@@ -2,19 +2,26 @@
 
 use crate::recipe::DataConfig;
 use crate::{Error, Result};
-use dml_data::{ImageSet, Normalize, Split, sources};
+use dml_data::sources::omniglot::{self, OneShotRun, Part};
+use dml_data::sources::{emoji, image_folder};
+use dml_data::{ImageSet, Normalize, Split};
 use std::path::Path;
 use std::sync::Arc;
 
-/// What a run learns from and is measured on; the three share no class.
+/// Side of the Omniglot images, as in the few-shot literature.
+const OMNIGLOT_SIDE: usize = 28;
+
+/// What a run learns from and is measured on; the parts share no class.
 pub struct Sets {
     /// To learn from.
     pub train: Arc<ImageSet>,
     /// To choose and calibrate by.
-    pub validation: ImageSet,
+    pub validation: Option<ImageSet>,
     /// To report.
-    pub test: ImageSet,
-    /// Brings the training images to mean 0 and deviation 1; used for all three.
+    pub test: Option<ImageSet>,
+    /// Lake's one-shot runs, to report; for Omniglot's background sets.
+    pub one_shot: Vec<OneShotRun>,
+    /// Brings the training images to mean 0 and deviation 1; used for all parts.
     pub normalize: Normalize,
 }
 
@@ -22,18 +29,65 @@ pub struct Sets {
 ///
 /// # Errors
 /// When the set is unknown, missing or damaged.
-pub fn open(config: &DataConfig, _data_dir: Option<&Path>) -> Result<Sets> {
-    let split: Split = match (config.set.as_str(), &config.root) {
-        ("emoji", _) => sources::emoji::load()?,
-        ("folder", Some(root)) => sources::image_folder::load(root, config.size)?,
-        ("folder", None) => {
-            return Err(Error::Recipe("data.set is \"folder\" but data.root is missing: name the folder of class folders".to_owned()));
-        }
-        (other, _) => {
-            return Err(Error::Recipe(format!("data.set is {other:?}: use \"emoji\" or \"folder\"")));
-        }
-    };
-    let train = if config.rotations { split.train.with_rotations()? } else { split.train };
-    let normalize = Normalize::measure(&train)?;
-    Ok(Sets { train: Arc::new(train), validation: split.validation, test: split.test, normalize })
+pub fn open(config: &DataConfig, data_dir: Option<&Path>) -> Result<Sets> {
+    let fetched = || data_dir.ok_or_else(|| no_data_dir(&config.set));
+    match (config.set.as_str(), &config.root) {
+        ("emoji", _) => of_split(emoji::load()?, config, false),
+        ("folder", Some(root)) => of_split(image_folder::load(root, config.size)?, config, false),
+        ("folder", None) => Err(Error::Recipe(
+            "data.set is \"folder\" but data.root is missing: name the folder of class folders".to_owned(),
+        )),
+        ("omniglot-small1", _) => of_background(fetched()?, Part::Small1, config),
+        ("omniglot-small2", _) => of_background(fetched()?, Part::Small2, config),
+        // The published protocol takes rotations as classes in the test too.
+        ("omniglot-full", _) => of_split(omniglot::full(fetched()?)?, config, true),
+        (other, _) => Err(Error::Recipe(format!(
+            "data.set is {other:?}: use \"emoji\", \"folder\", \"omniglot-small1\", \"omniglot-small2\" or \"omniglot-full\""
+        ))),
+    }
+}
+
+fn no_data_dir(set: &str) -> Error {
+    Error::Recipe(format!(
+        "data.set is {set:?}, which is not embedded: name the folder of fetched sets with --data-dir"
+    ))
+}
+
+fn of_split(split: Split, config: &DataConfig, rotate_all: bool) -> Result<Sets> {
+    let turn = |set: ImageSet, turned: bool| if turned { set.with_rotations() } else { Ok(set) };
+    let train = turn(split.train, config.rotations)?;
+    let held_out = config.rotations && rotate_all;
+    Ok(Sets {
+        normalize: Normalize::measure(&train)?,
+        train: Arc::new(train),
+        validation: Some(turn(split.validation, held_out)?),
+        test: Some(turn(split.test, held_out)?),
+        one_shot: Vec::new(),
+    })
+}
+
+/// A background set, with the alphabets of `hold_out` for validation, and the one-shot runs.
+fn of_background(data_dir: &Path, part: Part, config: &DataConfig) -> Result<Sets> {
+    let whole = omniglot::background(data_dir, part, OMNIGLOT_SIDE)?;
+    let alphabet = |class: &str| class.split('/').next().unwrap_or_default().to_owned();
+    if let Some(unknown) = config.hold_out.iter().find(|a| !has_alphabet(&whole, a, alphabet)) {
+        return Err(Error::Recipe(format!(
+            "data.hold_out names {unknown:?}, which is not an alphabet of {}",
+            config.set
+        )));
+    }
+    let (validation, train) = whole.partition_classes(|class| config.hold_out.contains(&alphabet(class)))?;
+    let train = if config.rotations { train.with_rotations()? } else { train };
+    Ok(Sets {
+        normalize: Normalize::measure(&train)?,
+        train: Arc::new(train),
+        validation: (!config.hold_out.is_empty()).then_some(validation),
+        test: None,
+        one_shot: omniglot::one_shot_runs(data_dir, OMNIGLOT_SIDE)?,
+    })
+}
+
+fn has_alphabet(set: &ImageSet, wanted: &str, alphabet: impl Fn(&str) -> String) -> bool {
+    use dml_data::Dataset;
+    set.class_names().iter().any(|class| alphabet(class) == wanted)
 }

@@ -1,9 +1,9 @@
 //! The training loop.
 
 use crate::optimizer::Optimizer;
+use crate::sets::Sets;
 use crate::{Error, Event, Recipe, Result, checkpoint};
 use candle_core::{Device, Tensor, Var};
-use crate::sets::Sets;
 use dml_data::{Dataset, Loader, PkSampler};
 use dml_losses::{Context, Objective};
 use dml_models::image::Conv4;
@@ -69,7 +69,8 @@ impl Trainer {
         let sampler = &self.recipe.sampler;
         let sampler = PkSampler::new(sets.train.labels(), sampler.classes, sampler.per_class, seed)?;
         let augment = self.recipe.augment.clone();
-        let loader = Loader::new(sets.train.clone(), Box::new(sampler), augment, sets.normalize.clone(), seed, self.step);
+        let loader =
+            Loader::new(sets.train.clone(), Box::new(sampler), augment, sets.normalize.clone(), seed, self.step);
         for batch in loader {
             let batch = batch?;
             let factor = self.recipe.schedule.factor(self.step, steps);
@@ -123,7 +124,9 @@ impl Trainer {
     pub fn resume(&mut self, path: &Path) -> Result<bool> {
         let Some(mut sections) = checkpoint::load(path)? else { return Ok(false) };
         let mut section = |name: &str| sections.remove(name).unwrap_or_default();
-        let wrong = |what: &str| Error::file(path, format!("{what} is missing or of another shape: remove the run folder to start anew"));
+        let wrong = |what: &str| {
+            Error::file(path, format!("{what} is missing or of another shape: remove the run folder to start anew"))
+        };
         let step = section("trainer");
         let step = step.get("step").ok_or_else(|| wrong("trainer/step"))?.to_scalar::<i64>()?;
         restore(&self.weights(), &section("encoder")).map_err(|n| wrong(&format!("encoder/{n}")))?;

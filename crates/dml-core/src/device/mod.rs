@@ -13,9 +13,9 @@ use candle_core::{DType, Tensor};
 /// # Errors
 /// When the tensor is not of rank two.
 pub fn to_host(tensor: &Tensor) -> Result<(Vec<f32>, usize, usize)> {
-    let (n, d) = tensor.dims2().map_err(|_| {
-        Error::Shape(format!("embeddings have shape {:?}: want two dimensions, [n, d]", tensor.dims()))
-    })?;
+    let (n, d) = tensor
+        .dims2()
+        .map_err(|_| Error::Shape(format!("embeddings have shape {:?}: want two dimensions, [n, d]", tensor.dims())))?;
     let values = tensor.to_dtype(DType::F32)?.flatten_all()?.to_vec1()?;
     Ok((values, n, d))
 }

@@ -34,7 +34,11 @@ struct NPairs(NPairsParams);
 impl Objective for NPairs {
     fn loss(&mut self, embeddings: &Tensor, labels: &[u32]) -> Result<Tensor> {
         if embeddings.dims2()?.0 != labels.len() {
-            return Err(Error::Labels(format!("{} labels for embeddings of shape {:?}", labels.len(), embeddings.dims())));
+            return Err(Error::Labels(format!(
+                "{} labels for embeddings of shape {:?}",
+                labels.len(),
+                embeddings.dims()
+            )));
         }
         let (anchors, positives) = first_pairs(labels);
         if anchors.is_empty() {

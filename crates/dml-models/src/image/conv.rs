@@ -148,20 +148,18 @@ impl Geometry {
     fn forward(self, x: &[f32], weight: &[f32]) -> Vec<f32> {
         let (hw, group) = (self.pixels(), self.group());
         let mut y = vec![0f32; self.n * self.c_out * hw];
-        y.par_chunks_mut(group * self.c_out * hw)
-            .zip(x.par_chunks(group * self.c_in * hw))
-            .for_each_init(
-                || (vec![0f32; self.patch() * group * hw], vec![0f32; self.c_out * group * hw]),
-                |(patches, rows), (y, x)| {
-                    let count = x.len() / (self.c_in * hw);
-                    let columns = count * hw;
-                    self.gather(x, count, patches);
-                    let rows = &mut rows[..self.c_out * columns];
-                    let (w, p) = (View::rows(weight, self.patch()), View::rows(patches, columns));
-                    product(self.c_out, columns, self.patch(), w, p, rows, false);
-                    self.image_major(rows, count, self.c_out, y);
-                },
-            );
+        y.par_chunks_mut(group * self.c_out * hw).zip(x.par_chunks(group * self.c_in * hw)).for_each_init(
+            || (vec![0f32; self.patch() * group * hw], vec![0f32; self.c_out * group * hw]),
+            |(patches, rows), (y, x)| {
+                let count = x.len() / (self.c_in * hw);
+                let columns = count * hw;
+                self.gather(x, count, patches);
+                let rows = &mut rows[..self.c_out * columns];
+                let (w, p) = (View::rows(weight, self.patch()), View::rows(patches, columns));
+                product(self.c_out, columns, self.patch(), w, p, rows, false);
+                self.image_major(rows, count, self.c_out, y);
+            },
+        );
         y
     }
 
@@ -283,9 +281,8 @@ impl CustomOp2 for Conv3x3 {
         let dy = dy.contiguous()?;
         // The network's input needs no gradient; candle would compute one and drop it.
         let want_dx = x.track_op();
-        let (dx, dw) = slice::with(x, |x| {
-            slice::with(w, |w| slice::with(&dy, |dy| Ok(geometry.backward(x, w, dy, want_dx))))
-        })?;
+        let (dx, dw) =
+            slice::with(x, |x| slice::with(w, |w| slice::with(&dy, |dy| Ok(geometry.backward(x, w, dy, want_dx)))))?;
         let dx = if want_dx { Some(Tensor::from_vec(dx, x.shape(), x.device())?) } else { None };
         Ok((dx, Some(Tensor::from_vec(dw, w.shape(), w.device())?)))
     }

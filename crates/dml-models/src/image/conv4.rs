@@ -58,10 +58,9 @@ impl Block {
                 self.update(&batch, x.elem_count() / self.gamma.elem_count())?;
                 batch
             }
-            Mode::Eval => ChannelStatistics {
-                mean: self.running_mean.to_vec1()?,
-                variance: self.running_variance.to_vec1()?,
-            },
+            Mode::Eval => {
+                ChannelStatistics { mean: self.running_mean.to_vec1()?, variance: self.running_variance.to_vec1()? }
+            }
         };
         Ok(norm_relu_pool(&x, &self.gamma, &self.beta, statistics, mode == Mode::Train)?)
     }

@@ -89,7 +89,10 @@ pub fn norm_relu_pool(
 ) -> Result<Tensor> {
     let (_, c, h, w) = x.dims4()?;
     if gamma.dims() != [c] || beta.dims() != [c] || statistics.mean.len() != c || h < 2 || w < 2 {
-        bail!("norm_relu_pool: input {:?} wants gamma, beta and statistics of length {c} and images of 2x2 or more", x.dims());
+        bail!(
+            "norm_relu_pool: input {:?} wants gamma, beta and statistics of length {c} and images of 2x2 or more",
+            x.dims()
+        );
     }
     if !x.device().is_cpu() {
         return composed(x, gamma, beta, &statistics, of_batch);
@@ -122,7 +125,10 @@ pub(crate) fn composed(
     let normed = x.broadcast_sub(&mean)?.broadcast_div(&(variance + EPSILON)?.sqrt()?)?;
     let scaled = normed.broadcast_mul(&gamma.reshape((1, c, 1, 1))?)?.broadcast_add(&beta.reshape((1, c, 1, 1))?)?;
     let (h, w) = (scaled.dim(D::Minus2)?, scaled.dim(D::Minus1)?);
-    scaled.relu()?.narrow(2, 0, h / 2 * 2)?.narrow(3, 0, w / 2 * 2)?.max_pool2d(2)
+    // Not `max_pool2d`: candle's gradient of it is scaled by the share of the window that is largest.
+    let windows = scaled.narrow(2, 0, h / 2 * 2)?.narrow(3, 0, w / 2 * 2)?.contiguous()?;
+    let windows = windows.reshape(((), h / 2, 2, w / 2, 2))?;
+    windows.max(4)?.max(2)?.reshape((scaled.dim(0)?, c, h / 2, w / 2))?.relu()
 }
 
 struct NormReluPool {

@@ -1,0 +1,81 @@
+//! `dml baseline`: what a trained encoder must beat.
+
+use crate::train::Parent;
+use anyhow::{Context, Result, bail};
+use candle_core::Device;
+use clap::Args;
+use dml_core::Metric;
+use dml_data::sources::omniglot::{self, ORIGINAL_SIZE, OneShotRun};
+use dml_data::{Dataset, ImageSet};
+use dml_eval::{Centring, Ink, OneShotTrials};
+use dml_train::evaluation::{self, Evaluation};
+use dml_train::{Recipe, Trainer, checkpoint, sets};
+use std::path::{Path, PathBuf};
+
+#[derive(Args)]
+pub(crate) struct Baseline {
+    /// `pixels` or `untrained` (Conv-4 with its initial weights), both on emoji; `omniglot-pixels` or
+    /// `omniglot-modified-hausdorff`, both on Lake's one-shot runs
+    name: String,
+    /// File for the result, JSON
+    #[arg(long)]
+    out: PathBuf,
+    #[command(flatten)]
+    parent: Parent,
+}
+
+/// As far as the emoji recipes say what an untrained network is.
+const RECIPE: &str = "name = 'untrained'\n[data]\nset = 'emoji'\n[loss]\nname = 'triplet'\n[sampler]\nclasses = 2\nper_class = 2\n[train]\nsteps = 1\n";
+
+pub(crate) fn baseline(arguments: &Baseline) -> Result<()> {
+    arguments.parent.watch();
+    let data_dir = arguments.parent.data_dir.as_deref();
+    let mut result = match arguments.name.as_str() {
+        "pixels" | "untrained" => emoji(&arguments.name)?,
+        "omniglot-pixels" => one_shot(data_dir, |run| {
+            let (train, test) = (evaluation::pixels(&run.train)?, evaluation::pixels(&run.test)?);
+            Ok(evaluation::one_shot_run(Metric::Euclidean, &train, &test)?)
+        })?,
+        "omniglot-modified-hausdorff" => one_shot(data_dir, modified_hausdorff)?,
+        other => {
+            bail!("unknown baseline {other:?}: use pixels, untrained, omniglot-pixels or omniglot-modified-hausdorff")
+        }
+    };
+    result.name.clone_from(&arguments.name);
+    if let Some(folder) = arguments.out.parent() {
+        std::fs::create_dir_all(folder).with_context(|| folder.display().to_string())?;
+    }
+    Ok(checkpoint::write_atomically(&arguments.out, serde_json::to_string_pretty(&result)?.as_bytes())?)
+}
+
+fn emoji(name: &str) -> Result<Evaluation> {
+    let recipe = Recipe::parse(RECIPE, &[])?;
+    let sets = sets::open(&recipe.data, None)?;
+    if name == "untrained" {
+        return Ok(evaluation::of_encoder(
+            Trainer::new(&recipe, &sets, &Device::Cpu)?.encoder(),
+            Metric::Cosine,
+            &sets,
+            &Device::Cpu,
+        )?);
+    }
+    let pixels = |set: &Option<ImageSet>| set.as_ref().map(|set| evaluation::pixels(set)).transpose();
+    let (validation, test) = (pixels(&sets.validation)?, pixels(&sets.test)?);
+    Ok(evaluation::of_embeddings(Metric::Euclidean, validation.as_ref(), test.as_ref())?)
+}
+
+/// Lake's runs at their original size, each measured by `trials`.
+fn one_shot(data_dir: Option<&Path>, trials: impl Fn(&OneShotRun) -> Result<OneShotTrials>) -> Result<Evaluation> {
+    let data_dir = data_dir.context("name the folder of fetched sets with --data-dir")?;
+    let runs = omniglot::one_shot_runs(data_dir, ORIGINAL_SIZE)?.iter().map(trials).collect::<Result<Vec<_>>>()?;
+    Ok(Evaluation { one_shot: Some(dml_eval::one_shot(&runs)?), ..Evaluation::default() })
+}
+
+fn modified_hausdorff(run: &OneShotRun) -> Result<OneShotTrials> {
+    let inks = |set: &ImageSet| {
+        (0..set.len()).map(|i| Ink::new(set.pixels(i), ORIGINAL_SIZE, Centring::Exact)).collect::<Result<Vec<_>, _>>()
+    };
+    let (train, test) = (inks(&run.train)?, inks(&run.test)?);
+    let distances = test.iter().flat_map(|test| train.iter().map(|train| test.distance(train))).collect();
+    Ok(OneShotTrials::new(distances, run.answers().to_vec())?)
+}

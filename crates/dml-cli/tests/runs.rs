@@ -1,0 +1,187 @@
+//! The `dml` binary as its users run it: on a folder of images, interrupted, on other threads, with mistakes.
+
+use dml_data::{Dataset, sources::emoji};
+use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+use tempfile::TempDir;
+
+const RECIPE: &str = r#"
+name = "small"
+
+[data]
+set = "folder"
+root = "ROOT"
+size = 16
+
+[model.conv4]
+filters = 8
+
+[loss]
+name = "contrastive"
+memory = { size = 64, start_step = 3 }
+
+[sampler]
+classes = 6
+per_class = 3
+
+[augment]
+rotate = 10
+translate = 0.1
+
+[train]
+steps = 24
+checkpoint_every = 5
+"#;
+
+/// A folder with a recipe and 32 classes of emoji as image files.
+struct Place(TempDir);
+
+impl Place {
+    fn new() -> Self {
+        let place = Self(TempDir::new().unwrap());
+        let set = emoji::load().unwrap().train;
+        for (i, &label) in set.labels().iter().enumerate().filter(|(_, label)| **label < 32) {
+            let folder = place.path("images").join(&set.class_names()[label as usize]);
+            std::fs::create_dir_all(&folder).unwrap();
+            let image = image::RgbImage::from_raw(32, 32, set.pixels(i).to_vec()).unwrap();
+            image.save(folder.join(format!("{i}.png"))).unwrap();
+        }
+        let root = place.path("images").display().to_string();
+        std::fs::write(place.path("recipe.toml"), RECIPE.replace("ROOT", &root)).unwrap();
+        place
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.0.path().join(name)
+    }
+
+    fn train(&self, run: &str) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_dml"));
+        command.arg("train").arg(self.path("recipe.toml")).arg("--run-dir").arg(self.path(run));
+        command
+    }
+
+    fn read(&self, file: &str) -> Vec<u8> {
+        std::fs::read(self.path(file)).unwrap_or_else(|e| panic!("{file}: {e}"))
+    }
+}
+
+fn succeed(command: &mut Command) -> Output {
+    let output = command.output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    output
+}
+
+/// The message of a run that must fail.
+fn refusal(command: &mut Command) -> String {
+    let output = command.output().unwrap();
+    assert!(!output.status.success(), "it was not refused");
+    String::from_utf8(output.stderr).unwrap()
+}
+
+#[test]
+fn one_thread_or_three_give_the_same_weights_and_numbers() {
+    let place = Place::new();
+    for threads in ["1", "3"] {
+        succeed(place.train(threads).env("RAYON_NUM_THREADS", threads));
+    }
+    assert_eq!(place.read("1/encoder.safetensors"), place.read("3/encoder.safetensors"));
+    assert_eq!(place.read("1/evaluation.json"), place.read("3/evaluation.json"));
+    assert_eq!(place.read("1/metrics.jsonl"), place.read("3/metrics.jsonl"));
+    succeed(place.train("other").args(["--seed", "1"]));
+    assert_ne!(place.read("1/encoder.safetensors"), place.read("other/encoder.safetensors"));
+}
+
+#[test]
+fn a_killed_run_goes_on_and_ends_like_an_undisturbed_one() {
+    let place = Place::new();
+    succeed(&mut place.train("whole"));
+    let mut killed = place.train("killed").stdout(Stdio::piped()).spawn().unwrap();
+    // Past a checkpoint and not at the end: some steps are lost and must be done again.
+    let lines = BufReader::new(killed.stdout.take().unwrap()).lines();
+    let reached = lines.map_while(Result::ok).find(|line| line.contains("\"step\":12,"));
+    killed.kill().unwrap();
+    killed.wait().unwrap();
+    assert!(reached.is_some(), "the run ended before it could be killed");
+    assert!(!place.path("killed/evaluation.json").exists());
+    let resumed = succeed(&mut place.train("killed"));
+    let first = String::from_utf8(resumed.stdout).unwrap().lines().next().unwrap().to_owned();
+    let step: serde_json::Value = serde_json::from_str(&first).unwrap();
+    assert!(step["step"].as_u64().unwrap() >= 10, "it began anew: {first}");
+    for file in ["encoder.safetensors", "evaluation.json", "checkpoint.safetensors"] {
+        assert_eq!(place.read(&format!("whole/{file}")), place.read(&format!("killed/{file}")), "{file}");
+    }
+}
+
+#[test]
+fn a_finished_run_is_measured_again_and_its_embeddings_are_written() {
+    let place = Place::new();
+    succeed(&mut place.train("run"));
+    let dml = |task: &str| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_dml"));
+        command.arg(task).arg("--run-dir").arg(place.path("run"));
+        command
+    };
+    let again = succeed(&mut dml("evaluate")).stdout;
+    let parse = |bytes: &[u8]| serde_json::from_slice::<serde_json::Value>(bytes).unwrap();
+    assert_eq!(parse(&again), parse(&place.read("run/evaluation.json")));
+    succeed(dml("embed").arg("--out").arg(place.path("embeddings.safetensors")));
+    let bytes = place.read("embeddings.safetensors");
+    let (_, header) = safetensors::SafeTensors::read_metadata(&bytes).unwrap();
+    let rows = |name: &str| header.info(name).unwrap().shape[0];
+    assert_eq!(rows("embeddings"), rows("labels"));
+    assert!(rows("labels") >= 16 * 3);
+}
+
+#[test]
+fn mistakes_are_named_with_the_value_and_the_mend_and_leave_nothing() {
+    let place = Place::new();
+    let cases: &[(&[&str], &[&str])] = &[
+        (&["--set", "train.stepps=3"], &["stepps", "steps"]),
+        (&["--set", "train.steps=0"], &["train.steps is 0", "want 1 or more"]),
+        (&["--set", "sampler.classes=99"], &["sampler.classes = 99", "lower sampler.classes to 12"]),
+        (&["--set", "loss.name=tripplet"], &["tripplet", "triplet"]),
+        (&["--set", "loss.params.marginn=1"], &["contrastive", "marginn", "neg_margin"]),
+        (&["--set", "loss.metric=manhattan"], &["manhattan", "cosine"]),
+        (&["--set", "optimizer.lr=-1"], &["optimizer.lr is -1", "more than 0"]),
+        (&["--set", "augment.scale=[2.0,1.0]"], &["augment.scale"]),
+        (&["--set", "data.root=nowhere"], &["nowhere"]),
+        (&["--set", "data.set=cars"], &["\"cars\"", "emoji"]),
+        (&["--set", "data.set=omniglot-small1"], &["omniglot-small1", "--data-dir"]),
+        (
+            &["--set", "data.set=omniglot-small1", "--data-dir", "nowhere"],
+            &["nowhere", "cargo xtask dataset fetch omniglot"],
+        ),
+        (&["--set", "no-value"], &["no-value", "key=value"]),
+    ];
+    for (i, (arguments, wanted)) in cases.iter().enumerate() {
+        let run = format!("bad-{i}");
+        let message = refusal(place.train(&run).args(*arguments));
+        assert!(message.starts_with("error: "), "{message}");
+        for part in *wanted {
+            assert!(message.contains(part), "{arguments:?} says {message:?}, without {part:?}");
+        }
+        assert!(!place.path(&run).join("evaluation.json").exists());
+    }
+}
+
+#[test]
+fn a_broken_image_and_another_recipe_in_the_same_folder_are_refused() {
+    let place = Place::new();
+    succeed(place.train("run").args(["--set", "train.steps=2"]));
+    let message = refusal(place.train("run").args(["--set", "train.steps=3"]));
+    assert!(message.contains("another recipe") && message.contains("--run-dir"), "{message}");
+    let broken = first_image(&place.path("images"));
+    std::fs::write(&broken, b"not an image").unwrap();
+    let message = refusal(&mut place.train("new"));
+    assert!(
+        message.contains(broken.file_name().unwrap().to_str().unwrap()) && message.contains("replace"),
+        "{message}"
+    );
+}
+
+fn first_image(folder: &Path) -> PathBuf {
+    let class = std::fs::read_dir(folder).unwrap().next().unwrap().unwrap().path();
+    std::fs::read_dir(class).unwrap().next().unwrap().unwrap().path()
+}
