@@ -43,7 +43,9 @@ impl Batch {
             if image.shape() != dataset.shape() {
                 let (got, want) = (image.shape(), dataset.shape());
                 let name = dataset.name();
-                return Err(crate::Error::Invalid(format!("{name}: image {index} has shape {got:?} but the set has {want:?}: resize it")));
+                return Err(crate::Error::Invalid(format!(
+                    "{name}: image {index} has shape {got:?} but the set has {want:?}: resize it"
+                )));
             }
             match augment {
                 Some((augment, seed)) => {

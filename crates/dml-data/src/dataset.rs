@@ -83,7 +83,9 @@ impl ImageSet {
         let name = name.into();
         if let Some((i, image)) = images.iter().enumerate().find(|(_, image)| image.shape() != shape) {
             let got = image.shape();
-            return Err(Error::Invalid(format!("{name}: image {i} has shape {got:?} but the set has {shape:?}: resize it")));
+            return Err(Error::Invalid(format!(
+                "{name}: image {i} has shape {got:?} but the set has {shape:?}: resize it"
+            )));
         }
         let pixels = images.iter().flat_map(|image| image.pixels.iter().copied()).collect();
         Self::from_pixels(name, shape, pixels, labels, class_names)
@@ -104,11 +106,15 @@ impl ImageSet {
         let (n, size) = (labels.len(), shape.iter().product::<usize>());
         if pixels.len() != n * size {
             let got = pixels.len() / size.max(1);
-            return Err(Error::Invalid(format!("{name}: labels have length {n} but there are {got} images: pass one label per image")));
+            return Err(Error::Invalid(format!(
+                "{name}: labels have length {n} but there are {got} images: pass one label per image"
+            )));
         }
         if let Some(label) = labels.iter().find(|&&label| label as usize >= class_names.len()) {
             let known = class_names.len();
-            return Err(Error::Invalid(format!("{name}: label {label} has no name among the {known} class names: labels count from 0")));
+            return Err(Error::Invalid(format!(
+                "{name}: label {label} has no name among the {known} class names: labels count from 0"
+            )));
         }
         Ok(Self { name, shape, pixels, labels, class_names, domains: vec![0; n], domain_names: vec!["all".into()] })
     }
@@ -120,7 +126,10 @@ impl ImageSet {
     pub fn with_domains(mut self, domains: Vec<u32>, domain_names: Vec<String>) -> Result<Self> {
         let (got, n, known) = (domains.len(), self.labels.len(), domain_names.len());
         if got != n || domains.iter().any(|&domain| domain as usize >= known) {
-            return Err(Error::Invalid(format!("{}: {got} domains below {known} for {n} images: pass one per image", self.name)));
+            return Err(Error::Invalid(format!(
+                "{}: {got} domains below {known} for {n} images: pass one per image",
+                self.name
+            )));
         }
         (self.domains, self.domain_names) = (domains, domain_names);
         Ok(self)
@@ -164,7 +173,8 @@ impl ImageSet {
                 return Err(Error::Invalid(format!("{}: class {class} is named twice: name each once", self.name)));
             }
         }
-        let kept: Vec<usize> = (0..self.labels.len()).filter(|&i| new_label[self.labels[i] as usize].is_some()).collect();
+        let kept: Vec<usize> =
+            (0..self.labels.len()).filter(|&i| new_label[self.labels[i] as usize].is_some()).collect();
         let mut subset = self.select(&kept);
         subset.labels.iter_mut().for_each(|label| *label = new_label[*label as usize].expect("kept above"));
         subset.class_names = classes.iter().map(|&class| self.class_names[class as usize].clone()).collect();
@@ -195,7 +205,10 @@ impl ImageSet {
     pub fn with_rotations(&self) -> Result<Self> {
         let [channels, height, width] = self.shape;
         if height != width {
-            return Err(Error::Invalid(format!("{}: {width}x{height} images cannot be turned: resize to square", self.name)));
+            return Err(Error::Invalid(format!(
+                "{}: {width}x{height} images cannot be turned: resize to square",
+                self.name
+            )));
         }
         let classes = self.class_names.len() as u32;
         let mut turned = self.clone();

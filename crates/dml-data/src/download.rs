@@ -66,7 +66,12 @@ impl Fetcher {
     /// # Errors
     /// When a source does not have a file, has other bytes than the manifest says, or a file cannot be written. Files
     /// brought before stay; nothing that is not verified carries a file's name.
-    pub fn fetch<'a>(&self, manifest: &'a Manifest, data: &Path, progress: &mut dyn FnMut(Progress<'_>)) -> Result<Vec<&'a str>> {
+    pub fn fetch<'a>(
+        &self,
+        manifest: &'a Manifest,
+        data: &Path,
+        progress: &mut dyn FnMut(Progress<'_>),
+    ) -> Result<Vec<&'a str>> {
         let mut brought = vec![];
         if manifest.embedded {
             return Ok(brought);
@@ -97,7 +102,13 @@ impl Fetcher {
         }
     }
 
-    fn bring(&self, manifest: &Manifest, data: &Path, file: &ManifestFile, progress: &mut dyn FnMut(Progress<'_>)) -> Result<()> {
+    fn bring(
+        &self,
+        manifest: &Manifest,
+        data: &Path,
+        file: &ManifestFile,
+        progress: &mut dyn FnMut(Progress<'_>),
+    ) -> Result<()> {
         let target = manifest.path(data, file);
         let mut failed = None;
         for origin in self.origins(manifest, file) {
@@ -106,14 +117,21 @@ impl Fetcher {
                 Origin::Path(path) => copy(path, &mut part, file, progress),
                 Origin::Url(url) => self.download(url, &mut part, file, progress),
             };
-            match outcome.and_then(|()| accept(part, &target, file, &origin)) {
+            let outcome = match outcome {
+                Ok(()) => accept(part, &target, file, &origin),
+                Err(error) if part.len() == 0 => part.discard().and(Err(error)),
+                Err(error) => Err(error),
+            };
+            match outcome {
                 Ok(()) => return Ok(()),
                 Err(error) => failed = Some(error),
             }
         }
         Err(failed.unwrap_or_else(|| {
             let (set, name) = (&manifest.name, &file.name);
-            Error::Invalid(format!("{set}: {name} has no public address: fetch it with --from DIR or DML_MIRROR=DIR|URL"))
+            Error::Invalid(format!(
+                "{set}: {name} has no public address: fetch it with --from DIR or DML_MIRROR=DIR|URL"
+            ))
         }))
     }
 
@@ -133,7 +151,13 @@ impl Fetcher {
         }
     }
 
-    fn download(&self, url: &str, part: &mut Part, file: &ManifestFile, progress: &mut dyn FnMut(Progress<'_>)) -> Result<()> {
+    fn download(
+        &self,
+        url: &str,
+        part: &mut Part,
+        file: &ManifestFile,
+        progress: &mut dyn FnMut(Progress<'_>),
+    ) -> Result<()> {
         let agent = http::agent(self.patience);
         let failure = |problem: String| Error::Download { url: url.to_owned(), problem };
         let mut failures = 0;
@@ -189,9 +213,13 @@ fn accept(part: Part, target: &Path, file: &ManifestFile, origin: &Origin) -> Re
         false => ("size", size.to_string(), file.bytes.to_string()),
     };
     Err(match origin {
-        Origin::Path(path) => {
-            Error::Corrupt { path: path.clone(), what, found, expected, mend: "give an intact copy; nothing was kept".into() }
-        }
+        Origin::Path(path) => Error::Corrupt {
+            path: path.clone(),
+            what,
+            found,
+            expected,
+            mend: "give an intact copy; nothing was kept".into(),
+        },
         Origin::Url(url) => {
             let problem = format!(
                 "what arrived has {what} {found} but the manifest says {expected}; nothing was kept: try again, or use --from DIR or DML_MIRROR=DIR|URL"

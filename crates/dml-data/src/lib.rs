@@ -23,9 +23,12 @@
 
 mod batch;
 mod dataset;
+#[cfg(feature = "download")]
+pub mod download;
 mod error;
 pub mod image;
 mod loader;
+mod manifest;
 pub mod rng;
 pub mod sampler;
 pub mod sources;
@@ -36,5 +39,6 @@ pub use dataset::{Dataset, Image, ImageSet};
 pub use error::{Error, Result};
 pub use image::{Augment, Normalize};
 pub use loader::Loader;
+pub use manifest::{Manifest, ManifestFile};
 pub use sampler::{BatchSampler, EpisodicSampler, PkSampler};
 pub use split::{ClassSplit, Split, SplitRule};

@@ -110,8 +110,12 @@ impl Producer {
         let batch = batches.get_mut(position).map(std::mem::take).unwrap_or_default();
         let images = self.dataset.len();
         match batch.iter().find(|&&index| index >= images) {
-            Some(index) => Err(Error::Sampler(format!("the sampler deals image {index} but there are {images}: give it this set's labels"))),
-            None if batch.is_empty() => Err(Error::Sampler(format!("the sampler dealt no images for batch {position} of epoch {epoch}"))),
+            Some(index) => Err(Error::Sampler(format!(
+                "the sampler deals image {index} but there are {images}: give it this set's labels"
+            ))),
+            None if batch.is_empty() => {
+                Err(Error::Sampler(format!("the sampler dealt no images for batch {position} of epoch {epoch}")))
+            }
             None => Ok(batch),
         }
     }

@@ -70,7 +70,10 @@ impl Manifest {
         let manifest: Self = toml::from_str(text).map_err(|error| Error::Invalid(format!("manifest: {error}")))?;
         let names = manifest.files.iter().map(|file| &file.name).chain([&manifest.name]);
         if let Some(name) = names.into_iter().find(|name| !is_plain(name)) {
-            return Err(Error::Invalid(format!("manifest {}: `{name}` is not a plain file name: leave out folders", manifest.name)));
+            return Err(Error::Invalid(format!(
+                "manifest {}: `{name}` is not a plain file name: leave out folders",
+                manifest.name
+            )));
         }
         Ok(manifest)
     }
@@ -172,7 +175,9 @@ impl Manifest {
 
     fn unreadable(&self, path: &Path, error: std::io::Error) -> Error {
         match error.kind() {
-            ErrorKind::NotFound => Error::Missing { path: path.to_owned(), mend: format!("run {}", self.fetch_command()) },
+            ErrorKind::NotFound => {
+                Error::Missing { path: path.to_owned(), mend: format!("run {}", self.fetch_command()) }
+            }
             _ => Error::io(path)(error),
         }
     }
@@ -252,11 +257,20 @@ mod tests {
             assert!(!manifest.licence.trim().is_empty(), "{name} names no licence");
             assert!(manifest.embedded || !manifest.files.is_empty(), "{name} has nothing to fetch");
             for file in &manifest.files {
-                let digits = file.sha256.len() == 64 && file.sha256.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b));
+                let digits = file.sha256.len() == 64
+                    && file.sha256.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b));
                 assert!(digits && file.bytes > 0, "{name}/{}: bytes or sha256", file.name);
                 assert!(file.urls.iter().all(|url| url.starts_with("https://")), "{name}/{}: plain http", file.name);
             }
             assert_eq!(Manifest::find(name).unwrap(), manifest);
+        }
+    }
+
+    #[test]
+    fn embedded_files_are_those_of_their_manifest() {
+        let datasets = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../datasets");
+        for manifest in Manifest::all().unwrap().into_iter().filter(|manifest| manifest.embedded) {
+            manifest.files.iter().for_each(|file| manifest.verify_file(&datasets, file).unwrap());
         }
     }
 
@@ -284,18 +298,32 @@ mod tests {
         let (data, manifest) = toy(Some(b"hello"));
         manifest.verify(data.path()).unwrap();
         assert_eq!(manifest.read(data.path(), "word.txt").unwrap(), b"hello");
-        assert!(manifest.read(data.path(), "words.txt").unwrap_err().to_string().contains("has no file `words.txt`: it has word.txt"));
+        assert!(
+            manifest
+                .read(data.path(), "words.txt")
+                .unwrap_err()
+                .to_string()
+                .contains("has no file `words.txt`: it has word.txt")
+        );
     }
 
     #[test]
     fn missing_truncated_and_altered_files_are_told_apart() {
         for (content, expected) in [
             (None, "not found; run cargo xtask dataset fetch toy (0.0 MB)"),
-            (Some(b"hell".as_slice()), "has size 4 but the manifest says 5; bring it anew: cargo xtask dataset fetch toy"),
-            (Some(b"jello"), "has sha256 187c9bceeb919e1b3e6d20fa50ecabf7d9d50b5343e8f9a3d912abb13929102e but the manifest says 2cf24d"),
+            (
+                Some(b"hell".as_slice()),
+                "has size 4 but the manifest says 5; bring it anew: cargo xtask dataset fetch toy",
+            ),
+            (
+                Some(b"jello"),
+                "has sha256 187c9bceeb919e1b3e6d20fa50ecabf7d9d50b5343e8f9a3d912abb13929102e but the manifest says 2cf24d",
+            ),
         ] {
             let (data, manifest) = toy(content);
-            for error in [manifest.verify(data.path()).unwrap_err(), manifest.read(data.path(), "word.txt").unwrap_err()] {
+            for error in
+                [manifest.verify(data.path()).unwrap_err(), manifest.read(data.path(), "word.txt").unwrap_err()]
+            {
                 let message = error.to_string();
                 assert!(message.contains("word.txt: ") && message.contains(expected), "{message}");
             }

@@ -68,7 +68,11 @@ impl SplitRule {
                 self.test, self.validation
             )));
         }
-        let mut parts = [order[..tests].to_vec(), order[tests..tests + validations].to_vec(), order[tests + validations..].to_vec()];
+        let mut parts = [
+            order[..tests].to_vec(),
+            order[tests..tests + validations].to_vec(),
+            order[tests + validations..].to_vec(),
+        ];
         parts.iter_mut().for_each(|part| part.sort_unstable());
         let [test, validation, train] = parts;
         Ok(ClassSplit { train, validation, test })
@@ -80,7 +84,9 @@ impl SplitRule {
     /// As [`SplitRule::classes`].
     pub fn split(&self, set: &ImageSet) -> Result<Split> {
         let classes = self.classes(set.class_names())?;
-        let part = |ids: &[u32], name: &str| Ok::<_, Error>(set.subset_of_classes(ids)?.renamed(format!("{}/{name}", set.name())));
+        let part = |ids: &[u32], name: &str| {
+            Ok::<_, Error>(set.subset_of_classes(ids)?.renamed(format!("{}/{name}", set.name())))
+        };
         Ok(Split {
             train: part(&classes.train, "train")?,
             validation: part(&classes.validation, "validation")?,

@@ -93,8 +93,10 @@ proptest! {
         };
         let best = pairs.iter().map(|p| p.0).filter(|&t| passed(t, false) <= 0.2).map(|t| passed(t, true)).fold(0.0, f64::max);
         prop_assert!((v.tar_at_far[0].tar - best).abs() < 1e-12);
-        let (g, i): (Vec<(f32, bool)>, Vec<(f32, bool)>) = pairs.iter().copied().partition(|p| p.1);
-        let wins: f64 = g.iter().flat_map(|a| i.iter().map(move |b| if a.0 < b.0 { 1.0 } else if a.0 == b.0 { 0.5 } else { 0.0 })).sum();
+        let distances = |same: bool| -> Vec<f32> { pairs.iter().filter(|p| p.1 == same).map(|p| p.0).collect() };
+        let (g, i) = (distances(true), distances(false));
+        let win = |a: f32, b: f32| if a < b { 1.0 } else if a == b { 0.5 } else { 0.0 };
+        let wins: f64 = g.iter().flat_map(|&a| i.iter().map(move |&b| win(a, b))).sum();
         prop_assert!((v.auc - wins / (g.len() * i.len()) as f64).abs() < 1e-9);
     }
 }

@@ -6,24 +6,21 @@
 use crate::Result;
 use candle_core::{DType, Tensor};
 
-/// A scalar of the given value whose gradient with respect to each tensor is the given one (row-major, same shape).
+/// A scalar of the given value whose gradient with respect to `embeddings`, and to each of `others`, is the given one
+/// (row-major, same shape).
 ///
 /// # Errors
 /// When a gradient has another number of values than its tensor.
-pub fn attach(value: f32, gradients: Vec<(&Tensor, Vec<f32>)>) -> Result<Tensor> {
-    let mut total: Option<Tensor> = None;
-    for (tensor, gradient) in gradients {
+pub fn attach(value: f32, embeddings: (&Tensor, Vec<f32>), others: Vec<(&Tensor, Vec<f32>)>) -> Result<Tensor> {
+    let zero = |(tensor, gradient): (&Tensor, Vec<f32>)| -> Result<Tensor> {
         let gradient = Tensor::from_vec(gradient, tensor.shape(), tensor.device())?.to_dtype(tensor.dtype())?;
         let inner = (tensor * gradient)?.sum_all()?.to_dtype(DType::F32)?;
-        // Exactly zero, also where the inner product is not finite: only its gradient counts.
-        let zero = (&inner - inner.detach())?;
-        total = Some(match total {
-            Some(sum) => (sum + zero)?,
-            None => zero,
-        });
-    }
-    match total {
-        Some(zero) => Ok((zero + f64::from(value))?),
-        None => Ok(Tensor::new(value, &candle_core::Device::Cpu)?),
-    }
+        // Zero: only its gradient counts.
+        Ok((&inner - inner.detach())?)
+    };
+    let total = others
+        .into_iter()
+        .map(zero)
+        .try_fold(zero(embeddings)?, |sum, other| Ok::<_, crate::Error>((sum + other?)?))?;
+    Ok((total + f64::from(value))?)
 }

@@ -37,6 +37,7 @@ pub struct CrossBatchMemory {
     base: Box<dyn PairObjective>,
     config: MemoryConfig,
     dim: usize,
+    device: Device,
     /// A ring: the oldest entry is at `next` once it is full.
     values: Vec<f32>,
     labels: Vec<u32>,
@@ -52,7 +53,8 @@ impl CrossBatchMemory {
         if !(config.weight >= 0.0 && config.batch_weight >= 0.0) {
             return Err(wrong("memory", "weight and batch_weight must be 0 or more".to_owned()));
         }
-        Ok(Self { base, config, dim: context.dim, values: Vec::new(), labels: Vec::new(), next: 0, step: 0 })
+        let device = context.device.clone();
+        Ok(Self { base, config, dim: context.dim, device, values: Vec::new(), labels: Vec::new(), next: 0, step: 0 })
     }
 
     /// Adds a batch; the position of each of its rows.
@@ -118,11 +120,11 @@ impl Objective for CrossBatchMemory {
     fn state(&self) -> Result<Vec<(String, Tensor)>> {
         let mut state = self.base.state()?;
         let counters = [self.step as i64, self.next as i64, self.labels.len() as i64];
-        state.push(("memory.counters".to_owned(), Tensor::new(&counters, &Device::Cpu)?));
+        state.push(("memory.counters".to_owned(), Tensor::new(&counters, &self.device)?));
         if !self.labels.is_empty() {
-            let embeddings = Tensor::from_slice(&self.values, (self.labels.len(), self.dim), &Device::Cpu)?;
+            let embeddings = Tensor::from_slice(&self.values, (self.labels.len(), self.dim), &self.device)?;
             state.push(("memory.embeddings".to_owned(), embeddings));
-            state.push(("memory.labels".to_owned(), Tensor::new(&self.labels[..], &Device::Cpu)?));
+            state.push(("memory.labels".to_owned(), Tensor::new(&self.labels[..], &self.device)?));
         }
         Ok(state)
     }

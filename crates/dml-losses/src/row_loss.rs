@@ -72,7 +72,7 @@ pub(crate) fn within(embeddings: &Tensor, labels: &[u32], space: Space, row: &im
     let RowwiseOutput { value, mut d_anchors, d_references } = rowwise(&problem, row)?;
     d_anchors.iter_mut().zip(&d_references).for_each(|(a, r)| *a += r);
     side.pull_back(&mut d_anchors)?;
-    attach(value, vec![(embeddings, d_anchors)])
+    attach(value, (embeddings, d_anchors), vec![])
 }
 
 /// Every row of the batch against references without a gradient.
@@ -96,7 +96,7 @@ pub(crate) fn against(
     };
     let mut output = rowwise(&problem, row)?;
     side.pull_back(&mut output.d_anchors)?;
-    attach(output.value, vec![(embeddings, output.d_anchors)])
+    attach(output.value, (embeddings, output.d_anchors), vec![])
 }
 
 /// Every row of `anchors` against all rows of another tensor; both take a gradient.
@@ -118,7 +118,7 @@ pub(crate) fn between(
     let mut output = rowwise(&problem, row)?;
     a.pull_back(&mut output.d_anchors)?;
     r.pull_back(&mut output.d_references)?;
-    attach(output.value, vec![(anchors, output.d_anchors), (references, output.d_references)])
+    attach(output.value, (anchors, output.d_anchors), vec![(references, output.d_references)])
 }
 
 /// A loss whose references can be any set of vectors: what a memory can be put around.

@@ -66,7 +66,9 @@ pub(super) fn attempt(
     let expected = file.bytes - part.len();
     if let Some(offered) = response.body().content_length().filter(|&offered| offered != expected) {
         let mend = "the file has changed or the address is wrong: use --from DIR or DML_MIRROR=DIR|URL";
-        return Ok(Outcome::Refused(format!("the server offers {offered} bytes but the manifest leaves {expected}; {mend}")));
+        return Ok(Outcome::Refused(format!(
+            "the server offers {offered} bytes but the manifest leaves {expected}; {mend}"
+        )));
     }
     let mut body = response.into_body().into_reader();
     let mut buffer = vec![0; 1 << 16];

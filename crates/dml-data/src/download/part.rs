@@ -61,8 +61,11 @@ impl Part {
 
     /// Puts the part on the disk and then under its name, so that a crash leaves the one or the other.
     pub(super) fn finish(self, target: &Path) -> Result<()> {
-        self.file.sync_all().map_err(Error::io(&self.path))?;
-        fs::rename(&self.path, target).map_err(Error::io(target))?;
+        let Self { path, file, .. } = self;
+        file.sync_all().map_err(Error::io(&path))?;
+        // Windows renames closed files only.
+        drop(file);
+        fs::rename(&path, target).map_err(Error::io(target))?;
         if cfg!(unix) {
             let folder = target.parent().unwrap_or(Path::new("."));
             File::open(folder).and_then(|folder| folder.sync_all()).map_err(Error::io(folder))?;
@@ -72,6 +75,8 @@ impl Part {
 
     /// Removes the part.
     pub(super) fn discard(self) -> Result<()> {
-        fs::remove_file(&self.path).map_err(Error::io(&self.path))
+        let Self { path, file, .. } = self;
+        drop(file);
+        fs::remove_file(&path).map_err(Error::io(&path))
     }
 }

@@ -28,7 +28,13 @@ impl Affine {
 /// Reads `image` through `affine` (and `displacement`, if any) into `out`, CHW, values 0..=255.
 ///
 /// A place outside the image reads `fill`, or the nearest border pixel when `fill` is `None`.
-pub(super) fn warp(image: &Image, affine: &Affine, displacement: Option<&Displacement>, fill: Option<u8>, out: &mut [f32]) {
+pub(super) fn warp(
+    image: &Image,
+    affine: &Affine,
+    displacement: Option<&Displacement>,
+    fill: Option<u8>,
+    out: &mut [f32],
+) {
     let (width, height) = (image.width, image.height);
     let (cx, cy) = ((width as f32 - 1.0) / 2.0, (height as f32 - 1.0) / 2.0);
     let plane = width * height;

@@ -75,7 +75,12 @@ impl Augment {
             ("scale", high, high >= low && high.is_finite(), "a range whose end is not below its start"),
             ("shear", self.shear, (0.0..=60.0).contains(&self.shear), "degrees in 0..=60"),
             ("translate", self.translate, (0.0..=1.0).contains(&self.translate), "a share in 0..=1"),
-            ("horizontal_flip", self.horizontal_flip, (0.0..=1.0).contains(&self.horizontal_flip), "a probability in 0..=1"),
+            (
+                "horizontal_flip",
+                self.horizontal_flip,
+                (0.0..=1.0).contains(&self.horizontal_flip),
+                "a probability in 0..=1",
+            ),
             ("elastic", self.elastic, (0.0..=1.0).contains(&self.elastic), "a share in 0..=1"),
             ("brightness", self.brightness, (0.0..=1.0).contains(&self.brightness), "a number in 0..=1"),
             ("contrast", self.contrast, (0.0..=1.0).contains(&self.contrast), "a number in 0..=1"),
@@ -95,7 +100,8 @@ impl Augment {
         if self.moves() {
             let affine = self.draw_affine(image, rng);
             let amplitude = self.elastic * image.width.min(image.height) as f32;
-            let displacement = (amplitude > 0.0).then(|| Displacement::random(rng, amplitude, image.width, image.height));
+            let displacement =
+                (amplitude > 0.0).then(|| Displacement::random(rng, amplitude, image.width, image.height));
             warp(image, &affine, displacement.as_ref(), self.fill, out);
         } else {
             planes(image, out);

@@ -20,7 +20,9 @@ pub fn decode(path: &Path, bytes: &[u8], channels: usize) -> Result<Image> {
     let mut limits = Limits::default();
     (limits.max_image_width, limits.max_image_height) = (Some(LARGEST_SIDE), Some(LARGEST_SIDE));
     reader.limits(limits);
-    let decoded = reader.decode().map_err(|error| Error::format(path, format!("not a readable image ({error}): replace or remove it")))?;
+    let decoded = reader
+        .decode()
+        .map_err(|error| Error::format(path, format!("not a readable image ({error}): replace or remove it")))?;
     let decoded = if decoded.color().has_alpha() { on_white(&decoded) } else { decoded };
     let (width, height) = (decoded.width() as usize, decoded.height() as usize);
     let pixels = match channels {
@@ -44,7 +46,9 @@ fn on_white(image: &DynamicImage) -> DynamicImage {
 pub fn resize(image: &Image, width: usize, height: usize) -> Result<Image> {
     if width == 0 || height == 0 || image.width == 0 || image.height == 0 {
         let (from_width, from_height) = (image.width, image.height);
-        return Err(Error::Invalid(format!("cannot resize {from_width}x{from_height} to {width}x{height}: sides must be above 0")));
+        return Err(Error::Invalid(format!(
+            "cannot resize {from_width}x{from_height} to {width}x{height}: sides must be above 0"
+        )));
     }
     let (from, to) = ((image.width as u32, image.height as u32), (width as u32, height as u32));
     let pixels = match image.channels {

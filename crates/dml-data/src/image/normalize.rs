@@ -27,7 +27,10 @@ impl Normalize {
     /// When the set is empty or an image cannot be read.
     pub fn measure(dataset: &dyn Dataset) -> Result<Self> {
         if dataset.is_empty() {
-            return Err(Error::Invalid(format!("{}: no images to measure the mean of: give mean and std", dataset.name())));
+            return Err(Error::Invalid(format!(
+                "{}: no images to measure the mean of: give mean and std",
+                dataset.name()
+            )));
         }
         let channels = dataset.shape()[0];
         // Integer sums are exact, whatever the order.
@@ -61,7 +64,9 @@ impl Normalize {
         for (key, values) in [("mean", &self.mean), ("std", &self.std)] {
             if values.len() != 1 && values.len() != channels {
                 let got = values.len();
-                return Err(Error::Invalid(format!("normalize.{key} has {got} values but images have {channels} channels: give 1 or {channels}")));
+                return Err(Error::Invalid(format!(
+                    "normalize.{key} has {got} values but images have {channels} channels: give 1 or {channels}"
+                )));
             }
         }
         let usable = |std: &f32| std.is_finite() && *std > 0.0;

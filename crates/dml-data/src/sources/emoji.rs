@@ -45,7 +45,8 @@ pub fn whole() -> Result<ImageSet> {
         .collect::<Result<Vec<_>>>()?;
     let (mut names, mut labels, mut domains, mut pixels) = (vec![], vec![], vec![], vec![]);
     for (class, line) in CLASSES.lines().skip(1).enumerate() {
-        let damaged = |problem: String| Error::format(Path::new("emoji/classes.tsv"), format!("line {}: {problem}", class + 2));
+        let damaged =
+            |problem: String| Error::format(Path::new("emoji/classes.tsv"), format!("line {}: {problem}", class + 2));
         let (name, designers) = line.split_once('\t').ok_or_else(|| damaged("no tab".into()))?;
         names.push(name.to_owned());
         for designer in designers.split(',') {

@@ -22,7 +22,8 @@ pub fn load(root: &Path, size: usize) -> Result<Split> {
         return SplitRule::default().split(&set(root, size)?);
     }
     if let Some(lacking) = given.iter().position(|there| !there) {
-        let problem = "has some of train, validation and test, but not all: add it, or lay the class folders side by side";
+        let problem =
+            "has some of train, validation and test, but not all: add it, or lay the class folders side by side";
         return Err(Error::format(&root.join(PARTS[lacking]), problem));
     }
     let [train, validation, test] = PARTS.map(|part| set(&root.join(part), size));
@@ -40,7 +41,10 @@ pub fn set(root: &Path, size: usize) -> Result<ImageSet> {
     for folder in entries(root)?.into_iter().filter(|path| path.is_dir()) {
         let images: Vec<PathBuf> = entries(&folder)?.into_iter().filter(|path| is_image(path)).collect();
         if images.is_empty() {
-            return Err(Error::format(&folder, format!("a class without images ({}): add some or remove the folder", IMAGES.join(", "))));
+            return Err(Error::format(
+                &folder,
+                format!("a class without images ({}): add some or remove the folder", IMAGES.join(", ")),
+            ));
         }
         files.extend(images.into_iter().map(|path| (path, names.len() as u32)));
         names.push(name(&folder));
@@ -80,7 +84,9 @@ fn disjoint(root: &Path, split: &Split) -> Result<()> {
     for (part, set) in [("train", &split.train), ("validation", &split.validation), ("test", &split.test)] {
         for class in set.class_names() {
             if let Some(other) = owner.insert(class, part) {
-                let problem = format!("class {class} is in {other} and in {part}: a class belongs to one part, or the test is not of unseen classes");
+                let problem = format!(
+                    "class {class} is in {other} and in {part}: a class belongs to one part, or the test is not of unseen classes"
+                );
                 return Err(Error::format(root, problem));
             }
         }

@@ -59,7 +59,7 @@ impl Objective for Prototypical {
             query_labels.extend(rest.iter().map(|_| label));
         }
         if queries.is_empty() {
-            return attach(0.0, vec![(embeddings, vec![0.0; embeddings.elem_count()])]);
+            return attach(0.0, (embeddings, vec![0.0; embeddings.elem_count()]), vec![]);
         }
         let classes: Vec<u32> = rows.keys().copied().collect();
         let average = Tensor::from_vec(average, (classes.len(), n), embeddings.device())?;

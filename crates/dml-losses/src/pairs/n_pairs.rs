@@ -42,7 +42,7 @@ impl Objective for NPairs {
         }
         let (anchors, positives) = first_pairs(labels);
         if anchors.is_empty() {
-            return crate::autograd::attach(0.0, vec![(embeddings, vec![0.0; embeddings.elem_count()])]);
+            return crate::autograd::attach(0.0, (embeddings, vec![0.0; embeddings.elem_count()]), vec![]);
         }
         let classes: Vec<u32> = anchors.iter().map(|&i| labels[i as usize]).collect();
         let take = |rows: &[u32]| embeddings.index_select(&Tensor::new(rows, embeddings.device())?, 0);

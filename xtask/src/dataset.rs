@@ -1,0 +1,191 @@
+//! `cargo xtask dataset`: lists, fetches and verifies the data sets of `datasets/`.
+
+use std::env;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, bail};
+use clap::{Args, Subcommand};
+use dml_data::download::{Fetcher, Source};
+use dml_data::{Error, Manifest};
+use indicatif::{ProgressBar, ProgressStyle};
+
+use crate::workspace;
+
+#[derive(Args)]
+pub(crate) struct Arguments {
+    #[command(subcommand)]
+    action: Action,
+    /// Folder of the data sets [default: DML_DATA_DIR, else `data` in the workspace]
+    #[arg(long, value_name = "DIR", global = true)]
+    data_dir: Option<PathBuf>,
+}
+
+#[derive(Subcommand)]
+enum Action {
+    /// Show all data sets, their licences, and which are there
+    List,
+    /// Bring the files of a data set that are missing or wrong; an interrupted fetch goes on where it stopped
+    ///
+    /// They come from --from, else from the mirror in the variable DML_MIRROR (a folder or an address that holds
+    /// NAME/FILE), else from their owner.
+    Fetch {
+        /// The data set
+        name: String,
+        /// Folder that holds the files, or one of the files
+        #[arg(long, value_name = "DIR|FILE")]
+        from: Option<PathBuf>,
+    },
+    /// Check size and SHA-256 of every file of a data set
+    Verify {
+        /// The data set
+        name: String,
+    },
+    /// Print the folder of a data set
+    Path {
+        /// The data set
+        name: String,
+    },
+}
+
+/// Runs `cargo xtask dataset`.
+pub(crate) fn run(arguments: Arguments) -> Result<()> {
+    let data = arguments.data_dir.unwrap_or_else(data_dir);
+    match arguments.action {
+        Action::List => list(&data),
+        Action::Fetch { name, from } => {
+            let mirror = env::var("DML_MIRROR").ok().filter(|mirror| !mirror.is_empty());
+            let source = match (from, mirror) {
+                (Some(path), _) => Source::Local(path),
+                (None, Some(mirror)) => Source::Mirror(mirror),
+                (None, None) => Source::Owner,
+            };
+            fetch(&Manifest::find(&name)?, &data, source)
+        }
+        Action::Verify { name } => verify(&Manifest::find(&name)?, &data),
+        Action::Path { name } => {
+            let manifest = Manifest::find(&name)?;
+            if manifest.embedded {
+                bail!("data set {name} is embedded in dml-data: it has no folder");
+            }
+            println!("{}", manifest.folder(&data).display());
+            Ok(())
+        }
+    }
+}
+
+/// Where data sets lie: `DML_DATA_DIR`, else `data` in the workspace.
+pub(crate) fn data_dir() -> PathBuf {
+    let chosen = env::var_os("DML_DATA_DIR").filter(|dir| !dir.is_empty());
+    chosen.map_or_else(|| workspace::root().join("data"), PathBuf::from)
+}
+
+/// The command that brings the data set `name` if a file of it is missing below `data`. A damaged file is an error: to
+/// skip over it would hide it.
+pub(crate) fn missing(name: &str, data: &Path) -> Result<Option<String>> {
+    let manifest = Manifest::find(name)?;
+    match manifest.verify(data) {
+        Ok(()) => Ok(None),
+        Err(Error::Missing { .. }) => Ok(Some(manifest.fetch_command())),
+        Err(error) => Err(error.into()),
+    }
+}
+
+fn list(data: &Path) -> Result<()> {
+    println!("data folder: {}\n", workspace::shown(data));
+    for manifest in Manifest::all()? {
+        let state = match manifest.verify(data) {
+            Ok(()) if manifest.embedded => "embedded".to_owned(),
+            Ok(()) => "there".to_owned(),
+            Err(Error::Missing { .. }) => manifest.fetch_command(),
+            Err(error) => format!("damaged: {error}"),
+        };
+        println!("{}: {}", manifest.name, manifest.summary);
+        println!("    licence   {}", manifest.licence);
+        println!("    homepage  {}", manifest.homepage);
+        println!("    state     {state}\n");
+    }
+    Ok(())
+}
+
+fn fetch(manifest: &Manifest, data: &Path, source: Source) -> Result<()> {
+    let name = &manifest.name;
+    if manifest.embedded {
+        println!("{name} is embedded in dml-data: nothing to fetch");
+        return Ok(());
+    }
+    let bar = ProgressBar::no_length().with_style(ProgressStyle::with_template(
+        "{msg:32} [{bar:30}] {decimal_bytes}/{decimal_total_bytes} {decimal_bytes_per_sec} ETA {eta}",
+    )?);
+    let outcome = Fetcher::new(source).fetch(manifest, data, &mut |progress| {
+        if bar.message() != progress.file.name {
+            bar.set_message(progress.file.name.clone());
+            bar.set_length(progress.file.bytes);
+            bar.set_position(progress.done);
+            // What an earlier fetch left says nothing about the speed of this one.
+            bar.reset_eta();
+        }
+        bar.set_position(progress.done);
+    });
+    bar.finish_and_clear();
+    for file in outcome.with_context(|| format!("cannot fetch {name}"))? {
+        println!("fetched {file}");
+    }
+    let absent: Vec<&str> = manifest
+        .files
+        .iter()
+        .filter(|file| manifest.verify_file(data, file).is_err())
+        .map(|file| file.name.as_str())
+        .collect();
+    let folder = manifest.folder(data);
+    if absent.is_empty() {
+        println!("{name} is complete in {} ({})", workspace::shown(&folder), manifest.licence);
+    } else {
+        println!("{name} still lacks {}", absent.join(", "));
+    }
+    Ok(())
+}
+
+fn verify(manifest: &Manifest, data: &Path) -> Result<()> {
+    if manifest.embedded {
+        println!("{} is embedded in dml-data: nothing to verify", manifest.name);
+        return Ok(());
+    }
+    manifest.verify(data)?;
+    println!("{}: {} files, {} bytes, all as the manifest says", manifest.name, manifest.files.len(), manifest.bytes());
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs;
+
+    #[test]
+    fn the_skip_reason_is_the_command() {
+        let nowhere = tempfile::tempdir().unwrap();
+        let reason = missing("omniglot", nowhere.path()).unwrap();
+        assert_eq!(reason.as_deref(), Some("cargo xtask dataset fetch omniglot (3.3 MB)"));
+        assert_eq!(missing("emoji", nowhere.path()).unwrap(), None);
+        assert!(missing("emojis", nowhere.path()).unwrap_err().to_string().contains("no data set is called `emojis`"));
+    }
+
+    #[test]
+    fn a_damaged_set_is_not_skipped() {
+        let data = tempfile::tempdir().unwrap();
+        fs::create_dir(data.path().join("omniglot")).unwrap();
+        fs::write(data.path().join("omniglot/images_background_small1.zip"), b"PK").unwrap();
+        let message = missing("omniglot", data.path()).unwrap_err().to_string();
+        assert!(message.contains("has size 2 but the manifest says 1319022; bring it anew"), "{message}");
+    }
+
+    #[test]
+    fn one_foreign_file_is_refused_before_anything_is_written() {
+        let data = tempfile::tempdir().unwrap();
+        let copy = data.path().join("all_runs.zip");
+        fs::write(&copy, vec![0; 352_787]).unwrap();
+        let error = fetch(&Manifest::find("omniglot").unwrap(), data.path(), Source::Local(copy)).unwrap_err();
+        assert!(format!("{error:#}").contains("cannot fetch omniglot: "), "{error:#}");
+        assert!(format!("{error:#}").contains("has sha256 "), "{error:#}");
+        assert_eq!(fs::read_dir(data.path().join("omniglot")).unwrap().count(), 0);
+    }
+}

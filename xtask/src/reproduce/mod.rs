@@ -1,0 +1,98 @@
+//! `cargo xtask reproduce-paper`: every job of the suites as a `dml` process, then the report.
+//!
+//! Safe to kill at any moment: a job that is complete is not run again, one that is not goes on from its checkpoint,
+//! and no job outlives this process.
+
+mod plan;
+mod pool;
+mod progress;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::Instant;
+
+use anyhow::{Context, Result, bail};
+
+use crate::{dataset, workspace};
+use plan::Plan;
+use pool::Pool;
+
+/// Options of `cargo xtask reproduce-paper`.
+#[derive(clap::Args)]
+pub(crate) struct Arguments {
+    /// Try the whole path in about a minute: one seed and a few steps a job; the numbers mean nothing
+    #[arg(long)]
+    quick: bool,
+    /// Only recipes/suites/NAME.toml [default: each suite that is not marked `on_request`]
+    #[arg(long, value_name = "NAME")]
+    suite: Option<String>,
+    /// Folder of the runs and the report [default: runs/reproduce-paper, with --quick runs/reproduce-paper-quick]
+    #[arg(long, value_name = "DIR")]
+    out: Option<PathBuf>,
+    /// Folder of the fetched data sets [default: DML_DATA_DIR, else `data` in the workspace]
+    #[arg(long, value_name = "DIR")]
+    data_dir: Option<PathBuf>,
+}
+
+/// Steps of each job with `--quick`.
+const QUICK_STEPS: u64 = 5;
+
+pub(crate) fn run(arguments: &Arguments) -> Result<()> {
+    let started = Instant::now();
+    let out = arguments.out.clone().unwrap_or_else(|| {
+        workspace::root().join(if arguments.quick { "runs/reproduce-paper-quick" } else { "runs/reproduce-paper" })
+    });
+    let out = std::path::absolute(&out)?;
+    let data = std::path::absolute(arguments.data_dir.clone().unwrap_or_else(dataset::data_dir))?;
+    let mut plan = Plan::read(&workspace::root().join("recipes"), arguments.suite.as_deref(), &out, &data)?;
+    if arguments.quick {
+        plan.shorten(QUICK_STEPS);
+    }
+    // First, so that a broken build costs no time, and a broken plan no build.
+    let dml = build()?;
+    plan.write(&out)?;
+    for (job, why) in plan.skipped() {
+        eprintln!("{} skipped: {why}", job.title());
+    }
+    let pool = Pool { dml: &dml, data: &data, threads: pool::threads()? };
+    pool.run(&plan.open_jobs())?;
+    report(&dml, &out)?;
+    let elapsed = started.elapsed().as_secs();
+    eprintln!("finished in {} min {} s", elapsed / 60, elapsed % 60);
+    Ok(())
+}
+
+/// Builds `dml` in release and says where it lies. Without the hub: nothing here downloads weights.
+fn build() -> Result<PathBuf> {
+    eprintln!("building dml in release");
+    let status = workspace::cargo()
+        .args(["build", "--release", "--package", "dml-cli", "--no-default-features"])
+        .status()
+        .context("cannot run cargo build")?;
+    if !status.success() {
+        bail!("cargo build --release -p dml-cli failed: {status}");
+    }
+    Ok(workspace::target_dir()?.join("release").join(format!("dml{}", std::env::consts::EXE_SUFFIX)))
+}
+
+/// Has `dml` make the report, prints its Markdown and says where it lies.
+fn report(dml: &Path, out: &Path) -> Result<()> {
+    let status = Command::new(dml)
+        .current_dir(workspace::root())
+        .args(["report".as_ref(), "--runs".as_ref(), out.as_os_str(), "--out".as_ref(), out.as_os_str()])
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .status()
+        .context("cannot run dml report")?;
+    if !status.success() {
+        bail!("dml report --runs {} failed: {status}", workspace::shown(out));
+    }
+    let markdown = out.join("report.md");
+    let text = fs::read_to_string(&markdown).with_context(|| format!("dml report left no {}", markdown.display()))?;
+    println!("{}", text.trim_end());
+    println!();
+    println!("report: {} and report.html", workspace::shown(&markdown));
+    println!("runs:   {}", workspace::shown(out));
+    Ok(())
+}

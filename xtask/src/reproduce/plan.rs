@@ -1,0 +1,288 @@
+//! What `reproduce-paper` will do: suites of recipes × seeds, as one list of jobs.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, bail};
+use serde::{Deserialize, Serialize};
+
+use crate::dataset;
+use crate::workspace;
+
+/// A file of `recipes/suites/`.
+#[derive(Deserialize)]
+struct Suite {
+    /// Heading in the report.
+    title: String,
+    /// Only run when asked for by name: too long for the default run.
+    #[serde(default)]
+    on_request: bool,
+    /// Trained runs.
+    #[serde(default)]
+    job: Vec<SuiteJob>,
+    /// Rows that need no training.
+    #[serde(default)]
+    baseline: Vec<SuiteBaseline>,
+    /// Columns of its table, and figures to set beside ours: for `dml report` to read and check.
+    #[serde(flatten)]
+    table: toml::Table,
+}
+
+/// A recipe, trained once for each seed.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct SuiteJob {
+    /// Name of its row and folder.
+    name: String,
+    /// Recipe file, relative to `recipes/`.
+    recipe: PathBuf,
+    /// One run each.
+    seeds: Vec<u64>,
+    /// Changes to the recipe, `key=value`.
+    #[serde(default)]
+    set: Vec<String>,
+    /// Data set that must have been fetched.
+    needs: Option<String>,
+}
+
+/// A measurement without training: `dml baseline NAME`.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct SuiteBaseline {
+    /// What `dml baseline` calls it.
+    name: String,
+    /// Data set that must have been fetched.
+    needs: Option<String>,
+}
+
+/// The part of a recipe that says how much work it is. The rest is for `dml` to read and check.
+#[derive(Deserialize)]
+struct RecipeSize {
+    train: TrainSize,
+    sampler: SamplerSize,
+}
+
+#[derive(Deserialize)]
+struct TrainSize {
+    steps: u64,
+}
+
+#[derive(Deserialize)]
+struct SamplerSize {
+    classes: u64,
+    per_class: u64,
+}
+
+/// One process to run.
+#[derive(Debug, Clone, Serialize)]
+pub(crate) struct Job {
+    /// File stem of the suite.
+    pub(crate) suite: String,
+    /// Name of the row.
+    pub(crate) name: String,
+    /// Where everything of the job goes.
+    pub(crate) dir: PathBuf,
+    /// What to run.
+    pub(crate) work: Work,
+    /// Why it is not run.
+    pub(crate) skipped: Option<String>,
+}
+
+/// What a job does.
+#[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Work {
+    /// `dml train`
+    Train {
+        /// The recipe file.
+        recipe: PathBuf,
+        /// Seed of the run.
+        seed: u64,
+        /// Changes to the recipe.
+        set: Vec<String>,
+        /// Steps of the run.
+        steps: u64,
+        /// Images a step.
+        batch: u64,
+    },
+    /// `dml baseline`
+    Baseline,
+}
+
+impl Job {
+    /// For messages.
+    pub(crate) fn title(&self) -> String {
+        match &self.work {
+            Work::Train { seed, .. } => format!("{}/{} seed {seed}", self.suite, self.name),
+            Work::Baseline => format!("{}/{}", self.suite, self.name),
+        }
+    }
+
+    /// The file whose presence means that the job is complete.
+    pub(crate) fn result(&self) -> PathBuf {
+        self.dir.join("evaluation.json")
+    }
+
+    /// Where the process's standard error goes.
+    pub(crate) fn log(&self) -> PathBuf {
+        self.dir.join("log.txt")
+    }
+}
+
+/// All jobs, in the order of the suites.
+#[derive(Serialize)]
+pub(crate) struct Plan {
+    suites: Vec<Heading>,
+    jobs: Vec<Job>,
+}
+
+#[derive(Serialize)]
+struct Heading {
+    suite: String,
+    title: String,
+    #[serde(flatten)]
+    table: toml::Table,
+}
+
+impl Plan {
+    /// Reads `recipes/suites/*.toml`, or the one named `only`, into jobs below `out`.
+    pub(crate) fn read(recipes: &Path, only: Option<&str>, out: &Path, data: &Path) -> Result<Self> {
+        let mut plan = Self { suites: vec![], jobs: vec![] };
+        for path in suite_files(&recipes.join("suites"), only)? {
+            plan.add(&path, recipes, only.is_some(), out, data)
+                .with_context(|| format!("suite {}", workspace::shown(&path)))?;
+        }
+        Ok(plan)
+    }
+
+    fn add(&mut self, path: &Path, recipes: &Path, asked: bool, out: &Path, data: &Path) -> Result<()> {
+        let suite: Suite = toml::from_str(&fs::read_to_string(path)?)?;
+        if suite.on_request && !asked {
+            return Ok(());
+        }
+        let stem = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+        let mut names = BTreeSet::new();
+        for baseline in &suite.baseline {
+            self.jobs.push(Job {
+                suite: stem.clone(),
+                name: baseline.name.clone(),
+                dir: out.join(&stem).join(&baseline.name),
+                work: Work::Baseline,
+                skipped: missing(baseline.needs.as_deref(), data)?,
+            });
+            check_name(&baseline.name, &mut names)?;
+        }
+        for job in &suite.job {
+            check_name(&job.name, &mut names)?;
+            if job.seeds.is_empty() {
+                bail!("job `{}` has no seeds: give at least one, e.g. seeds = [0, 1, 2]", job.name);
+            }
+            let recipe = recipes.join(&job.recipe);
+            let size = recipe_size(&recipe).with_context(|| format!("job `{}`: {}", job.name, recipe.display()))?;
+            let skipped = missing(job.needs.as_deref(), data)?;
+            let steps = overridden_steps(&job.set)?.unwrap_or(size.train.steps);
+            for &seed in &job.seeds {
+                self.jobs.push(Job {
+                    suite: stem.clone(),
+                    name: job.name.clone(),
+                    dir: out.join(&stem).join(&job.name).join(format!("seed-{seed}")),
+                    work: Work::Train {
+                        recipe: recipe.clone(),
+                        seed,
+                        set: job.set.clone(),
+                        steps,
+                        batch: size.sampler.classes * size.sampler.per_class,
+                    },
+                    skipped: skipped.clone(),
+                });
+            }
+        }
+        self.suites.push(Heading { suite: stem, title: suite.title, table: suite.table });
+        Ok(())
+    }
+
+    /// One seed a recipe, `steps` steps each.
+    pub(crate) fn shorten(&mut self, steps: u64) {
+        let mut seen = BTreeSet::new();
+        self.jobs.retain(|job| seen.insert((job.suite.clone(), job.name.clone())));
+        for job in &mut self.jobs {
+            if let Work::Train { set, steps: all, .. } = &mut job.work {
+                set.push(format!("train.steps={steps}"));
+                *all = steps;
+            }
+        }
+    }
+
+    /// Jobs that are not complete and can run.
+    pub(crate) fn open_jobs(&self) -> Vec<&Job> {
+        self.jobs.iter().filter(|job| job.skipped.is_none() && !job.result().exists()).collect()
+    }
+
+    /// Jobs that cannot run, with the reason; one entry for all seeds of a recipe.
+    pub(crate) fn skipped(&self) -> Vec<(&Job, &str)> {
+        let mut seen = BTreeSet::new();
+        let skipped = self.jobs.iter().filter_map(|job| Some((job, job.skipped.as_deref()?)));
+        skipped.filter(|(job, _)| seen.insert((&job.suite, &job.name))).collect()
+    }
+
+    /// Writes the plan to `out/plan.json`, from which the report knows titles, order and what was skipped.
+    pub(crate) fn write(&self, out: &Path) -> Result<()> {
+        let (path, part) = (out.join("plan.json"), out.join("plan.json.part"));
+        fs::create_dir_all(out)
+            .and_then(|()| fs::write(&part, serde_json::to_vec_pretty(self)?))
+            .and_then(|()| fs::rename(&part, &path))
+            .with_context(|| format!("cannot write {}", path.display()))
+    }
+}
+
+fn suite_files(dir: &Path, only: Option<&str>) -> Result<Vec<PathBuf>> {
+    let entries = fs::read_dir(dir).with_context(|| format!("cannot list {}", dir.display()))?;
+    let mut files = vec![];
+    for entry in entries {
+        let path = entry?.path();
+        if path.extension().is_some_and(|extension| extension == "toml") {
+            files.push(path);
+        }
+    }
+    files.sort();
+    let Some(only) = only else { return Ok(files) };
+    let stem = |path: &Path| path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+    match files.iter().find(|path| stem(path) == only) {
+        Some(path) => Ok(vec![path.clone()]),
+        None => {
+            let names: Vec<String> = files.iter().map(|path| stem(path)).collect();
+            bail!("no suite `{only}` in {}: it has {}", workspace::shown(dir), names.join(", "))
+        }
+    }
+}
+
+/// A name is also a folder: it must be one, and each folder has one owner.
+fn check_name(name: &str, names: &mut BTreeSet<String>) -> Result<()> {
+    let plain = !name.is_empty() && name.chars().all(|c| c.is_ascii_alphanumeric() || "-_.+".contains(c));
+    if !plain || name.starts_with('.') {
+        bail!("`{name}` cannot name a folder: use letters, digits and - _ . +");
+    }
+    if !names.insert(name.to_owned()) {
+        bail!("two jobs are named `{name}`: their runs would share a folder");
+    }
+    Ok(())
+}
+
+fn recipe_size(recipe: &Path) -> Result<RecipeSize> {
+    Ok(toml::from_str(&fs::read_to_string(recipe)?)?)
+}
+
+/// The last `train.steps=N` among the changes to a recipe.
+fn overridden_steps(set: &[String]) -> Result<Option<u64>> {
+    let last = set.iter().rev().find_map(|change| change.strip_prefix("train.steps="));
+    last.map(|steps| steps.trim().parse().with_context(|| format!("train.steps={steps}"))).transpose()
+}
+
+/// How to get the data set a job needs, if it is not there.
+fn missing(needs: Option<&str>, data: &Path) -> Result<Option<String>> {
+    match needs {
+        None => Ok(None),
+        Some(name) => dataset::missing(name, data),
+    }
+}

@@ -1,0 +1,187 @@
+//! Jobs as processes, as many at once as there are threads to share.
+
+use std::collections::VecDeque;
+use std::env;
+use std::fs::{self, File};
+use std::io::{BufRead, BufReader};
+use std::path::Path;
+use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::thread;
+
+use anyhow::{Context, Result, anyhow};
+use serde::Deserialize;
+
+use super::plan::{Job, Work};
+use super::progress::Progress;
+use crate::workspace;
+
+/// Runs jobs with one program on a number of threads.
+pub(crate) struct Pool<'a> {
+    /// The `dml` binary.
+    pub(crate) dml: &'a Path,
+    /// Folder of the fetched data sets.
+    pub(crate) data: &'a Path,
+    /// Threads of all running jobs together.
+    pub(crate) threads: usize,
+}
+
+/// What a job's threads tell the pool.
+enum Message {
+    /// A job has done this many steps of its run.
+    Step { job: usize, step: u64 },
+    /// A job's training is over and it measures.
+    Evaluating { job: usize },
+    /// A job's standard output is closed: it has ended, or will at once.
+    Closed { job: usize },
+}
+
+/// The lines of `dml train`'s standard output that matter here; the others are for people and for `metrics.jsonl`.
+#[derive(Deserialize)]
+#[serde(tag = "event", rename_all = "snake_case")]
+enum Event {
+    Start { step: u64 },
+    Step { step: u64 },
+    Evaluating,
+    #[serde(other)]
+    Other,
+}
+
+/// A job that runs. Its standard input is held open: the job ends itself when that closes, which it does even if this
+/// process is killed.
+struct Running {
+    job: usize,
+    threads: usize,
+    child: Child,
+    _stdin: ChildStdin,
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        // After a wait both are harmless; after a failure elsewhere the job stops here and goes on at the next run.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// `RAYON_NUM_THREADS` if it is set, else the number of cores.
+pub(crate) fn threads() -> Result<usize> {
+    let cores = thread::available_parallelism().map_or(1, usize::from);
+    match env::var("RAYON_NUM_THREADS") {
+        Err(_) => Ok(cores),
+        Ok(text) => match text.parse() {
+            Ok(0) => Ok(cores),
+            Ok(threads) => Ok(threads),
+            Err(_) => Err(anyhow!("RAYON_NUM_THREADS is `{text}`: give a number of threads, or unset it")),
+        },
+    }
+}
+
+impl Pool<'_> {
+    /// Runs the jobs to their end. The first that fails stops the others, which keep their checkpoints.
+    pub(crate) fn run(&self, jobs: &[&Job]) -> Result<()> {
+        let mut progress = Progress::new(jobs);
+        let (sender, receiver) = channel();
+        let mut waiting: VecDeque<usize> = (0..jobs.len()).collect();
+        let mut running: Vec<Running> = vec![];
+        loop {
+            let mut free = self.threads - running.iter().map(|running| running.threads).sum::<usize>();
+            while free > 0 && !waiting.is_empty() {
+                // One thread a job while jobs last: the threads of a job share its small products badly.
+                let threads = free / waiting.len().min(free);
+                let job = waiting.pop_front().expect("not empty");
+                running.push(self.start(job, jobs[job], threads, &sender)?);
+                free -= threads;
+            }
+            if running.is_empty() {
+                progress.finish();
+                return Ok(());
+            }
+            let ended = listen(&receiver, &mut progress)?;
+            let at = running.iter().position(|running| running.job == ended).expect("only running jobs speak");
+            let status = running.swap_remove(at).child.wait()?;
+            check(jobs[ended], status)?;
+            progress.complete(ended);
+        }
+    }
+
+    fn start(&self, index: usize, job: &Job, threads: usize, sender: &Sender<Message>) -> Result<Running> {
+        fs::create_dir_all(&job.dir).with_context(|| format!("cannot make {}", job.dir.display()))?;
+        let log = File::options().create(true).append(true).open(job.log());
+        let log = log.with_context(|| format!("cannot write {}", job.log().display()))?;
+        let mut child = self
+            .command(job)
+            .current_dir(workspace::root())
+            .env("RAYON_NUM_THREADS", threads.to_string())
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(log)
+            .spawn()
+            .with_context(|| format!("cannot start {}", self.dml.display()))?;
+        let stdin = child.stdin.take().expect("piped");
+        let stdout = BufReader::new(child.stdout.take().expect("piped"));
+        let sender = sender.clone();
+        thread::spawn(move || forward(index, stdout, &sender));
+        Ok(Running { job: index, threads, child, _stdin: stdin })
+    }
+
+    fn command(&self, job: &Job) -> Command {
+        let mut command = Command::new(self.dml);
+        match &job.work {
+            Work::Train { recipe, seed, set, .. } => {
+                command.arg("train").arg(recipe).arg("--run-dir").arg(&job.dir).args(["--seed", &seed.to_string()]);
+                for change in set {
+                    command.args(["--set", change]);
+                }
+            }
+            Work::Baseline => {
+                command.args(["baseline", &job.name]).arg("--out").arg(job.result());
+            }
+        }
+        command.arg("--data-dir").arg(self.data).arg("--exit-with-stdin");
+        command
+    }
+}
+
+/// Hands a job's events on until its standard output closes.
+fn forward(job: usize, stdout: impl BufRead, sender: &Sender<Message>) {
+    // A line that cannot be read means the same as no more lines: the exit status tells the rest.
+    for line in stdout.lines().map_while(std::result::Result::ok) {
+        let message = match serde_json::from_str(&line) {
+            Ok(Event::Start { step } | Event::Step { step }) => Message::Step { job, step },
+            Ok(Event::Evaluating) => Message::Evaluating { job },
+            Ok(Event::Other) | Err(_) => continue,
+        };
+        if sender.send(message).is_err() {
+            return;
+        }
+    }
+    let _ = sender.send(Message::Closed { job });
+}
+
+/// Shows progress until a job ends; its index.
+fn listen(receiver: &Receiver<Message>, progress: &mut Progress) -> Result<usize> {
+    loop {
+        match receiver.recv().context("all jobs fell silent")? {
+            Message::Step { job, step } => progress.step(job, step),
+            Message::Evaluating { job } => progress.evaluating(job),
+            Message::Closed { job } => return Ok(job),
+        }
+    }
+}
+
+fn check(job: &Job, status: ExitStatus) -> Result<()> {
+    let outcome = match (status.success(), job.result().exists()) {
+        (true, true) => return Ok(()),
+        (true, false) => format!("ended without writing {}", workspace::shown(&job.result())),
+        (false, _) => format!("failed ({status})"),
+    };
+    let what = match &job.work {
+        Work::Train { recipe, seed, .. } => format!("recipe {}, seed {seed}", workspace::shown(recipe)),
+        Work::Baseline => format!("baseline {}", job.name),
+    };
+    let log = fs::read_to_string(job.log()).unwrap_or_default();
+    let lines: Vec<&str> = log.lines().collect();
+    let last = lines[lines.len().saturating_sub(5)..].join("\n  ");
+    Err(anyhow!("{what}: {outcome}; log: {}\n  {last}", workspace::shown(&job.log())))
+}

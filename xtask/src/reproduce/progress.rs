@@ -1,0 +1,120 @@
+//! How far all jobs together are: a bar in a terminal, a line now and then elsewhere.
+
+use std::time::{Duration, Instant};
+
+use indicatif::{HumanDuration, ProgressBar, ProgressStyle};
+
+use super::plan::{Job, Work};
+
+/// Time between two lines where there is no terminal.
+const LINE_EVERY: Duration = Duration::from_secs(20);
+
+/// Work is counted in training images: jobs differ in steps and in batch size.
+pub(crate) struct Progress {
+    bar: ProgressBar,
+    jobs: Vec<JobProgress>,
+    complete: usize,
+    started: Instant,
+    last_line: Instant,
+    /// Images of this run, without those that resumed jobs had done before.
+    trained: u64,
+}
+
+struct JobProgress {
+    title: String,
+    batch: u64,
+    images: u64,
+    done: u64,
+    heard: bool,
+}
+
+impl JobProgress {
+    fn new(job: &Job) -> Self {
+        let (steps, batch) = match job.work {
+            Work::Train { steps, batch, .. } => (steps, batch),
+            Work::Baseline => (0, 0),
+        };
+        Self { title: job.title(), batch, images: steps * batch, done: 0, heard: false }
+    }
+}
+
+impl Progress {
+    pub(crate) fn new(jobs: &[&Job]) -> Self {
+        let jobs: Vec<JobProgress> = jobs.iter().map(|job| JobProgress::new(job)).collect();
+        // Hidden by indicatif itself where standard error is not a terminal.
+        let bar = ProgressBar::new(jobs.iter().map(|job| job.images).sum());
+        let style = ProgressStyle::with_template("{bar:30} {percent:>3}%  {elapsed} elapsed  {msg}");
+        bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
+        let now = Instant::now();
+        let progress = Self { bar, jobs, complete: 0, started: now, last_line: now, trained: 0 };
+        if !progress.jobs.is_empty() {
+            progress.say(&format!("{} jobs, {} training images", progress.jobs.len(), progress.total()));
+        }
+        progress
+    }
+
+    /// Job `job` has done `step` steps of its run.
+    pub(crate) fn step(&mut self, job: usize, step: u64) {
+        let this = &mut self.jobs[job];
+        let done = (step * this.batch).min(this.images);
+        if this.heard {
+            self.trained += done.saturating_sub(this.done);
+        }
+        (this.done, this.heard) = (done, true);
+        self.show();
+    }
+
+    /// Job `job` measures.
+    pub(crate) fn evaluating(&mut self, job: usize) {
+        self.jobs[job].done = self.jobs[job].images;
+        self.show();
+    }
+
+    /// Job `job` is complete.
+    pub(crate) fn complete(&mut self, job: usize) {
+        self.complete += 1;
+        self.jobs[job].done = self.jobs[job].images;
+        self.say(&format!("{:>3}/{} {}", self.complete, self.jobs.len(), self.jobs[job].title));
+        self.show();
+    }
+
+    /// All jobs are complete.
+    pub(crate) fn finish(&self) {
+        self.bar.finish_and_clear();
+    }
+
+    fn show(&mut self) {
+        self.bar.set_position(self.done());
+        self.bar.set_message(format!("{}/{} jobs, {}", self.complete, self.jobs.len(), self.eta()));
+        if self.bar.is_hidden() && self.last_line.elapsed() >= LINE_EVERY {
+            self.last_line = Instant::now();
+            let percent = 100 * self.done() / self.total().max(1);
+            eprintln!("{percent:>3}%, {}/{} jobs, {}", self.complete, self.jobs.len(), self.eta());
+        }
+    }
+
+    fn say(&self, line: &str) {
+        if self.bar.is_hidden() {
+            eprintln!("{line}");
+        } else {
+            self.bar.println(line);
+        }
+    }
+
+    fn eta(&self) -> String {
+        let elapsed = self.started.elapsed().as_secs_f64();
+        if self.trained == 0 || elapsed < 1.0 {
+            return "ETA unknown yet".into();
+        }
+        let left = (self.total() - self.done()) as f64 * elapsed / self.trained as f64;
+        format!("ETA {:#}", HumanDuration(Duration::from_secs_f64(left)))
+    }
+
+    fn done(&self) -> u64 {
+        self.jobs.iter().map(|job| job.done).sum()
+    }
+
+    fn total(&self) -> u64 {
+        self.jobs.iter().map(|job| job.images).sum()
+    }
+}
