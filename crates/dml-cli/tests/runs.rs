@@ -30,7 +30,7 @@ rotate = 10
 translate = 0.1
 
 [train]
-steps = 24
+steps = 120
 checkpoint_every = 5
 "#;
 

@@ -6,6 +6,7 @@ pub mod checkpoint;
 mod error;
 pub mod evaluation;
 pub mod events;
+mod imprint;
 pub mod optimizer;
 pub mod recipe;
 pub mod run;

@@ -85,6 +85,10 @@ pub struct LossConfig {
     /// Cross-batch memory around the loss.
     #[serde(default)]
     pub memory: Option<MemoryConfig>,
+    /// Whether proxies begin at the mean embedding of their class (Qi et al. 2018) instead of at a random place. Default
+    /// false.
+    #[serde(default)]
+    pub imprint: bool,
     /// How embeddings of this loss are compared: `cosine` (default) or `euclidean`.
     #[serde(default = "default_metric")]
     pub metric: String,

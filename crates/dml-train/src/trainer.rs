@@ -2,7 +2,7 @@
 
 use crate::optimizer::Optimizer;
 use crate::sets::Sets;
-use crate::{Error, Event, Recipe, Result, checkpoint};
+use crate::{Error, Event, Recipe, Result, checkpoint, imprint};
 use candle_core::{Device, Tensor, Var};
 use dml_data::{Dataset, Loader, PkSampler};
 use dml_losses::{Context, Objective};
@@ -65,6 +65,10 @@ impl Trainer {
         on_event(&Event::Start { step: self.step, steps })?;
         if self.step >= steps {
             return Ok(());
+        }
+        if self.step == 0 && self.recipe.loss.imprint {
+            let proxies = imprint::proxies(&self.recipe.loss.name, self.objective.parameters())?;
+            imprint::imprint(&self.encoder, &proxies, sets, &self.device)?;
         }
         let sampler = &self.recipe.sampler;
         let sampler = PkSampler::new(sets.train.labels(), sampler.classes, sampler.per_class, seed)?;

@@ -1,0 +1,53 @@
+//! Proxies that begin at the mean embedding of their class, instead of at a random place.
+//!
+//! Qi, Brown & Lowe, *Low-Shot Learning with Imprinted Weights*, 2018, eq. 3. With a random start the encoder must first
+//! follow proxies that stand nowhere in particular; short runs end before that is undone.
+
+use crate::sets::Sets;
+use crate::{Error, Result};
+use candle_core::{Device, Tensor, Var};
+use dml_data::eval_batches;
+use dml_models::{Encoder, Mode};
+
+const BATCH: usize = 96;
+
+/// Turns each row of `proxies` (`[classes, d]`) towards the mean of its class's embeddings; its length stays.
+///
+/// The encoder runs as in training, on batch statistics: its running ones mean nothing before the first step.
+///
+/// # Errors
+/// When an image or the encoder refuses.
+pub(crate) fn imprint(encoder: &dyn Encoder, proxies: &Var, sets: &Sets, device: &Device) -> Result<()> {
+    let (classes, dim) = proxies.dims2()?;
+    let mut means = vec![0f64; classes * dim];
+    for batch in eval_batches(sets.train.as_ref(), &sets.normalize, BATCH) {
+        let batch = batch?;
+        let embeddings = encoder.embed(&batch.to_tensor(device)?, Mode::Train)?.detach();
+        let embeddings = embeddings.broadcast_div(&embeddings.sqr()?.sum_keepdim(1)?.sqrt()?.maximum(1e-12)?)?;
+        for (row, &label) in embeddings.to_vec2::<f32>()?.iter().zip(&batch.labels) {
+            let mean = &mut means[label as usize * dim..][..dim];
+            mean.iter_mut().zip(row).for_each(|(sum, &value)| *sum += f64::from(value));
+        }
+    }
+    let mut values: Vec<f32> = proxies.flatten_all()?.to_vec1()?;
+    for (proxy, mean) in values.chunks_exact_mut(dim).zip(means.chunks_exact(dim)) {
+        let length = |values: &mut dyn Iterator<Item = f64>| values.map(|v| v * v).sum::<f64>().sqrt();
+        let (old, new) = (length(&mut proxy.iter().map(|&v| f64::from(v))), length(&mut mean.iter().copied()));
+        // A class without images keeps its random proxy.
+        if new > 0.0 {
+            proxy.iter_mut().zip(mean).for_each(|(p, m)| *p = (m * old / new) as f32);
+        }
+    }
+    Ok(proxies.set(&Tensor::from_vec(values, (classes, dim), device)?)?)
+}
+
+/// The proxies among the parameters of a loss.
+///
+/// # Errors
+/// When the loss has none.
+pub(crate) fn proxies(loss: &str, parameters: Vec<(String, Var)>) -> Result<Var> {
+    let found = parameters.into_iter().find(|(name, _)| name == "proxies");
+    found
+        .map(|(_, proxies)| proxies)
+        .ok_or_else(|| Error::Recipe(format!("loss.imprint is true but {loss} has no proxies: leave the key out")))
+}
