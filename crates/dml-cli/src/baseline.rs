@@ -31,7 +31,7 @@ pub(crate) fn baseline(arguments: &Baseline) -> Result<()> {
     arguments.parent.watch();
     let data_dir = arguments.parent.data_dir.as_deref();
     let mut result = match arguments.name.as_str() {
-        "pixels" | "untrained" => emoji(&arguments.name)?,
+        "pixels" | "untrained" => emoji(&arguments.name, &arguments.parent.device()?)?,
         "omniglot-pixels" => one_shot(data_dir, |run| {
             let (train, test) = (evaluation::pixels(&run.train)?, evaluation::pixels(&run.test)?);
             Ok(evaluation::one_shot_run(Metric::Euclidean, &train, &test)?)
@@ -48,15 +48,15 @@ pub(crate) fn baseline(arguments: &Baseline) -> Result<()> {
     Ok(checkpoint::write_atomically(&arguments.out, serde_json::to_string_pretty(&result)?.as_bytes())?)
 }
 
-fn emoji(name: &str) -> Result<Evaluation> {
+fn emoji(name: &str, device: &Device) -> Result<Evaluation> {
     let recipe = Recipe::parse(RECIPE, &[])?;
     let sets = sets::open(&recipe.data, None)?;
     if name == "untrained" {
         return Ok(evaluation::of_encoder(
-            Trainer::new(&recipe, &sets, &Device::Cpu)?.encoder(),
+            Trainer::new(&recipe, &sets, device)?.encoder(),
             Metric::Cosine,
             &sets,
-            &Device::Cpu,
+            device,
         )?);
     }
     let pixels = |set: &Option<ImageSet>| set.as_ref().map(|set| evaluation::pixels(set)).transpose();

@@ -42,7 +42,7 @@ pub(crate) struct Embed {
     /// A folder that `dml train` has finished
     #[arg(long)]
     run_dir: PathBuf,
-    /// File to write: `embeddings` [n, d] and `labels` [n]
+    /// File to write: `embeddings` (n × d) and `labels` (n)
     #[arg(long)]
     out: PathBuf,
     #[command(flatten)]
@@ -54,12 +54,28 @@ pub(crate) struct Parent {
     /// Folder of the fetched data sets
     #[arg(long)]
     pub(crate) data_dir: Option<PathBuf>,
+    /// Where tensors live: `cpu`, `cuda` or `metal` (the last two need a build with that feature)
+    #[arg(long, default_value = "cpu")]
+    device: String,
     /// End when standard input closes, that is when the parent process is gone
     #[arg(long, hide = true)]
     exit_with_stdin: bool,
 }
 
 impl Parent {
+    /// The device of the command line.
+    pub(crate) fn device(&self) -> Result<Device> {
+        let device = match self.device.as_str() {
+            "cpu" => Ok(Device::Cpu),
+            "cuda" => Device::new_cuda(0),
+            "metal" => Device::new_metal(0),
+            other => bail!("--device is {other:?}: use cpu, cuda or metal"),
+        };
+        device.with_context(|| {
+            format!("--device {0}: build with `--features {0}` on a machine that has one", self.device)
+        })
+    }
+
     pub(crate) fn watch(&self) {
         if self.exit_with_stdin {
             std::thread::spawn(|| {
@@ -90,7 +106,8 @@ pub(crate) fn train(arguments: &Train) -> Result<()> {
             }
         }
     };
-    let evaluation = run(&recipe, &folder, arguments.parent.data_dir.as_deref(), &Device::Cpu, &mut show)?;
+    let device = arguments.parent.device()?;
+    let evaluation = run(&recipe, &folder, arguments.parent.data_dir.as_deref(), &device, &mut show)?;
     if let Some(bar) = bar {
         bar.finish_and_clear();
         println!("{}: {}", recipe.name, summary(&evaluation));
@@ -120,11 +137,11 @@ fn summary(e: &Evaluation) -> String {
 }
 
 /// The recipe, data and encoder of a run folder.
-pub(crate) fn reopen(run_dir: &Path, data_dir: Option<&Path>) -> Result<(Recipe, Sets, Trainer)> {
+pub(crate) fn reopen(run_dir: &Path, data_dir: Option<&Path>, device: &Device) -> Result<(Recipe, Sets, Trainer)> {
     let folder = RunFolder::open(run_dir)?;
     let recipe = Recipe::read(&folder.recipe(), &[]).context("not a run folder: train into it first")?;
     let sets = sets::open(&recipe.data, data_dir)?;
-    let mut trainer = Trainer::new(&recipe, &sets, &Device::Cpu)?;
+    let mut trainer = Trainer::new(&recipe, &sets, device)?;
     if !trainer.resume(&folder.checkpoint())? {
         bail!("{} does not exist: train into this folder first", folder.checkpoint().display());
     }
@@ -133,8 +150,9 @@ pub(crate) fn reopen(run_dir: &Path, data_dir: Option<&Path>) -> Result<(Recipe,
 
 pub(crate) fn evaluate(arguments: &Evaluate) -> Result<()> {
     arguments.parent.watch();
-    let (recipe, sets, trainer) = reopen(&arguments.run_dir, arguments.parent.data_dir.as_deref())?;
-    let mut result = evaluation::of_encoder(trainer.encoder(), recipe.metric()?, &sets, &Device::Cpu)?;
+    let device = arguments.parent.device()?;
+    let (recipe, sets, trainer) = reopen(&arguments.run_dir, arguments.parent.data_dir.as_deref(), &device)?;
+    let mut result = evaluation::of_encoder(trainer.encoder(), recipe.metric()?, &sets, &device)?;
     (result.name, result.seed, result.steps) = (recipe.name, recipe.seed, trainer.step());
     println!("{}", serde_json::to_string_pretty(&result)?);
     Ok(())
@@ -142,10 +160,11 @@ pub(crate) fn evaluate(arguments: &Evaluate) -> Result<()> {
 
 pub(crate) fn embed(arguments: &Embed) -> Result<()> {
     arguments.parent.watch();
-    let (recipe, sets, trainer) = reopen(&arguments.run_dir, arguments.parent.data_dir.as_deref())?;
+    let device = arguments.parent.device()?;
+    let (recipe, sets, trainer) = reopen(&arguments.run_dir, arguments.parent.data_dir.as_deref(), &device)?;
     let test =
         sets.test.as_ref().with_context(|| format!("data.set {:?} has no test images to embed", recipe.data.set))?;
-    let embeddings = evaluation::embed(trainer.encoder(), test, &sets.normalize, &Device::Cpu)?;
+    let embeddings = evaluation::embed(trainer.encoder(), test, &sets.normalize, &device)?;
     let n = embeddings.labels.len();
     let values = Tensor::from_vec(embeddings.values, (n, embeddings.dim), &Device::Cpu)?;
     let labels = Tensor::from_vec(embeddings.labels, n, &Device::Cpu)?;

@@ -154,6 +154,8 @@ fn mistakes_are_named_with_the_value_and_the_mend_and_leave_nothing() {
             &["nowhere", "cargo xtask dataset fetch omniglot"],
         ),
         (&["--set", "no-value"], &["no-value", "key=value"]),
+        (&["--set", "loss.imprint=true"], &["loss.imprint", "contrastive"]),
+        (&["--device", "tpu"], &["\"tpu\"", "cpu, cuda or metal"]),
     ];
     for (i, (arguments, wanted)) in cases.iter().enumerate() {
         let run = format!("bad-{i}");
