@@ -1,1 +1,4 @@
-//! Tests that cross crates live in `tests/tests`.
+//! What the tests that cross crates share: they lie in `tests/tests`, the timing program in `src/bin`.
+
+pub mod batch;
+pub mod composed;

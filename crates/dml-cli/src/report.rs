@@ -37,7 +37,7 @@ pub(crate) fn report(arguments: &Report) -> Result<()> {
     if let Some(run) = picture::best_run(&plan) {
         picture::draw(&run.dir, &arguments.out.join("retrieval.png"))?;
         let caption = format!(
-            "Unseen emoji as queries (left) and their five nearest by {}: green is the same class, red another.",
+            "Unseen emoji as queries (left) and their four nearest by {}: green is the same class, red another.",
             run.name
         );
         markdown += &format!("\n![{caption}](retrieval.png)\n\n{caption}\n");

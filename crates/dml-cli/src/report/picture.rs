@@ -11,7 +11,7 @@ use dml_train::evaluation;
 use std::io::Cursor;
 use std::path::Path;
 
-const NEIGHBOURS: usize = 5;
+const NEIGHBOURS: usize = 4;
 const QUERIES: usize = 20;
 /// Queries side by side.
 const BLOCKS: usize = 2;

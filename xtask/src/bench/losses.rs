@@ -1,0 +1,138 @@
+//! `cargo xtask bench losses`.
+
+use std::collections::BTreeMap;
+use std::env;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::thread;
+
+use anyhow::{Context, Result, bail};
+
+use super::record::Record;
+use super::worker::{Case, Worker};
+use super::{peers, table};
+use crate::workspace;
+
+/// Options of `cargo xtask bench losses`.
+#[derive(clap::Args)]
+pub(crate) struct Arguments {
+    /// Beside pytorch-metric-learning on the CPU, in a virtual environment made below the target folder
+    #[arg(long)]
+    peers: bool,
+    /// Python of that environment [default: a python3 that has PyTorch, else one to which pip adds it]
+    #[arg(long, value_name = "PROGRAM", requires = "peers")]
+    python: Option<PathBuf>,
+    /// Smaller sizes and fewer rounds
+    #[arg(long)]
+    quick: bool,
+    /// Only losses whose name contains NAME
+    #[arg(long, value_name = "NAME")]
+    only: Option<String>,
+    /// Folder of bench.json and bench.md [default: runs/bench]
+    #[arg(long, value_name = "DIR")]
+    out: Option<PathBuf>,
+}
+
+/// Turns that each contestant takes at a case.
+const ROUNDS: usize = 5;
+const QUICK_ROUNDS: usize = 3;
+
+/// What was measured of a case.
+pub(super) struct Measured {
+    pub(super) case: Case,
+    /// Contestant to the seconds of all its repetitions.
+    pub(super) seconds: BTreeMap<String, Vec<f64>>,
+    /// Contestant to the reason why it did not take part.
+    pub(super) skipped: BTreeMap<String, String>,
+}
+
+pub(super) fn run(arguments: &Arguments) -> Result<()> {
+    let threads = threads()?;
+    let program = build()?;
+    let mut workers = vec![];
+    if arguments.peers {
+        let python = peers::environment(arguments.python.as_deref())?;
+        let script = workspace::root().join("tests/bench/time_pml.py");
+        let mut command = Command::new(python);
+        // Torch reads the number of threads before the script can set it.
+        command.arg(script).env("OMP_NUM_THREADS", threads.to_string()).env("PYTHONDONTWRITEBYTECODE", "1");
+        workers.push(Worker::start("pytorch-metric-learning", &mut command)?);
+    }
+    let mut command = Command::new(&program);
+    command.arg("serve").env("RAYON_NUM_THREADS", threads.to_string());
+    workers.insert(0, Worker::start("time_losses", &mut command)?);
+
+    let mut cases = cases(&program, arguments.quick)?;
+    if let Some(only) = &arguments.only {
+        cases.retain(|case| case.loss.contains(only.as_str()));
+        if cases.is_empty() {
+            bail!("no loss has {only:?} in its name");
+        }
+    }
+    let rounds = if arguments.quick { QUICK_ROUNDS } else { ROUNDS };
+    let mut rows = vec![];
+    for (at, case) in cases.iter().enumerate() {
+        eprintln!("[{}/{}] {}, n = {}, d = {}", at + 1, cases.len(), case.title, case.n, case.d);
+        rows.push(measure(&mut workers, case, rounds)?);
+    }
+    let greetings = workers.iter().map(|worker| worker.greeting.clone()).collect();
+    let record = Record::new(threads, greetings, &rows);
+    let markdown = table::markdown(&record, &rows);
+    let out = arguments.out.clone().unwrap_or_else(|| workspace::root().join("runs/bench"));
+    record.write(&out, &markdown)?;
+    println!("{}", markdown.trim_end());
+    println!();
+    println!("record: {} and bench.json", workspace::shown(&out.join("bench.md")));
+    Ok(())
+}
+
+/// Rounds of turns, so that all contestants see the machine in the same moods.
+fn measure(workers: &mut [Worker], case: &Case, rounds: usize) -> Result<Measured> {
+    let mut measured = Measured { case: case.clone(), seconds: BTreeMap::new(), skipped: BTreeMap::new() };
+    for _ in 0..rounds {
+        for worker in workers.iter_mut() {
+            let turn = worker.time(case)?;
+            for (contestant, seconds) in turn.seconds {
+                measured.seconds.entry(contestant).or_default().extend(seconds);
+            }
+            measured.skipped.extend(turn.skipped);
+        }
+    }
+    Ok(measured)
+}
+
+/// Threads of every contestant: `RAYON_NUM_THREADS`, else all the machine has.
+fn threads() -> Result<usize> {
+    match env::var("RAYON_NUM_THREADS") {
+        Ok(text) => match text.parse() {
+            Ok(threads) if threads > 0 => Ok(threads),
+            _ => bail!("RAYON_NUM_THREADS is {text:?}: want a number above 0, or leave it unset"),
+        },
+        Err(_) => Ok(thread::available_parallelism().map_or(1, usize::from)),
+    }
+}
+
+/// Builds the timing program in release and says where it lies.
+fn build() -> Result<PathBuf> {
+    eprintln!("building time_losses in release");
+    let status = workspace::cargo()
+        .args(["build", "--release", "--package", "dml-tests", "--bin", "time_losses"])
+        .status()
+        .context("cannot run cargo build")?;
+    if !status.success() {
+        bail!("cargo build --release -p dml-tests --bin time_losses failed: {status}");
+    }
+    Ok(workspace::target_dir()?.join("release").join(format!("time_losses{}", env::consts::EXE_SUFFIX)))
+}
+
+/// Asks the timing program what there is to time: it knows the registry.
+fn cases(program: &Path, quick: bool) -> Result<Vec<Case>> {
+    let mut command = Command::new(program);
+    command.arg("cases").args(quick.then_some("--quick")).stdin(Stdio::null()).stderr(Stdio::inherit());
+    let output = command.output().context("cannot run time_losses")?;
+    if !output.status.success() {
+        bail!("time_losses cases failed: {}", output.status);
+    }
+    let lines = output.stdout.split(|&byte| byte == b'\n').filter(|line| !line.is_empty());
+    lines.map(|line| serde_json::from_slice(line).context("time_losses cases")).collect()
+}

@@ -1,0 +1,28 @@
+//! `cargo xtask bench`: measurements that take time and assert nothing.
+
+mod losses;
+mod peers;
+mod record;
+mod table;
+mod worker;
+
+use anyhow::Result;
+
+/// Options of `cargo xtask bench`.
+#[derive(clap::Args)]
+pub(crate) struct Arguments {
+    #[command(subcommand)]
+    what: What,
+}
+
+#[derive(clap::Subcommand)]
+enum What {
+    /// Time forward and backward of each loss: fused, composed of tensor operations, and the floor of its matrix products
+    Losses(losses::Arguments),
+}
+
+pub(crate) fn run(arguments: &Arguments) -> Result<()> {
+    match &arguments.what {
+        What::Losses(arguments) => losses::run(arguments),
+    }
+}

@@ -1,0 +1,72 @@
+//! What a run of the bench leaves: `bench.json` with every time, and `bench.md`.
+
+use std::fs::{self, File};
+use std::io::Write;
+use std::path::Path;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use anyhow::{Context, Result};
+use serde_json::{Value, json};
+
+use super::losses::Measured;
+use super::table::{median, quartiles};
+
+/// A run: the machine, the programs and the rows.
+pub(super) struct Record {
+    /// Model of the processor, as the system names it.
+    pub(super) cpu: String,
+    /// Threads of each contestant.
+    pub(super) threads: usize,
+    /// What each program said of itself.
+    pub(super) programs: Vec<Value>,
+    rows: Vec<Value>,
+}
+
+impl Record {
+    pub(super) fn new(threads: usize, programs: Vec<Value>, measured: &[Measured]) -> Self {
+        Self { cpu: cpu(), threads, programs, rows: measured.iter().map(row).collect() }
+    }
+
+    /// Writes both files into `out`; a reader sees the old one or the new one, never a part.
+    pub(super) fn write(&self, out: &Path, markdown: &str) -> Result<()> {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
+        let all = json!({
+            "unix_time": now,
+            "cpu": self.cpu,
+            "os": format!("{} {}", std::env::consts::OS, std::env::consts::ARCH),
+            "threads": self.threads,
+            "programs": self.programs,
+            "rows": self.rows,
+        });
+        fs::create_dir_all(out).with_context(|| format!("cannot make {}", out.display()))?;
+        replace(&out.join("bench.json"), &serde_json::to_vec_pretty(&all)?)?;
+        replace(&out.join("bench.md"), markdown.as_bytes())
+    }
+}
+
+fn row(measured: &Measured) -> Value {
+    let summary = |seconds: &[f64]| {
+        let (low, high) = quartiles(seconds);
+        json!({"median_s": median(seconds), "quartiles_s": [low, high], "all_s": seconds})
+    };
+    let contestants: serde_json::Map<String, Value> =
+        measured.seconds.iter().map(|(contestant, seconds)| (contestant.clone(), summary(seconds))).collect();
+    json!({"case": measured.case, "contestants": contestants, "skipped": measured.skipped})
+}
+
+fn replace(path: &Path, bytes: &[u8]) -> Result<()> {
+    let part = path.with_extension("part");
+    let write = || {
+        let mut file = File::create(&part)?;
+        file.write_all(bytes)?;
+        file.sync_all()?;
+        fs::rename(&part, path)
+    };
+    write().with_context(|| format!("cannot write {}", path.display()))
+}
+
+fn cpu() -> String {
+    let info = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    let model = info.lines().find(|line| line.starts_with("model name")).and_then(|line| line.split_once(':'));
+    model.map_or_else(|| std::env::consts::ARCH.to_owned(), |(_, model)| model.trim().to_owned())
+}
