@@ -40,8 +40,12 @@ enum Message {
 #[derive(Deserialize)]
 #[serde(tag = "event", rename_all = "snake_case")]
 enum Event {
-    Start { step: u64 },
-    Step { step: u64 },
+    Start {
+        step: u64,
+    },
+    Step {
+        step: u64,
+    },
     Evaluating,
     #[serde(other)]
     Other,

@@ -52,9 +52,9 @@ pub(super) fn undocumented_unsafe(root: &Path) -> Result<Vec<String>> {
         for (i, line) in lines.iter().enumerate() {
             let code = without_comment(line);
             // As code, not in the text of a message or in the name of a lint.
-            let opens = ["unsafe {", "unsafe impl ", "unsafe fn ", "unsafe extern "].iter().any(|form| {
-                code.match_indices(form).any(|(at, _)| code[..at].matches('"').count().is_multiple_of(2))
-            });
+            let opens = ["unsafe {", "unsafe impl ", "unsafe fn ", "unsafe extern "]
+                .iter()
+                .any(|form| code.match_indices(form).any(|(at, _)| code[..at].matches('"').count().is_multiple_of(2)));
             let explained = |line: &&str| line.contains("SAFETY:") || line.contains("# Safety");
             if opens && !lines[i.saturating_sub(COMMENT_REACH)..=i].iter().any(explained) {
                 broken.push(format!("{}:{}", path.display(), i + 1));
