@@ -53,6 +53,9 @@ impl CrossBatchMemory {
         if !(config.weight >= 0.0 && config.batch_weight >= 0.0) {
             return Err(wrong("memory", "weight and batch_weight must be 0 or more".to_owned()));
         }
+        if config.weight + config.batch_weight == 0.0 {
+            return Err(wrong("memory", "weight and batch_weight are both 0: give one of them a weight".to_owned()));
+        }
         let device = context.device.clone();
         Ok(Self { base, config, dim: context.dim, device, values: Vec::new(), labels: Vec::new(), next: 0, step: 0 })
     }

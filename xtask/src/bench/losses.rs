@@ -8,7 +8,7 @@ use std::thread;
 
 use anyhow::{Context, Result, bail};
 
-use super::record::Record;
+use super::record::{Record, load};
 use super::worker::{Case, Worker};
 use super::{peers, table};
 use crate::workspace;
@@ -48,6 +48,8 @@ pub(super) struct Measured {
 
 pub(super) fn run(arguments: &Arguments) -> Result<()> {
     let threads = threads()?;
+    // Before the build, which is work too.
+    let load = load();
     let program = build()?;
     let mut workers = vec![];
     if arguments.peers {
@@ -76,7 +78,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<()> {
         rows.push(measure(&mut workers, case, rounds)?);
     }
     let greetings = workers.iter().map(|worker| worker.greeting.clone()).collect();
-    let record = Record::new(threads, greetings, &rows);
+    let record = Record::new(threads, load, greetings, &rows);
     let markdown = table::markdown(&record, &rows);
     let out = arguments.out.clone().unwrap_or_else(|| workspace::root().join("runs/bench"));
     record.write(&out, &markdown)?;

@@ -17,14 +17,16 @@ pub(super) struct Record {
     pub(super) cpu: String,
     /// Threads of each contestant.
     pub(super) threads: usize,
+    /// Processes that wanted a core in the minute before, where the system tells.
+    pub(super) load: Option<f64>,
     /// What each program said of itself.
     pub(super) programs: Vec<Value>,
     rows: Vec<Value>,
 }
 
 impl Record {
-    pub(super) fn new(threads: usize, programs: Vec<Value>, measured: &[Measured]) -> Self {
-        Self { cpu: cpu(), threads, programs, rows: measured.iter().map(row).collect() }
+    pub(super) fn new(threads: usize, load: Option<f64>, programs: Vec<Value>, measured: &[Measured]) -> Self {
+        Self { cpu: cpu(), threads, load, programs, rows: measured.iter().map(row).collect() }
     }
 
     /// Writes both files into `out`; a reader sees the old one or the new one, never a part.
@@ -35,6 +37,7 @@ impl Record {
             "cpu": self.cpu,
             "os": format!("{} {}", std::env::consts::OS, std::env::consts::ARCH),
             "threads": self.threads,
+            "load_before": self.load,
             "programs": self.programs,
             "rows": self.rows,
         });
@@ -63,6 +66,11 @@ fn replace(path: &Path, bytes: &[u8]) -> Result<()> {
         fs::rename(&part, path)
     };
     write().with_context(|| format!("cannot write {}", path.display()))
+}
+
+/// Load average of the last minute.
+pub(super) fn load() -> Option<f64> {
+    fs::read_to_string("/proc/loadavg").ok()?.split(' ').next()?.parse().ok()
 }
 
 fn cpu() -> String {
