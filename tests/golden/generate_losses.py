@@ -34,9 +34,10 @@ PARAMS = {
         "mined_softly": {"alpha": 1.0, "beta": 10.0, "base": 0.7, "epsilon": 0.4},
     },
     "n_pairs": {
-        "default": {"normalize": True, "l2": 0.0},
-        "raw": {"normalize": False, "l2": 0.0},
-        "raw_with_l2": {"normalize": False, "l2": 0.005},
+        "default": {"normalize": True, "scale": 1.0, "l2": 0.0},
+        "raw": {"normalize": False, "scale": 1.0, "l2": 0.0},
+        "raw_with_l2": {"normalize": False, "scale": 1.0, "l2": 0.005},
+        "cold": {"normalize": True, "scale": 16.0, "l2": 0.0},
     },
     "normalized_softmax": {
         "default": {"temperature": 0.05},

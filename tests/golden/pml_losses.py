@@ -61,8 +61,8 @@ class NPairs:
 
     proxies = None
 
-    def __init__(self, normalize, l2):
-        self.loss = losses.NPairsLoss(distance=distances.DotProductSimilarity(normalize_embeddings=normalize))
+    def __init__(self, normalize, scale, l2):
+        self.loss = losses.NPairsLoss(distance=ScaledDotProduct(scale, normalize_embeddings=normalize))
         self.l2 = l2
 
     def __call__(self, embeddings, labels):
@@ -70,6 +70,17 @@ class NPairs:
         used = torch.cat([r for r in rows if len(r) == 2] or [labels[:0]])
         loss = self.loss(embeddings, labels)
         return loss if len(used) == 0 else loss + self.l2 * embeddings[used].square().sum(1).mean()
+
+
+class ScaledDotProduct(distances.DotProductSimilarity):
+    """PML's N-pair loss has no temperature: it comes in by the distance."""
+
+    def __init__(self, scale, **settings):
+        super().__init__(**settings)
+        self.scale = scale
+
+    def compute_mat(self, queries, references):
+        return self.scale * super().compute_mat(queries, references)
 
 
 class Prototypical:
@@ -130,8 +141,8 @@ def multi_similarity(dim, classes, alpha, beta, base, epsilon):
     return Pairs(losses.MultiSimilarityLoss(alpha, beta, base), miner)
 
 
-def n_pairs(dim, classes, normalize, l2):
-    return NPairs(normalize, l2)
+def n_pairs(dim, classes, normalize, scale, l2):
+    return NPairs(normalize, scale, l2)
 
 
 def normalized_softmax(dim, classes, temperature):

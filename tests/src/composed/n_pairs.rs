@@ -28,6 +28,7 @@ impl Objective for NPairs {
             pairwise(Metric::Dot, &a, &p)?
         };
         let diagonal: Vec<u32> = (0..count as u32).collect();
+        let scores = (scores * f64::from(self.0.scale))?;
         Ok((cross_entropy(&scores, &diagonal)? + (squares * self.0.l2)?)?)
     }
 }

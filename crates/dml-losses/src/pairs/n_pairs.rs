@@ -1,10 +1,11 @@
 //! N-pair loss.
 //!
-//! One pair (anchor, positive) per class of the batch, its first two samples: `mean_i −log softmax_j(a_i·p_j)_i`, which is
-//! `log(1 + Σ_{j≠i} e^{a_i·p_j − a_i·p_i})`. Sohn, *Improved Deep Metric Learning with Multi-class N-pair Loss Objective*, 2016, eq. 4.
-//! The paper does not normalise and adds `l2 · mean ‖f‖²`; by default we do as pytorch-metric-learning, which does neither.
+//! One pair (anchor, positive) per class of the batch, its first two samples: `mean_i −log softmax_j(s·a_i·p_j)_i`, which is
+//! `log(1 + Σ_{j≠i} e^{s(a_i·p_j − a_i·p_i)})`. Sohn, *Improved Deep Metric Learning with Multi-class N-pair Loss Objective*, 2016, eq. 4.
+//! The paper has s = 1, does not normalise and adds `l2 · mean ‖f‖²`; by default we do as pytorch-metric-learning, which
+//! normalises. Normalised products lie within ±1, where s = 1 hardly tells near from far: s of 10 to 30 makes it InfoNCE.
 
-use crate::params::{parse, wrong};
+use crate::params::{parse, positive, wrong};
 use crate::row_loss::{Space, between};
 use crate::softmax::CrossEntropy;
 use crate::{Context, Error, Objective, Result};
@@ -19,13 +20,15 @@ use serde_json::Value;
 pub struct NPairsParams {
     /// Whether embeddings are brought to length 1 first. Default true.
     pub normalize: bool,
+    /// Factor s on the products. Default 1.
+    pub scale: f32,
     /// Weight of the mean squared norm of anchors and positives; the paper's code has 0.005. Default 0.
     pub l2: f64,
 }
 
 impl Default for NPairsParams {
     fn default() -> Self {
-        Self { normalize: true, l2: 0.0 }
+        Self { normalize: true, scale: 1.0, l2: 0.0 }
     }
 }
 
@@ -48,7 +51,7 @@ impl Objective for NPairs {
         let take = |rows: &[u32]| embeddings.index_select(&Tensor::new(rows, embeddings.device())?, 0);
         let (a, p) = (take(&anchors)?, take(&positives)?);
         let space = Space { metric: Metric::Dot, normalize: self.0.normalize };
-        let loss = between((&a, &classes), (&p, &classes), space, &CrossEntropy { scale: 1.0 })?;
+        let loss = between((&a, &classes), (&p, &classes), space, &CrossEntropy { scale: self.0.scale })?;
         if self.0.l2 == 0.0 {
             return Ok(loss);
         }
@@ -70,6 +73,7 @@ fn first_pairs(labels: &[u32]) -> (Vec<u32>, Vec<u32>) {
 
 pub(crate) fn build(params: &Value, _context: &Context) -> Result<Box<dyn Objective>> {
     let p: NPairsParams = parse("n_pairs", params)?;
+    positive("n_pairs", "scale", p.scale)?;
     if !(p.l2 >= 0.0 && p.l2.is_finite()) {
         return Err(wrong("n_pairs", format!("l2 is {}: want 0 or more", p.l2)));
     }
