@@ -4,9 +4,10 @@
 //! middle. Rows are independent, so they run in parallel; sums are taken in row order, so the result does not depend
 //! on the number of threads.
 
-use crate::device::cpu::{Strided, parallel_product};
+use crate::device::cpu::{Strided, dot, parallel_product};
 use crate::normalize::{normalize_gradient, normalize_rows};
-use crate::{Error, Matrix, Metric, Result, scores};
+use crate::scores::{CANCELLED, scores};
+use crate::{Error, Matrix, Metric, Result};
 use rayon::prelude::*;
 
 /// One row of the score matrix: an anchor against all references.
@@ -150,6 +151,7 @@ fn pull_back(problem: &Problem<'_>, table: &[f32], mut gradient: Vec<f32>) -> (V
             *g = if score > 0.0 { *g / (2.0 * score) } else { 0.0 };
         }
     }
+    let near = if problem.metric.is_similarity() { Vec::new() } else { take_near(problem, table, &mut gradient) };
     let mut d_anchors = vec![0f32; n * d];
     let mut d_references = vec![0f32; m * d];
     let g = Strided::rows(&gradient, m);
@@ -164,7 +166,39 @@ fn pull_back(problem: &Problem<'_>, table: &[f32], mut gradient: Vec<f32>) -> (V
         from_products(a, &row_sums, &mut d_anchors);
         from_products(b, &column_sums, &mut d_references);
     }
+    for Near { anchor, reference, gradient } in near {
+        let (da, db) = (&mut d_anchors[anchor * d..][..d], &mut d_references[reference * d..][..d]);
+        for (((da, db), a), b) in da.iter_mut().zip(db).zip(a.row(anchor)).zip(b.row(reference)) {
+            let pull = 2.0 * gradient * (a - b);
+            *da += pull;
+            *db -= pull;
+        }
+    }
     (d_anchors, d_references)
+}
+
+/// An entry at so small a distance that `Σg·a − G·B` would be the difference of two nearly equal numbers.
+struct Near {
+    anchor: usize,
+    reference: usize,
+    gradient: f32,
+}
+
+/// Takes the near entries out of `dL/d‖a−b‖²`, in order, so that they can be pulled back by subtraction.
+fn take_near(problem: &Problem<'_>, table: &[f32], gradient: &mut [f32]) -> Vec<Near> {
+    let squares = |x: Matrix<'_>| -> Vec<f32> { (0..x.rows()).map(|i| dot(x.row(i), x.row(i))).collect() };
+    let (a, b) = (squares(problem.anchors), squares(problem.references));
+    let m = b.len().max(1);
+    let rows = gradient.par_chunks_mut(m).zip(table.par_chunks(m)).enumerate();
+    let near = rows.flat_map_iter(|(anchor, (gradients, scores))| {
+        let (square, b) = (a[anchor], &b);
+        gradients.iter_mut().zip(scores).enumerate().filter_map(move |(reference, (g, &score))| {
+            let distance = if problem.metric == Metric::Euclidean { score * score } else { score };
+            let taken = *g != 0.0 && distance < CANCELLED * (square + b[reference]);
+            taken.then(|| Near { anchor, reference, gradient: std::mem::take(g) })
+        })
+    });
+    near.collect()
 }
 
 /// `d‖a−b‖²/da = 2(a − b)`, summed: `2(Σg · a − G·B)`, with `G·B` given in `out`.

@@ -7,7 +7,7 @@ use rayon::prelude::*;
 use std::borrow::Cow;
 
 /// Below this share of the norms, `‖a‖² + ‖b‖² − 2a·b` has lost its digits and is computed again by subtraction.
-const CANCELLED: f32 = 1e-2;
+pub(crate) const CANCELLED: f32 = 1e-2;
 
 /// One side of a score matrix, with what is needed once per row.
 struct Side<'a> {

@@ -160,3 +160,27 @@ fn wrong_sizes_are_errors_that_say_so() {
     assert!(labels.contains("pass one label per row"), "{labels}");
     assert!("cosin".parse::<Metric>().unwrap_err().to_string().contains("squared_euclidean"));
 }
+
+#[test]
+fn the_gradient_of_near_duplicates_keeps_its_digits() {
+    let d = 32;
+    let anchor = values(d, 3);
+    for distance in [1e-2f32, 1e-4, 1e-6, 1e-7] {
+        // A positive that is nearly the anchor, and two negatives whose gradients are large beside it.
+        let near: Vec<f32> = anchor.iter().zip(values(d, 4)).map(|(a, step)| a + distance * step).collect();
+        let references = [near, values(d, 5), values(d, 6)].concat();
+        let (a, b) = (Matrix::new(&anchor, 1, d).unwrap(), Matrix::new(&references, 3, d).unwrap());
+        let output = rowwise(&problem(Metric::Euclidean, a, b, &[0], &[0, 1, 2]), &Smooth).unwrap();
+        let mut want = vec![0f64; d];
+        for (j, label) in [0, 1, 2].into_iter().enumerate() {
+            let score = reference::score(Metric::Euclidean, a.row(0), b.row(j));
+            let slope = if label == 0 { score.cos() } else { 2.0 * score / 2.0 };
+            for (k, want) in want.iter_mut().enumerate() {
+                *want += slope * (f64::from(a.row(0)[k]) - f64::from(b.row(j)[k])) / score;
+            }
+        }
+        for (got, want) in output.d_anchors.iter().zip(&want) {
+            assert!((f64::from(*got) - want).abs() < 1e-4, "at distance {distance}: {got} instead of {want}");
+        }
+    }
+}
