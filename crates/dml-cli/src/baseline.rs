@@ -42,9 +42,6 @@ pub(crate) fn baseline(arguments: &Baseline) -> Result<()> {
         }
     };
     result.name.clone_from(&arguments.name);
-    if let Some(folder) = arguments.out.parent() {
-        std::fs::create_dir_all(folder).with_context(|| folder.display().to_string())?;
-    }
     Ok(checkpoint::write_atomically(&arguments.out, serde_json::to_string_pretty(&result)?.as_bytes())?)
 }
 
@@ -76,6 +73,6 @@ fn modified_hausdorff(run: &OneShotRun) -> Result<OneShotTrials> {
         (0..set.len()).map(|i| Ink::new(set.pixels(i), ORIGINAL_SIZE, Centring::Exact)).collect::<Result<Vec<_>, _>>()
     };
     let (train, test) = (inks(&run.train)?, inks(&run.test)?);
-    let distances = test.iter().flat_map(|test| train.iter().map(|train| test.distance(train))).collect();
-    Ok(OneShotTrials::new(distances, run.answers().to_vec())?)
+    let distance = |i: usize, class: usize| test[i].distance(&train[class]);
+    Ok(OneShotTrials::measure(run.answers().to_vec(), train.len(), distance)?)
 }

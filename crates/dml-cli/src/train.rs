@@ -89,9 +89,8 @@ impl Parent {
 
 pub(crate) fn train(arguments: &Train) -> Result<()> {
     arguments.parent.watch();
-    let mut overrides = arguments.set.clone();
-    overrides.extend(arguments.seed.map(|seed| format!("seed={seed}")));
-    let recipe = Recipe::read(&arguments.recipe, &overrides)?;
+    let mut recipe = Recipe::read(&arguments.recipe, &arguments.set)?;
+    recipe.seed = arguments.seed.unwrap_or(recipe.seed);
     let folder = RunFolder::open(&arguments.run_dir)?;
     let bar = std::io::stdout().is_terminal().then(|| progress_bar(recipe.train.steps)).transpose()?;
     let mut show = |event: &Event| match (&bar, event) {
@@ -138,12 +137,20 @@ fn summary(e: &Evaluation) -> String {
 
 /// The recipe, data and encoder of a run folder.
 pub(crate) fn reopen(run_dir: &Path, data_dir: Option<&Path>, device: &Device) -> Result<(Recipe, Sets, Trainer)> {
-    let folder = RunFolder::open(run_dir)?;
-    let recipe = Recipe::read(&folder.recipe(), &[]).context("not a run folder: train into it first")?;
+    let folder = RunFolder::existing(run_dir)?;
+    let recipe = Recipe::read(&folder.recipe(), &[])?;
     let sets = sets::open(&recipe.data, data_dir)?;
     let mut trainer = Trainer::new(&recipe, &sets, device)?;
     if !trainer.resume(&folder.checkpoint())? {
         bail!("{} does not exist: train into this folder first", folder.checkpoint().display());
+    }
+    if trainer.step() < recipe.train.steps {
+        bail!(
+            "{}: training stopped at step {} of {}: run dml train again first",
+            run_dir.display(),
+            trainer.step(),
+            recipe.train.steps
+        );
     }
     Ok((recipe, sets, trainer))
 }

@@ -126,6 +126,8 @@ fn a_finished_run_is_measured_again_and_its_embeddings_are_written() {
     let again = succeed(&mut dml("evaluate")).stdout;
     let parse = |bytes: &[u8]| serde_json::from_slice::<serde_json::Value>(bytes).unwrap();
     assert_eq!(parse(&again), parse(&place.read("run/evaluation.json")));
+    let weights = format!("model.weights={}", place.path("run/encoder.safetensors").display());
+    succeed(place.train("next").args(["--set", &weights, "--set", "train.steps=1", "--set", "optimizer.lr=1e-9"]));
     succeed(dml("embed").arg("--out").arg(place.path("embeddings.safetensors")));
     let bytes = place.read("embeddings.safetensors");
     let (_, header) = safetensors::SafeTensors::read_metadata(&bytes).unwrap();
@@ -140,7 +142,10 @@ fn mistakes_are_named_with_the_value_and_the_mend_and_leave_nothing() {
     let cases: &[(&[&str], &[&str])] = &[
         (&["--set", "train.stepps=3"], &["stepps", "steps"]),
         (&["--set", "train.steps=0"], &["train.steps is 0", "want 1 or more"]),
-        (&["--set", "sampler.classes=99"], &["sampler.classes = 99", "lower sampler.classes to 12"]),
+        (
+            &["--set", "sampler.classes=99", "--set", "loss.memory.size=999"],
+            &["sampler.classes = 99", "lower sampler.classes to 12"],
+        ),
         (&["--set", "loss.name=tripplet"], &["tripplet", "triplet"]),
         (&["--set", "loss.params.marginn=1"], &["contrastive", "marginn", "neg_margin"]),
         (&["--set", "loss.metric=manhattan"], &["manhattan", "cosine"]),
@@ -153,6 +158,11 @@ fn mistakes_are_named_with_the_value_and_the_mend_and_leave_nothing() {
             &["--set", "data.set=omniglot-small1", "--data-dir", "nowhere"],
             &["nowhere", "cargo xtask dataset fetch omniglot"],
         ),
+        (&["--set", "optimizer.eps=0.0"], &["optimizer.eps is 0", "more than 0"]),
+        (&["--set", "schedule.warmup_steps=200"], &["schedule.warmup_steps is 200", "fewer than train.steps"]),
+        (&["--set", "loss.memory.size=8"], &["loss.memory.size is 8", "18 images"]),
+        (&["--set", "data.hold_out=['Greek']"], &["data.hold_out", "folder"]),
+        (&["--set", "model.weights=nowhere.safetensors"], &["nowhere.safetensors"]),
         (&["--set", "no-value"], &["no-value", "key=value"]),
         (&["--set", "loss.imprint=true"], &["loss.imprint", "contrastive"]),
         (&["--device", "tpu"], &["\"tpu\"", "cpu, cuda or metal"]),
@@ -164,7 +174,8 @@ fn mistakes_are_named_with_the_value_and_the_mend_and_leave_nothing() {
         for part in *wanted {
             assert!(message.contains(part), "{arguments:?} says {message:?}, without {part:?}");
         }
-        assert!(!place.path(&run).join("evaluation.json").exists());
+        // Nothing that the mended command would stumble over.
+        assert!(!place.path(&run).join("recipe.toml").exists());
     }
 }
 

@@ -32,7 +32,6 @@ struct Side {
 
 impl Side {
     fn new(values: Vec<f32>, rows: usize, cols: usize, normalize: bool) -> Result<Self> {
-        // Cosine normalises by itself.
         if !normalize {
             return Ok(Self { values, norms: None, rows, cols });
         }
@@ -42,6 +41,7 @@ impl Side {
 
     fn of(tensor: &Tensor, space: Space) -> Result<Self> {
         let (values, rows, cols) = to_host(tensor)?;
+        // Cosine normalises by itself.
         Self::new(values, rows, cols, space.normalize && space.metric != Metric::Cosine)
     }
 

@@ -2,7 +2,7 @@
 //!
 //! An [`Encoder`] is anything that embeds; [`image::Conv4`] is the four-block network of the few-shot papers.
 //! On the CPU its blocks run on our own convolution and norm-pool operations ([`image::conv`], [`image::norm_pool`]),
-//! because candle's cost ten times as much in training; on other devices on candle's.
+//! because candle's cost several times as much in training; on other devices on candle's.
 
 pub mod encoder;
 mod error;

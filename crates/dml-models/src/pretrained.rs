@@ -4,7 +4,8 @@ use crate::{Encoder, Error, Result};
 use std::collections::HashMap;
 use std::path::Path;
 
-/// Loads every parameter and buffer of `encoder` from the safetensors file at `path`.
+/// Loads every parameter and buffer of `encoder` from the safetensors file at `path`, e.g. a run's `encoder.safetensors`.
+/// Entries under `input.` say how its images were normalised; they are no weights and are passed over.
 ///
 /// # Errors
 /// When the file cannot be read, or tensors are missing, unexpected or of another shape: all are listed, and the
@@ -23,7 +24,8 @@ pub fn load(encoder: &dyn Encoder, path: &Path) -> Result<()> {
             None => problems.push(format!("{name} is missing")),
         }
     }
-    let mut unexpected: Vec<_> = tensors.into_keys().map(|name| format!("{name} is not in the model")).collect();
+    let strange = tensors.into_keys().filter(|name| !name.starts_with("input."));
+    let mut unexpected: Vec<_> = strange.map(|name| format!("{name} is not in the model")).collect();
     unexpected.sort();
     problems.extend(unexpected);
     if !problems.is_empty() {

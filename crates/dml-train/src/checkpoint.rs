@@ -6,13 +6,16 @@ use std::collections::HashMap;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
-/// Writes `bytes` to `path` so that a crash leaves the old file or the new one, never a part.
+/// Writes `bytes` to `path` so that a crash leaves the old file or the new one, never a part. Makes the folder if need be.
 ///
 /// # Errors
 /// When the disk refuses.
 pub fn write_atomically(path: &Path, bytes: &[u8]) -> Result<()> {
     let part = PathBuf::from(format!("{}.part", path.display()));
     let write = || {
+        if let Some(folder) = path.parent() {
+            std::fs::create_dir_all(folder)?;
+        }
         let mut file = std::fs::File::create(&part)?;
         file.write_all(bytes)?;
         file.sync_all()?;
@@ -23,7 +26,11 @@ pub fn write_atomically(path: &Path, bytes: &[u8]) -> Result<()> {
             _ => Ok(()),
         }
     };
-    write().map_err(|e: std::io::Error| Error::file(path, format!("{e}: free space or choose another --run-dir")))
+    write().map_err(|e: std::io::Error| {
+        // Half a file would only keep a full disk full.
+        let _ = std::fs::remove_file(&part);
+        Error::file(path, format!("cannot be written: {e}"))
+    })
 }
 
 /// Saves tensors under `section/name` keys.

@@ -20,9 +20,12 @@ pub enum Error {
         /// What happened, and the mend.
         problem: String,
     },
+    /// A checkpoint that lacks something, or holds it in another shape.
+    #[error("the checkpoint has no {0} of the right shape: remove the run folder to start anew")]
+    Checkpoint(String),
     /// A loss that is no longer a number.
     #[error(
-        "loss is {loss} at step {step} (images {indices:?}): lower optimizer.lr or set optimizer.clip_norm; the last checkpoint is kept"
+        "loss is {loss} at step {step} (images {indices:?}): lower optimizer.lr or set optimizer.clip_norm, in another --run-dir"
     )]
     NotFinite {
         /// The step.

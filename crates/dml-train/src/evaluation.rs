@@ -72,6 +72,14 @@ impl Embeddings {
         self.class_sizes().len()
     }
 
+    fn can_be_measured(&self) -> bool {
+        self.classes() > 1 && self.class_sizes().into_values().any(|size| size > 1)
+    }
+
+    fn can_be_recognised(&self) -> bool {
+        self.classes() > 3 && self.smallest_class() > 1
+    }
+
     fn smallest_class(&self) -> usize {
         self.class_sizes().into_values().min().unwrap_or(0)
     }
@@ -127,25 +135,26 @@ pub fn one_shot_run(metric: Metric, train: &Embeddings, test: &Embeddings) -> Re
     Ok(OneShotTrials::from_embeddings(metric, train.matrix()?, test.matrix()?, &test.labels)?)
 }
 
-/// Measures embeddings of the validation and test classes. Open-set recognition is left out where there are too few classes
-/// for it.
+/// Measures embeddings of the validation and test classes. What a part is too small for is left out: retrieval and
+/// verification want two classes, one of them with two images; open-set recognition four classes, all of two
+/// images.
 ///
 /// # Errors
-/// When there is nothing to retrieve or verify.
+/// When an embedding is not finite.
 pub fn of_embeddings(metric: Metric, validation: Option<&Embeddings>, test: Option<&Embeddings>) -> Result<Evaluation> {
     let open_set = match (validation, test) {
-        (Some(v), Some(t)) => {
+        (Some(v), Some(t)) if v.can_be_recognised() && t.can_be_recognised() => {
             // Half of the classes are enrolled, as many on either side, since FPIR depends on the gallery.
             let enrolled = (v.classes() / 2).min(t.classes() / 2);
             let protocol = OpenSetProtocol { shots: 1, enrolled, fpir: 0.01, draws: 10, seed: 0 };
-            dml_eval::open_set(metric, &protocol, (v.matrix()?, &v.labels), (t.matrix()?, &t.labels)).ok()
+            Some(dml_eval::open_set(metric, &protocol, (v.matrix()?, &v.labels), (t.matrix()?, &t.labels))?)
         }
         _ => None,
     };
     Ok(Evaluation {
         metric: metric.to_string(),
-        validation: validation.map(|set| measure(metric, set)).transpose()?,
-        test: test.map(|set| measure(metric, set)).transpose()?,
+        validation: validation.filter(|set| set.can_be_measured()).map(|set| measure(metric, set)).transpose()?,
+        test: test.filter(|set| set.can_be_measured()).map(|set| measure(metric, set)).transpose()?,
         open_set,
         ..Evaluation::default()
     })

@@ -4,23 +4,32 @@
 //! follow proxies that stand nowhere in particular; short runs end before that is undone.
 
 use crate::sets::Sets;
-use crate::{Error, Result};
+use crate::{Error, Recipe, Result};
 use candle_core::{Device, Tensor, Var};
-use dml_data::eval_batches;
+use dml_data::{Augment, Dataset, Loader};
 use dml_models::{Encoder, Mode};
-
-const BATCH: usize = 96;
 
 /// Turns each row of `proxies` (`[classes, d]`) towards the mean of its class's embeddings; its length stays.
 ///
-/// The encoder runs as in training, on batch statistics: its running ones mean nothing before the first step.
+/// The encoder sees one epoch of the recipe's batches, not augmented, with batch statistics as in training: batches of a
+/// single class would have the class normalised away. Its running statistics move with them.
 ///
 /// # Errors
 /// When an image or the encoder refuses.
-pub(crate) fn imprint(encoder: &dyn Encoder, proxies: &Var, sets: &Sets, device: &Device) -> Result<()> {
+pub(crate) fn imprint(
+    encoder: &dyn Encoder,
+    proxies: &Var,
+    sets: &Sets,
+    recipe: &Recipe,
+    device: &Device,
+) -> Result<()> {
     let (classes, dim) = proxies.dims2()?;
     let mut means = vec![0f64; classes * dim];
-    for batch in eval_batches(sets.train.as_ref(), &sets.normalize, BATCH) {
+    let sampler = recipe.sampler.build(sets.train.labels(), recipe.seed)?;
+    let batches = sampler.batches_per_epoch();
+    let still = Augment::default();
+    let loader = Loader::new(sets.train.clone(), sampler, still, sets.normalize.clone(), recipe.seed, 0);
+    for batch in loader.take(batches) {
         let batch = batch?;
         let embeddings = encoder.embed(&batch.to_tensor(device)?, Mode::Train)?.detach();
         let embeddings = embeddings.broadcast_div(&embeddings.sqr()?.sum_keepdim(1)?.sqrt()?.maximum(1e-12)?)?;

@@ -13,6 +13,7 @@ pub mod run;
 pub mod schedule;
 pub mod sets;
 pub mod trainer;
+mod weights;
 
 pub use error::{Error, Result};
 pub use events::Event;

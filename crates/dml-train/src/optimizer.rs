@@ -64,6 +64,9 @@ impl OptimizerConfig {
         if !(self.lr > 0.0 && self.lr.is_finite()) {
             return wrong("lr", self.lr, "more than 0");
         }
+        if !(self.eps > 0.0 && self.eps.is_finite()) {
+            return wrong("eps", self.eps, "more than 0");
+        }
         for (key, value) in [("momentum", self.momentum), ("beta1", self.beta1), ("beta2", self.beta2)] {
             if !(0.0..1.0).contains(&value) {
                 return wrong(key, value, "0 or more and less than 1");
@@ -71,7 +74,6 @@ impl OptimizerConfig {
         }
         for (key, value) in [
             ("weight_decay", self.weight_decay),
-            ("eps", self.eps),
             ("clip_norm", self.clip_norm),
             ("proxy_lr_factor", self.proxy_lr_factor),
         ] {
@@ -179,11 +181,7 @@ impl Optimizer {
     pub fn load_state(&mut self, state: &HashMap<String, Tensor>) -> Result<()> {
         let find = |name: &str, like: Option<&Tensor>| {
             let tensor = state.get(name).filter(|t| like.is_none_or(|l| l.dims() == t.dims()));
-            tensor.cloned().ok_or_else(|| {
-                Error::Recipe(format!(
-                    "checkpoint has no optimiser state {name:?} of the right shape: remove the run folder to start anew"
-                ))
-            })
+            tensor.cloned().ok_or_else(|| Error::Checkpoint(format!("optimizer/{name}")))
         };
         self.steps = find("steps", None)?.to_scalar::<i64>()? as u64;
         for slot in &mut self.slots {

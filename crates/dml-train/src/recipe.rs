@@ -3,8 +3,8 @@
 use crate::optimizer::OptimizerConfig;
 use crate::schedule::Schedule;
 use crate::{Error, Result};
-use dml_data::Augment;
-use dml_losses::MemoryConfig;
+use dml_data::{Augment, BatchSampler, EpisodicSampler, PkSampler};
+use dml_losses::{LOSSES, MemoryConfig};
 use dml_models::image::Conv4Config;
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
@@ -25,7 +25,7 @@ pub struct Recipe {
     pub model: ModelConfig,
     /// The objective.
     pub loss: LossConfig,
-    /// P×K batches.
+    /// What makes a batch.
     pub sampler: SamplerConfig,
     /// How weights move.
     #[serde(default)]
@@ -65,10 +65,12 @@ fn default_size() -> usize {
     32
 }
 
-/// The encoder: Conv-4, and whether embeddings are compared on the sphere.
+/// The encoder: Conv-4.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct ModelConfig {
+    /// Weights to begin with: the `encoder.safetensors` of another run, or `hf://OWNER/NAME/FILE`. Default none.
+    pub weights: Option<String>,
     /// Shape of the network.
     pub conv4: Conv4Config,
 }
@@ -89,7 +91,7 @@ pub struct LossConfig {
     /// false.
     #[serde(default)]
     pub imprint: bool,
-    /// How embeddings of this loss are compared: `cosine` (default) or `euclidean`.
+    /// How embeddings of this loss are compared: `cosine` (default), `euclidean`, `squared_euclidean` or `dot`.
     #[serde(default = "default_metric")]
     pub metric: String,
 }
@@ -98,14 +100,54 @@ fn default_metric() -> String {
     "cosine".to_owned()
 }
 
-/// P×K batches.
+/// What makes a batch.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct SamplerConfig {
-    /// Classes per batch, P.
+    /// `pk` (default): every class comes in every epoch; `episodes`: classes and images are drawn afresh for each batch.
+    #[serde(default)]
+    pub kind: SamplerKind,
+    /// Classes per batch: P, or the ways of an episode.
     pub classes: usize,
-    /// Samples per class, K.
+    /// Images per class: K, or support and queries of an episode together.
     pub per_class: usize,
+    /// Support images per class of an episode; the others are queries. Default 1.
+    #[serde(default = "default_support")]
+    pub support: usize,
+}
+
+/// Which sampler.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SamplerKind {
+    /// P classes × K images (Hermans et al. 2017).
+    #[default]
+    Pk,
+    /// Episodes (Vinyals et al. 2016).
+    Episodes,
+}
+
+fn default_support() -> usize {
+    1
+}
+
+/// Episodes that make an epoch.
+const EPISODES: usize = 100;
+
+impl SamplerConfig {
+    /// The sampler over images with these labels.
+    ///
+    /// # Errors
+    /// When there are too few classes or images.
+    pub fn build(&self, labels: &[u32], seed: u64) -> Result<Box<dyn BatchSampler>> {
+        let queries = self.per_class.saturating_sub(self.support);
+        Ok(match self.kind {
+            SamplerKind::Pk => Box::new(PkSampler::new(labels, self.classes, self.per_class, seed)?),
+            SamplerKind::Episodes => {
+                Box::new(EpisodicSampler::new(labels, self.classes, self.support, queries, EPISODES, seed)?)
+            }
+        })
+    }
 }
 
 /// How long, and how often something is kept.
@@ -145,14 +187,25 @@ impl Recipe {
         for assignment in overrides {
             set(&mut table, assignment)?;
         }
-        let recipe: Self = if overrides.is_empty() {
+        let mut recipe: Self = if overrides.is_empty() {
             // From the text itself: the error then shows the line.
             toml::from_str(text).map_err(|e| Error::Recipe(e.to_string()))?
         } else {
             table.try_into().map_err(|e: toml::de::Error| Error::Recipe(e.to_string()))?
         };
+        recipe.fill_in_loss_parameters();
         recipe.check()?;
         Ok(recipe)
+    }
+
+    /// Writes the loss's own defaults out, so that the echo holds them and a later default changes no old run.
+    fn fill_in_loss_parameters(&mut self) {
+        let Some(loss) = LOSSES.iter().find(|loss| loss.name == self.loss.name) else { return };
+        let serde_json::Value::Object(defaults) = (loss.default_params)() else { return };
+        // TOML has no null: an option that is off is left out.
+        for (key, value) in defaults.into_iter().filter(|(_, value)| !value.is_null()) {
+            self.loss.params.entry(key).or_insert(value);
+        }
     }
 
     /// The recipe as TOML, every value written out.
@@ -175,7 +228,22 @@ impl Recipe {
                 return Err(Error::Recipe(format!("{key} is 0: want 1 or more")));
             }
         }
+        if !self.data.hold_out.is_empty() && !self.data.set.starts_with("omniglot-small") {
+            return Err(Error::Recipe(format!(
+                "data.hold_out names alphabets but data.set is {:?}: leave it out, or use an Omniglot background set",
+                self.data.set
+            )));
+        }
+        let batch = self.sampler.classes * self.sampler.per_class;
+        if let Some(memory) = self.loss.memory.as_ref().filter(|memory| memory.size < batch) {
+            return Err(Error::Recipe(format!(
+                "loss.memory.size is {} but a batch has {batch} images: want at least a batch",
+                memory.size
+            )));
+        }
         self.metric()?;
+        self.augment.check()?;
+        self.schedule.check(self.train.steps)?;
         self.optimizer.check()
     }
 

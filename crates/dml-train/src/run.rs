@@ -8,7 +8,7 @@ use crate::{Error, Event, Recipe, Result, Trainer, checkpoint, sets};
 use candle_core::{Device, Tensor};
 use dml_models::Encoder;
 use std::fs::{File, OpenOptions};
-use std::io::Write;
+use std::io::{ErrorKind, Write};
 use std::path::{Path, PathBuf};
 
 /// The files of a run.
@@ -22,6 +22,18 @@ impl RunFolder {
     pub fn open(path: &Path) -> Result<Self> {
         std::fs::create_dir_all(path).map_err(|e| Error::file(path, e))?;
         Ok(Self(path.to_owned()))
+    }
+
+    /// The folder at `path`, which a run has begun.
+    ///
+    /// # Errors
+    /// When there is no recipe in it.
+    pub fn existing(path: &Path) -> Result<Self> {
+        let folder = Self(path.to_owned());
+        match folder.recipe().is_file() {
+            true => Ok(folder),
+            false => Err(Error::file(path, "holds no recipe.toml, so it is no run folder: train into it first")),
+        }
     }
 
     /// The echoed recipe.
@@ -66,14 +78,18 @@ impl RunFolder {
                 &self.recipe(),
                 "the folder was begun with another recipe or seed: choose another --run-dir or remove it",
             )),
-            Err(_) => checkpoint::write_atomically(&self.recipe(), text.as_bytes()),
+            Err(e) if e.kind() == ErrorKind::NotFound => checkpoint::write_atomically(&self.recipe(), text.as_bytes()),
+            Err(e) => Err(Error::file(&self.recipe(), e)),
         }
     }
 
     /// Opens the log for appending, without the steps after `step` that a crash has undone.
     fn log_from(&self, step: u64) -> Result<File> {
         let path = self.metrics();
-        let old = std::fs::read_to_string(&path).unwrap_or_default();
+        let old = match std::fs::read_to_string(&path) {
+            Err(e) if e.kind() == ErrorKind::NotFound => String::new(),
+            read => read.map_err(|e| Error::file(&path, e))?,
+        };
         let kept = |line: &&str| {
             let value: Option<serde_json::Value> = serde_json::from_str(line).ok();
             value.is_some_and(|v| v["step"].as_u64().is_none_or(|s| s <= step))
@@ -97,11 +113,11 @@ pub fn run(
 ) -> Result<Evaluation> {
     let sets = sets::open(&recipe.data, data_dir)?;
     let _lock = folder.lock()?;
+    let mut trainer = Trainer::new(recipe, &sets, device)?;
     folder.keep_recipe(recipe)?;
     if let Ok(text) = std::fs::read_to_string(folder.evaluation()) {
         return serde_json::from_str(&text).map_err(|e| Error::file(&folder.evaluation(), format!("{e}: remove it")));
     }
-    let mut trainer = Trainer::new(recipe, &sets, device)?;
     trainer.resume(&folder.checkpoint())?;
     let mut log = folder.log_from(trainer.step())?;
     let mut keep = |event: &Event| -> Result<()> {

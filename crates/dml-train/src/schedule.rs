@@ -1,5 +1,6 @@
 //! How the learning rate moves over a run.
 
+use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
 
 /// A factor on the learning rate, as a function of the step.
@@ -8,7 +9,7 @@ use serde::{Deserialize, Serialize};
 pub struct Schedule {
     /// Shape after the warm-up. Default cosine.
     pub kind: Kind,
-    /// Steps over which the factor rises linearly from 0 to 1. Default 0.
+    /// Steps over which the factor rises linearly to 1, beginning at 1/`warmup_steps`. Default 0.
     pub warmup_steps: u64,
     /// Steps between drops, for `step`. Default 1000.
     pub step_every: u64,
@@ -35,6 +36,22 @@ impl Default for Schedule {
 }
 
 impl Schedule {
+    pub(crate) fn check(&self, steps: u64) -> Result<()> {
+        let wrong = |key: &str, value: String, want: &str| {
+            Err(Error::Recipe(format!("schedule.{key} is {value}: want {want}")))
+        };
+        if self.warmup_steps >= steps {
+            return wrong("warmup_steps", self.warmup_steps.to_string(), "fewer than train.steps");
+        }
+        if self.step_every == 0 {
+            return wrong("step_every", "0".to_owned(), "1 or more");
+        }
+        if !(self.step_factor > 0.0 && self.step_factor <= 1.0) {
+            return wrong("step_factor", self.step_factor.to_string(), "more than 0 and at most 1");
+        }
+        Ok(())
+    }
+
     /// The factor at `step` of `steps`.
     pub fn factor(&self, step: u64, steps: u64) -> f64 {
         if step < self.warmup_steps {
@@ -44,7 +61,7 @@ impl Schedule {
         match self.kind {
             Kind::Constant => 1.0,
             Kind::Cosine => 0.5 * (1.0 + (std::f64::consts::PI * at as f64 / length as f64).cos()),
-            Kind::Step => self.step_factor.powf((at / self.step_every.max(1)) as f64),
+            Kind::Step => self.step_factor.powf((at / self.step_every) as f64),
         }
     }
 }

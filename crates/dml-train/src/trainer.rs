@@ -2,9 +2,9 @@
 
 use crate::optimizer::Optimizer;
 use crate::sets::Sets;
-use crate::{Error, Event, Recipe, Result, checkpoint, imprint};
+use crate::{Error, Event, Recipe, Result, checkpoint, imprint, weights};
 use candle_core::{Device, Tensor, Var};
-use dml_data::{Dataset, Loader, PkSampler};
+use dml_data::{Dataset, Loader};
 use dml_losses::{Context, Objective};
 use dml_models::image::Conv4;
 use dml_models::{Encoder, Mode};
@@ -25,10 +25,13 @@ impl Trainer {
     /// A trainer at step 0 for the images and classes of `sets.train`.
     ///
     /// # Errors
-    /// When the recipe's model or loss refuses its parameters.
+    /// When the recipe's model, loss or sampler refuses its parameters.
     pub fn new(recipe: &Recipe, sets: &Sets, device: &Device) -> Result<Self> {
         let (input, classes) = (sets.train.shape(), sets.train.class_names().len());
         let encoder = Conv4::new(&recipe.model.conv4, input, recipe.seed, device)?;
+        if let Some(address) = &recipe.model.weights {
+            dml_models::pretrained::load(&encoder, &weights::locate(address)?)?;
+        }
         let context = Context { dim: encoder.dim(), classes, seed: recipe.seed, device: device.clone() };
         let params = serde_json::Value::Object(recipe.loss.params.clone());
         let objective = match &recipe.loss.memory {
@@ -43,6 +46,11 @@ impl Trainer {
             prefixed("encoder", encoder.parameters()),
             prefixed("objective", objective.parameters()),
         )?;
+        // Refused here, before anything is written, rather than at the first step.
+        recipe.sampler.build(sets.train.labels(), recipe.seed)?;
+        if recipe.loss.imprint {
+            imprint::proxies(&recipe.loss.name, objective.parameters())?;
+        }
         Ok(Self { recipe: recipe.clone(), encoder, objective, optimizer, step: 0, device: device.clone() })
     }
 
@@ -68,13 +76,11 @@ impl Trainer {
         }
         if self.step == 0 && self.recipe.loss.imprint {
             let proxies = imprint::proxies(&self.recipe.loss.name, self.objective.parameters())?;
-            imprint::imprint(&self.encoder, &proxies, sets, &self.device)?;
+            imprint::imprint(&self.encoder, &proxies, sets, &self.recipe, &self.device)?;
         }
-        let sampler = &self.recipe.sampler;
-        let sampler = PkSampler::new(sets.train.labels(), sampler.classes, sampler.per_class, seed)?;
+        let sampler = self.recipe.sampler.build(sets.train.labels(), seed)?;
         let augment = self.recipe.augment.clone();
-        let loader =
-            Loader::new(sets.train.clone(), Box::new(sampler), augment, sets.normalize.clone(), seed, self.step);
+        let loader = Loader::new(sets.train.clone(), sampler, augment, sets.normalize.clone(), seed, self.step);
         for batch in loader {
             let batch = batch?;
             let factor = self.recipe.schedule.factor(self.step, steps);
@@ -128,13 +134,11 @@ impl Trainer {
     pub fn resume(&mut self, path: &Path) -> Result<bool> {
         let Some(mut sections) = checkpoint::load(path)? else { return Ok(false) };
         let mut section = |name: &str| sections.remove(name).unwrap_or_default();
-        let wrong = |what: &str| {
-            Error::file(path, format!("{what} is missing or of another shape: remove the run folder to start anew"))
-        };
         let step = section("trainer");
-        let step = step.get("step").ok_or_else(|| wrong("trainer/step"))?.to_scalar::<i64>()?;
-        restore(&self.weights(), &section("encoder")).map_err(|n| wrong(&format!("encoder/{n}")))?;
-        restore(&self.objective.parameters(), &section("proxies")).map_err(|n| wrong(&format!("proxies/{n}")))?;
+        let step = step.get("step").ok_or_else(|| Error::Checkpoint("trainer/step".to_owned()))?.to_scalar::<i64>()?;
+        restore(&self.weights(), &section("encoder")).map_err(|n| Error::Checkpoint(format!("encoder/{n}")))?;
+        restore(&self.objective.parameters(), &section("proxies"))
+            .map_err(|n| Error::Checkpoint(format!("proxies/{n}")))?;
         self.objective.load_state(&section("objective"))?;
         self.optimizer.load_state(&section("optimizer"))?;
         self.step = step as u64;

@@ -49,7 +49,7 @@ impl MultiSimilarityParams {
     }
 }
 
-/// `(1/a) log(1 + Σ e^{a·x})`, with its derivative by each score written through `sign`.
+/// `(1/|a|) log(1 + Σ e^{a(s − λ)})` over some columns; adds `weight` times its derivative to the gradient.
 fn side(row: &Row<'_>, columns: &[usize], a: f32, base: f32, weight: f32, gradient: &mut [f32]) -> f64 {
     if columns.is_empty() {
         return 0.0;

@@ -38,7 +38,7 @@ impl Objective for NPairs {
     fn loss(&mut self, embeddings: &Tensor, labels: &[u32]) -> Result<Tensor> {
         if embeddings.dims2()?.0 != labels.len() {
             return Err(Error::Labels(format!(
-                "{} labels for embeddings of shape {:?}",
+                "{} labels for embeddings of shape {:?}: pass one label per row",
                 labels.len(),
                 embeddings.dims()
             )));

@@ -30,7 +30,7 @@ impl Default for ProxyAnchorParams {
     }
 }
 
-/// `log(1 + Σ e^{a·s − α·δ·sign})` of some columns, into the gradient.
+/// `log(1 + Σ e^{a·s + shift})` over some columns; adds `weight` times its derivative to the gradient.
 fn side(row: &Row<'_>, columns: &[usize], a: f32, shift: f32, weight: f32, gradient: &mut [f32]) -> f64 {
     if columns.is_empty() {
         return 0.0;

@@ -44,6 +44,9 @@ impl Geometry {
         if c_weight != c_in || (kh, kw) != (3, 3) {
             bail!("conv3x3: weight {weight:?} does not fit input {x:?}: want [c_out, {c_in}, 3, 3]");
         }
+        if [n, c_in, c_out, h, w].contains(&0) {
+            bail!("conv3x3: weight {weight:?} and input {x:?} hold nothing: want sizes of 1 or more");
+        }
         Ok(Self { n, c_in, c_out, h, w })
     }
 

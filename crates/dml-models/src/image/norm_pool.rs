@@ -186,7 +186,8 @@ impl NormReluPool {
                     let row = &mut out[oy * ow..][..ow];
                     for ((o, p), q) in row.iter_mut().zip(first.chunks_exact(2)).zip(second.chunks_exact(2)) {
                         let z = (a * p[0] + b).max(a * p[1] + b).max(a * q[0] + b).max(a * q[1] + b);
-                        *o = z.max(0.0);
+                        // Not `max`: it would turn NaN into 0, and a broken run into a smooth one.
+                        *o = if z < 0.0 { 0.0 } else { z };
                     }
                 }
             }
@@ -334,5 +335,14 @@ mod tests {
                 assert!(largest_difference(a.get(var).unwrap(), b.get(var).unwrap()) < 2e-4);
             }
         }
+    }
+
+    #[test]
+    fn what_is_not_a_number_stays_so() {
+        let x = Tensor::full(f32::NAN, (1, 1, 2, 2), &Device::Cpu).unwrap();
+        let (gamma, beta) = (Tensor::ones(1, DType::F32, &Device::Cpu), Tensor::zeros(1, DType::F32, &Device::Cpu));
+        let statistics = ChannelStatistics { mean: vec![0.0], variance: vec![1.0] };
+        let y = norm_relu_pool(&x, &gamma.unwrap(), &beta.unwrap(), statistics, false).unwrap();
+        assert!(y.flatten_all().unwrap().to_vec1::<f32>().unwrap()[0].is_nan());
     }
 }
