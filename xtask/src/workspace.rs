@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, bail};
+use serde_json::Value;
 
 /// The folder of the workspace's `Cargo.toml`.
 pub(crate) fn root() -> &'static Path {
@@ -18,6 +19,31 @@ pub(crate) fn cargo() -> Command {
     command
 }
 
+/// Builds the program `bin` of `package` in release, with cargo's own messages on standard error, and says where it lies:
+/// cargo knows, whatever the environment and its configuration say of targets and folders.
+pub(crate) fn build(package: &str, bin: &str, options: &[&str]) -> Result<PathBuf> {
+    eprintln!("building {bin} in release");
+    let output = cargo()
+        .args(["build", "--release", "--package", package, "--bin", bin])
+        .args(["--message-format", "json-render-diagnostics"])
+        .args(options)
+        .stderr(Stdio::inherit())
+        .output()
+        .context("cannot run cargo build")?;
+    if !output.status.success() {
+        bail!("cargo build --release --package {package} --bin {bin} failed: {}", output.status);
+    }
+    let messages = String::from_utf8_lossy(&output.stdout);
+    executable(&messages, bin).with_context(|| format!("cargo build names no executable of {bin}"))
+}
+
+/// The executable of `bin` among cargo's messages, one JSON object a line.
+fn executable(messages: &str, bin: &str) -> Option<PathBuf> {
+    let messages = messages.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+    let mut ours = messages.filter(|message| message["target"]["name"] == bin);
+    ours.find_map(|message| Some(PathBuf::from(message["executable"].as_str()?)))
+}
+
 /// Cargo's target folder, wherever the environment or cargo's configuration puts it.
 pub(crate) fn target_dir() -> Result<PathBuf> {
     let output = cargo()
@@ -28,7 +54,7 @@ pub(crate) fn target_dir() -> Result<PathBuf> {
     if !output.status.success() {
         bail!("cargo metadata failed: {}", output.status);
     }
-    let metadata: serde_json::Value = serde_json::from_slice(&output.stdout)?;
+    let metadata: Value = serde_json::from_slice(&output.stdout)?;
     let target = metadata["target_directory"].as_str().context("cargo metadata names no target_directory")?;
     Ok(PathBuf::from(target))
 }
@@ -37,4 +63,23 @@ pub(crate) fn target_dir() -> Result<PathBuf> {
 pub(crate) fn shown(path: &Path) -> String {
     let below = env::current_dir().ok().and_then(|here| path.strip_prefix(here).ok().map(Path::to_owned));
     below.unwrap_or_else(|| path.to_owned()).display().to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_executable_is_the_one_that_cargo_names() {
+        let messages = [
+            r#"{"reason":"compiler-artifact","target":{"kind":["lib"],"name":"dml_core"},"executable":null}"#,
+            r#"{"reason":"compiler-artifact","target":{"kind":["bin"],"name":"other"},"executable":"/a/other"}"#,
+            r#"{"reason":"compiler-artifact","target":{"kind":["lib"],"name":"dml"},"executable":null}"#,
+            r#"{"reason":"compiler-artifact","target":{"kind":["bin"],"name":"dml"},"executable":"/a/some-target/release/dml"}"#,
+            r#"{"reason":"build-finished","success":true}"#,
+        ]
+        .join("\n");
+        assert_eq!(executable(&messages, "dml"), Some(PathBuf::from("/a/some-target/release/dml")));
+        assert_eq!(executable(&messages, "dml_core"), None);
+    }
 }

@@ -94,3 +94,24 @@ pub fn eval_batches<'a>(
         Some(batch)
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ImageSet;
+
+    #[test]
+    fn threads_do_not_change_a_batch() {
+        let pixels = (0..24 * 3 * 64u32).map(|i| (i.wrapping_mul(2_654_435_761) >> 24) as u8).collect();
+        let set = ImageSet::from_pixels("toy", [3, 8, 8], pixels, vec![0; 24], vec!["only".into()]).unwrap();
+        let normalize = Normalize::measure(&set).unwrap();
+        let augment = Augment { rotate: 20.0, elastic: 0.1, brightness: 0.2, erase: 0.5, ..Augment::default() };
+        let prepare = |threads| {
+            let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+            pool.install(|| Batch::prepare(&set, (0..24).rev().collect(), Some((&augment, 7)), &normalize, 11)).unwrap()
+        };
+        let (one, three) = (prepare(1), prepare(3));
+        assert_eq!(one, three);
+        assert_ne!(one.pixels[..192], one.pixels[192..384]);
+    }
+}

@@ -72,7 +72,7 @@ impl ImageSet {
     /// A set from images of `shape` (`[channels, height, width]`), one label each, and the name of every class.
     ///
     /// # Errors
-    /// When an image has another shape, the counts differ, or a label has no name.
+    /// When an image has another shape, a side is 0, the counts differ, or a label has no name.
     pub fn new(
         name: impl Into<String>,
         shape: [usize; 3],
@@ -103,9 +103,12 @@ impl ImageSet {
         class_names: Vec<String>,
     ) -> Result<Self> {
         let name = name.into();
+        if shape.contains(&0) {
+            return Err(Error::Invalid(format!("{name}: images of shape {shape:?} have a side of 0: give at least 1")));
+        }
         let (n, size) = (labels.len(), shape.iter().product::<usize>());
         if pixels.len() != n * size {
-            let got = pixels.len() / size.max(1);
+            let got = pixels.len() / size;
             return Err(Error::Invalid(format!(
                 "{name}: labels have length {n} but there are {got} images: pass one label per image"
             )));

@@ -158,17 +158,18 @@ impl Fetcher {
         file: &ManifestFile,
         progress: &mut dyn FnMut(Progress<'_>),
     ) -> Result<()> {
-        let agent = http::agent(self.patience);
+        let agent = http::agent(url, self.patience);
         let failure = |problem: String| Error::Download { url: url.to_owned(), problem };
-        let mut failures = 0;
+        // Against the best so far: a server that cannot resume may send less each time.
+        let (mut failures, mut best) = (0, part.len());
         while part.len() < file.bytes {
-            let before = part.len();
             let problem = match http::attempt(&agent, url, part, file, progress)? {
                 Outcome::Complete => break,
                 Outcome::Refused(problem) => return Err(failure(problem)),
                 Outcome::Interrupted(problem) => problem,
             };
-            failures = if part.len() > before { 0 } else { failures + 1 };
+            failures = if part.len() > best { 0 } else { failures + 1 };
+            best = best.max(part.len());
             if failures >= self.attempts {
                 let (have, all) = (part.len(), file.bytes);
                 return Err(failure(format!(

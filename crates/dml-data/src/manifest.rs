@@ -65,11 +65,11 @@ impl Manifest {
     /// Reads a manifest from TOML.
     ///
     /// # Errors
-    /// When a key is unknown or missing, or a name is no plain file name.
+    /// When a key is unknown or missing, or a name or a part of the mirror path is no plain file name.
     pub fn parse(text: &str) -> Result<Self> {
         let manifest: Self = toml::from_str(text).map_err(|error| Error::Invalid(format!("manifest: {error}")))?;
-        let names = manifest.files.iter().map(|file| &file.name).chain([&manifest.name]);
-        if let Some(name) = names.into_iter().find(|name| !is_plain(name)) {
+        let names = manifest.files.iter().map(|file| &file.name).chain([&manifest.name]).map(String::as_str);
+        if let Some(name) = names.chain(manifest.mirror_path().split('/')).find(|name| !is_plain(name)) {
             return Err(Error::Invalid(format!(
                 "manifest {}: `{name}` is not a plain file name: leave out folders",
                 manifest.name
@@ -132,9 +132,11 @@ impl Manifest {
         self.files.iter().map(|file| file.bytes).sum()
     }
 
-    /// The command that brings the files, with their size: `cargo xtask dataset fetch omniglot (3.3 MB)`.
+    /// The command that brings the files, with their size: `cargo xtask dataset fetch omniglot (3.3 MB)`. Where a file
+    /// has no public address it ends in ` --from DIR`, before the size.
     pub fn fetch_command(&self) -> String {
-        format!("cargo xtask dataset fetch {} ({:.1} MB)", self.name, self.bytes() as f64 / 1e6)
+        let from = if self.files.iter().any(|file| file.urls.is_empty()) { " --from DIR" } else { "" };
+        format!("cargo xtask dataset fetch {}{from} ({:.1} MB)", self.name, self.bytes() as f64 / 1e6)
     }
 
     /// Checks size and SHA-256 of every file below `data`. An embedded set is always right.
@@ -282,6 +284,10 @@ mod tests {
             let error = Manifest::parse(&TOY.replace("word.txt", name)).unwrap_err().to_string();
             assert!(error.contains("not a plain file name"), "{name}: {error}");
         }
+        for path in ["/toy", "toy/../..", "toy//word", ""] {
+            let error = Manifest::parse(&format!("mirror_path = '{path}'\n{TOY}")).unwrap_err().to_string();
+            assert!(error.contains("not a plain file name"), "{path}: {error}");
+        }
         let error = Manifest::find("omniglott").unwrap_err().to_string();
         assert!(error.contains("`omniglott`") && error.contains("emoji, omniglot, omniglot-full"), "{error}");
     }
@@ -289,7 +295,9 @@ mod tests {
     #[test]
     fn omniglot_says_how_it_is_fetched() {
         assert_eq!(Manifest::find("omniglot").unwrap().fetch_command(), "cargo xtask dataset fetch omniglot (3.3 MB)");
-        assert_eq!(Manifest::find("omniglot-full").unwrap().mirror_path(), "omniglot/full");
+        let full = Manifest::find("omniglot-full").unwrap();
+        assert_eq!(full.fetch_command(), "cargo xtask dataset fetch omniglot-full --from DIR (6.5 MB)");
+        assert_eq!(full.mirror_path(), "omniglot/full");
         assert_eq!(Manifest::find("omniglot").unwrap().mirror_path(), "omniglot");
     }
 
@@ -310,7 +318,7 @@ mod tests {
     #[test]
     fn missing_truncated_and_altered_files_are_told_apart() {
         for (content, expected) in [
-            (None, "not found; run cargo xtask dataset fetch toy (0.0 MB)"),
+            (None, "not found; run cargo xtask dataset fetch toy --from DIR (0.0 MB)"),
             (
                 Some(b"hell".as_slice()),
                 "has size 4 but the manifest says 5; bring it anew: cargo xtask dataset fetch toy",

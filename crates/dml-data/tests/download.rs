@@ -4,11 +4,11 @@
 use dml_data::Manifest;
 use dml_data::download::{Fetcher, Source};
 use std::fs;
-use std::io::{BufRead, BufReader, Write};
+use std::io::{BufRead, BufReader, ErrorKind, Write};
 use std::net::{TcpListener, TcpStream};
 use std::path::PathBuf;
 use std::thread::{self, JoinHandle};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
 /// The file of the data set `toy` and its SHA-256.
@@ -24,6 +24,8 @@ enum Answer {
     Range,
     /// As `Range`, but the connection ends after so many bytes of the body.
     Cut(usize),
+    /// As `Whole`, but the connection ends after so many bytes of the body.
+    CutWhole(usize),
     /// These bytes, whatever was asked for.
     Other(&'static [u8]),
     /// A byte more than there should be, its length not announced.
@@ -36,9 +38,28 @@ enum Answer {
 fn serve(answers: Vec<Answer>) -> (String, JoinHandle<Vec<Option<usize>>>) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = format!("http://{}", listener.local_addr().unwrap());
-    let server =
-        thread::spawn(move || answers.into_iter().map(|answer| reply(listener.accept().unwrap().0, answer)).collect());
+    let server = thread::spawn(move || answers.into_iter().map(|answer| reply(accept(&listener), answer)).collect());
     (address, server)
+}
+
+/// The next connection, within seconds: a client that does not come must fail the test, not hang it.
+fn accept(listener: &TcpListener) -> TcpStream {
+    let deadline = Instant::now() + Duration::from_secs(10);
+    listener.set_nonblocking(true).unwrap();
+    loop {
+        match listener.accept() {
+            Ok((stream, _)) => {
+                stream.set_nonblocking(false).unwrap();
+                stream.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+                return stream;
+            }
+            Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                assert!(Instant::now() < deadline, "nobody asked the server");
+                thread::sleep(Duration::from_millis(1));
+            }
+            Err(error) => panic!("{error}"),
+        }
+    }
 }
 
 fn reply(mut stream: TcpStream, answer: Answer) -> Option<usize> {
@@ -60,6 +81,7 @@ fn reply(mut stream: TcpStream, answer: Answer) -> Option<usize> {
         Answer::Whole => ("200 OK", String::new(), CONTENT.to_vec(), Some(CONTENT.len())),
         Answer::Range => (status, range, CONTENT[first..].to_vec(), Some(CONTENT.len() - first)),
         Answer::Cut(bytes) => (status, range, CONTENT[first..first + bytes].to_vec(), Some(CONTENT.len() - first)),
+        Answer::CutWhole(bytes) => ("200 OK", String::new(), CONTENT[..bytes].to_vec(), Some(CONTENT.len())),
         Answer::Other(bytes) => ("200 OK", String::new(), bytes.to_vec(), Some(bytes.len())),
         Answer::TooMuch => ("200 OK", String::new(), b"0123456789!".to_vec(), None),
         Answer::Status(status) => (status, String::new(), vec![], Some(0)),
@@ -203,6 +225,27 @@ fn giving_up_names_the_cause_and_keeps_the_part() {
     let message = bench.fetch(Source::Mirror("http://127.0.0.1:1".into())).unwrap_err();
     assert!(message.contains("http://127.0.0.1:1/toy/digits.txt: "), "{message}");
     assert!(bench.fetch(Source::Owner).unwrap_err().contains("digits.txt has no public address"));
+}
+
+#[test]
+fn a_server_that_cuts_whole_answers_is_given_up() {
+    let bench = Bench::new();
+    let answers = [6, 3, 5, 4].map(Answer::CutWhole);
+    let (outcome, asked) = bench.fetch_over_http(&answers);
+    let message = outcome.unwrap_err();
+    assert_eq!(asked, [None, Some(6), Some(3), Some(5)]);
+    assert!(message.contains("3 attempts, 4 of 10 bytes are kept"), "{message}");
+    assert!(!message.contains("refused"), "asked a fifth time: {message}");
+}
+
+#[test]
+fn a_login_page_does_not_destroy_the_part() {
+    let bench = Bench::new();
+    bench.leave_part(&CONTENT[..4]);
+    let (outcome, _) = bench.fetch_over_http(&[Answer::Other(b"<html>")]);
+    let message = outcome.unwrap_err();
+    assert!(message.contains("the server offers 6 bytes but the manifest leaves 10"), "{message}");
+    assert_eq!(fs::read(bench.part()).unwrap(), &CONTENT[..4]);
 }
 
 #[test]

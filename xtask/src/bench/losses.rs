@@ -8,7 +8,7 @@ use std::thread;
 
 use anyhow::{Context, Result, bail};
 
-use super::record::{Record, load};
+use super::record::{Record, load_per_core};
 use super::worker::{Case, Worker};
 use super::{peers, table};
 use crate::workspace;
@@ -19,7 +19,7 @@ pub(crate) struct Arguments {
     /// Beside pytorch-metric-learning on the CPU, in a virtual environment made below the target folder
     #[arg(long)]
     peers: bool,
-    /// Python of that environment [default: a python3 that has PyTorch, else one to which pip adds it]
+    /// Make that environment anew with this Python [default: one that has PyTorch, else one to which pip adds it]
     #[arg(long, value_name = "PROGRAM", requires = "peers")]
     python: Option<PathBuf>,
     /// Smaller sizes and fewer rounds
@@ -49,8 +49,8 @@ pub(super) struct Measured {
 pub(super) fn run(arguments: &Arguments) -> Result<()> {
     let threads = threads()?;
     // Before the build, which is work too.
-    let load = load();
-    let program = build()?;
+    let load = load_per_core();
+    let program = workspace::build("dml-tests", "time_losses", &[])?;
     let mut workers = vec![];
     if arguments.peers {
         let python = peers::environment(arguments.python.as_deref())?;
@@ -112,19 +112,6 @@ fn threads() -> Result<usize> {
         },
         Err(_) => Ok(thread::available_parallelism().map_or(1, usize::from)),
     }
-}
-
-/// Builds the timing program in release and says where it lies.
-fn build() -> Result<PathBuf> {
-    eprintln!("building time_losses in release");
-    let status = workspace::cargo()
-        .args(["build", "--release", "--package", "dml-tests", "--bin", "time_losses"])
-        .status()
-        .context("cannot run cargo build")?;
-    if !status.success() {
-        bail!("cargo build --release -p dml-tests --bin time_losses failed: {status}");
-    }
-    Ok(workspace::target_dir()?.join("release").join(format!("time_losses{}", env::consts::EXE_SUFFIX)))
 }
 
 /// Asks the timing program what there is to time: it knows the registry.

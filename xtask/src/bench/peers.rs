@@ -7,15 +7,19 @@ use anyhow::{Context, Result, bail};
 
 use crate::workspace;
 
-/// The version whose losses the goldens come from too.
-const PML: &str = "pytorch-metric-learning==2.9.0";
+/// The version of PML whose losses the goldens come from too.
+const VERSION: &str = "2.9.0";
 
-/// Python of the environment, made on the first call. A system Python that has PyTorch lends it, because a wheel of
+/// Python of the environment, made when it is missing, of another version, or asked for with a `python`. A system Python that has PyTorch lends it, because a wheel of
 /// PyTorch is large.
 pub(super) fn environment(python: Option<&Path>) -> Result<PathBuf> {
     let venv = workspace::target_dir()?.join("bench-venv");
     let inside = venv.join(if cfg!(windows) { "Scripts/python.exe" } else { "bin/python" });
-    if imports(&inside, "torch, pytorch_metric_learning.losses, pytorch_metric_learning.miners") {
+    let ready = format!(
+        "import torch, pytorch_metric_learning as pml, pytorch_metric_learning.losses, pytorch_metric_learning.miners\n\
+         assert pml.__version__ == '{VERSION}'"
+    );
+    if python.is_none() && runs(&inside, &ready) {
         return Ok(inside);
     }
     let python = python.map_or_else(system_python, Path::to_owned);
@@ -28,26 +32,28 @@ pub(super) fn environment(python: Option<&Path>) -> Result<PathBuf> {
                 .args(arguments),
         )
     };
-    if imports(&inside, "torch") {
+    let pml = format!("pytorch-metric-learning=={VERSION}");
+    if runs(&inside, "import torch") {
         // Without dependencies: pip would replace the system's PyTorch by a newer one.
-        pip(&["--no-deps", PML])?;
+        pip(&["--no-deps", &pml])?;
         pip(&["scikit-learn", "tqdm"])?;
     } else {
-        pip(&["torch", PML])?;
+        pip(&["torch", &pml])?;
     }
     Ok(inside)
 }
 
 /// The first Python that has PyTorch; where none has, the first.
 fn system_python() -> PathBuf {
-    let candidates = ["python3", "/usr/bin/python3"].map(PathBuf::from);
-    let found = candidates.iter().find(|python| imports(python, "torch"));
+    let candidates = ["python3", "python"].map(PathBuf::from);
+    let found = candidates.iter().find(|python| runs(python, "import torch"));
     found.unwrap_or(&candidates[0]).clone()
 }
 
-fn imports(python: &Path, modules: &str) -> bool {
+/// Whether `python` is there and `code` ends without an error.
+fn runs(python: &Path, code: &str) -> bool {
     let mut command = Command::new(python);
-    command.args(["-c", &format!("import {modules}")]).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    command.args(["-c", code]).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
     command.status().is_ok_and(|status| status.success())
 }
 

@@ -3,6 +3,7 @@
 use std::fs::{self, File};
 use std::io::Write;
 use std::path::Path;
+use std::thread;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, Result};
@@ -17,16 +18,16 @@ pub(super) struct Record {
     pub(super) cpu: String,
     /// Threads of each contestant.
     pub(super) threads: usize,
-    /// Processes that wanted a core in the minute before, where the system tells.
-    pub(super) load: Option<f64>,
+    /// Processes that wanted a core in the minute before, for each core, where the system tells.
+    pub(super) load_per_core: Option<f64>,
     /// What each program said of itself.
     pub(super) programs: Vec<Value>,
     rows: Vec<Value>,
 }
 
 impl Record {
-    pub(super) fn new(threads: usize, load: Option<f64>, programs: Vec<Value>, measured: &[Measured]) -> Self {
-        Self { cpu: cpu(), threads, load, programs, rows: measured.iter().map(row).collect() }
+    pub(super) fn new(threads: usize, load_per_core: Option<f64>, programs: Vec<Value>, measured: &[Measured]) -> Self {
+        Self { cpu: cpu(), threads, load_per_core, programs, rows: measured.iter().map(row).collect() }
     }
 
     /// Writes both files into `out`; a reader sees the old one or the new one, never a part.
@@ -37,7 +38,7 @@ impl Record {
             "cpu": self.cpu,
             "os": format!("{} {}", std::env::consts::OS, std::env::consts::ARCH),
             "threads": self.threads,
-            "load_before": self.load,
+            "load_per_core": self.load_per_core,
             "programs": self.programs,
             "rows": self.rows,
         });
@@ -68,9 +69,10 @@ fn replace(path: &Path, bytes: &[u8]) -> Result<()> {
     write().with_context(|| format!("cannot write {}", path.display()))
 }
 
-/// Load average of the last minute.
-pub(super) fn load() -> Option<f64> {
-    fs::read_to_string("/proc/loadavg").ok()?.split(' ').next()?.parse().ok()
+/// Load average of the last minute, over the number of cores.
+pub(super) fn load_per_core() -> Option<f64> {
+    let load: f64 = fs::read_to_string("/proc/loadavg").ok()?.split(' ').next()?.parse().ok()?;
+    Some(load / thread::available_parallelism().ok()?.get() as f64)
 }
 
 fn cpu() -> String {

@@ -1,7 +1,7 @@
 //! `cargo xtask reproduce-paper`: every job of the suites as a `dml` process, then the report.
 //!
 //! Safe to kill at any moment: a job that is complete is not run again, one that is not goes on from its checkpoint,
-//! and no job outlives this process.
+//! and no job outlives this process. Whether a folder still belongs to its recipe is for `dml train` to say.
 
 mod plan;
 mod pool;
@@ -50,7 +50,8 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
         plan.shorten(QUICK_STEPS);
     }
     // First, so that a broken build costs no time, and a broken plan no build.
-    let dml = build()?;
+    // Without the hub: nothing here downloads weights.
+    let dml = workspace::build("dml-cli", "dml", &["--no-default-features"])?;
     plan.write(&out)?;
     for (job, why) in plan.skipped() {
         eprintln!("{} skipped: {why}", job.title());
@@ -61,19 +62,6 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     let elapsed = started.elapsed().as_secs();
     eprintln!("finished in {} min {} s", elapsed / 60, elapsed % 60);
     Ok(())
-}
-
-/// Builds `dml` in release and says where it lies. Without the hub: nothing here downloads weights.
-fn build() -> Result<PathBuf> {
-    eprintln!("building dml in release");
-    let status = workspace::cargo()
-        .args(["build", "--release", "--package", "dml-cli", "--no-default-features"])
-        .status()
-        .context("cannot run cargo build")?;
-    if !status.success() {
-        bail!("cargo build --release -p dml-cli failed: {status}");
-    }
-    Ok(workspace::target_dir()?.join("release").join(format!("dml{}", std::env::consts::EXE_SUFFIX)))
 }
 
 /// Has `dml` make the report, prints its Markdown and says where it lies.

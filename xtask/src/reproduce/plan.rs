@@ -119,6 +119,11 @@ impl Job {
         }
     }
 
+    /// Whether an earlier run has completed it, though perhaps with another recipe.
+    pub(crate) fn was_complete(&self) -> bool {
+        self.result().exists()
+    }
+
     /// The file whose presence means that the job is complete.
     pub(crate) fn result(&self) -> PathBuf {
         self.dir.join("evaluation.json")
@@ -214,9 +219,16 @@ impl Plan {
         }
     }
 
-    /// Jobs that are not complete and can run.
+    /// Jobs to start: all that can run, without complete baselines. Complete training is among them, and first: `dml`
+    /// returns at once if it was done by this very recipe, and otherwise fails before any work is spent.
     pub(crate) fn open_jobs(&self) -> Vec<&Job> {
-        self.jobs.iter().filter(|job| job.skipped.is_none() && !job.result().exists()).collect()
+        let open = |job: &&Job| match job.work {
+            Work::Train { .. } => true,
+            Work::Baseline => !job.was_complete(),
+        };
+        let mut jobs: Vec<&Job> = self.jobs.iter().filter(|job| job.skipped.is_none()).filter(open).collect();
+        jobs.sort_by_key(|job| !job.was_complete());
+        jobs
     }
 
     /// Jobs that cannot run, with the reason; one entry for all seeds of a recipe.
@@ -284,5 +296,43 @@ fn missing(needs: Option<&str>, data: &Path) -> Result<Option<String>> {
     match needs {
         None => Ok(None),
         Some(name) => dataset::missing(name, data),
+    }
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::*;
+
+    /// A training job of 10 steps of 4 images below `out`, complete or not.
+    pub(crate) fn training(out: &Path, name: &str, complete: bool) -> Job {
+        let work = Work::Train { recipe: "recipe.toml".into(), seed: 0, set: vec![], steps: 10, batch: 4 };
+        job(out, name, work, complete)
+    }
+
+    fn job(out: &Path, name: &str, work: Work, complete: bool) -> Job {
+        let dir = out.join(name);
+        let job = Job { suite: "suite".into(), name: name.into(), dir, work, skipped: None };
+        fs::create_dir_all(&job.dir).unwrap();
+        if complete {
+            fs::write(job.result(), "{}").unwrap();
+        }
+        job
+    }
+
+    #[test]
+    fn complete_training_is_started_again_and_first() {
+        let out = tempfile::tempdir().unwrap();
+        let out = out.path();
+        let skipped = Job { skipped: Some("no data".into()), ..training(out, "skipped", true) };
+        let jobs = vec![
+            job(out, "old-baseline", Work::Baseline, true),
+            job(out, "new-baseline", Work::Baseline, false),
+            training(out, "new", false),
+            training(out, "old", true),
+            skipped,
+        ];
+        let plan = Plan { suites: vec![], jobs };
+        let names: Vec<&str> = plan.open_jobs().iter().map(|job| job.name.as_str()).collect();
+        assert_eq!(names, ["old", "new-baseline", "new"]);
     }
 }

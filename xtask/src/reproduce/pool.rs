@@ -9,7 +9,7 @@ use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread;
 
-use anyhow::{Context, Result, anyhow};
+use anyhow::{Context, Error, Result, anyhow};
 use serde::Deserialize;
 
 use super::plan::{Job, Work};
@@ -35,6 +35,9 @@ enum Message {
     /// A job's standard output is closed: it has ended, or will at once.
     Closed { job: usize },
 }
+
+/// How `dml train` says that a folder's runs would no longer be those of the recipe.
+const OTHER_RECIPE: &str = "the folder was begun with another recipe or seed";
 
 /// The lines of `dml train`'s standard output that matter here; the others are for people and for `metrics.jsonl`.
 #[derive(Deserialize)]
@@ -175,17 +178,52 @@ fn listen(receiver: &Receiver<Message>, progress: &mut Progress) -> Result<usize
 }
 
 fn check(job: &Job, status: ExitStatus) -> Result<()> {
-    let outcome = match (status.success(), job.result().exists()) {
-        (true, true) => return Ok(()),
-        (true, false) => format!("ended without writing {}", workspace::shown(&job.result())),
-        (false, _) => format!("failed ({status})"),
-    };
+    match (status.success(), job.result().exists()) {
+        (true, true) => Ok(()),
+        (true, false) => Err(failure(job, &format!("ended without writing {}", workspace::shown(&job.result())))),
+        (false, _) => Err(failure(job, &format!("failed ({status})"))),
+    }
+}
+
+/// What became of the job, with the end of its log, or the mend where there is one.
+fn failure(job: &Job, outcome: &str) -> Error {
     let what = match &job.work {
         Work::Train { recipe, seed, .. } => format!("recipe {}, seed {seed}", workspace::shown(recipe)),
         Work::Baseline => format!("baseline {}", job.name),
     };
     let log = fs::read_to_string(job.log()).unwrap_or_default();
     let lines: Vec<&str> = log.lines().collect();
+    // The log goes on over several runs: only its last line is surely of this one.
+    if lines.last().is_some_and(|line| line.contains(OTHER_RECIPE)) {
+        let dir = workspace::shown(&job.dir);
+        return anyhow!("{what}: {dir} was begun with another recipe: remove that folder, or give another --out DIR");
+    }
     let last = lines[lines.len().saturating_sub(5)..].join("\n  ");
-    Err(anyhow!("{what}: {outcome}; log: {}\n  {last}", workspace::shown(&job.log())))
+    anyhow!("{what}: {outcome}; log: {}\n  {last}", workspace::shown(&job.log()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::plan::tests::training;
+    use super::*;
+
+    #[test]
+    fn a_folder_of_another_recipe_is_named_with_the_mend() {
+        let out = tempfile::tempdir().unwrap();
+        let job = training(out.path(), "old", true);
+        let refusal = format!("error: recipe.toml: {OTHER_RECIPE}: choose another --run-dir or remove it\n");
+        fs::write(job.log(), &refusal).unwrap();
+        let message = failure(&job, "failed (exit status: 1)").to_string();
+        let mend = format!("{} was begun with another recipe: remove that folder, or", job.dir.display());
+        assert!(message.contains(&mend) && message.contains("--out DIR"), "{message}");
+
+        fs::write(job.log(), refusal + "error: no space left\n").unwrap();
+        let message = failure(&job, "failed (exit status: 1)").to_string();
+        assert!(message.contains("no space left") && !message.contains("--out DIR"), "{message}");
+    }
+
+    #[test]
+    fn the_refusal_is_worded_as_dml_train_words_it() {
+        assert!(include_str!("../../../crates/dml-train/src/run.rs").contains(OTHER_RECIPE));
+    }
 }

@@ -14,9 +14,10 @@ pub(crate) struct Progress {
     bar: ProgressBar,
     jobs: Vec<JobProgress>,
     complete: usize,
-    started: Instant,
     last_line: Instant,
-    /// Images of this run, without those that resumed jobs had done before.
+    /// When the first job began to train; what is complete is looked at before.
+    training_since: Option<Instant>,
+    /// Images since then, without those that resumed and complete jobs had done before.
     trained: u64,
 }
 
@@ -34,7 +35,9 @@ impl JobProgress {
             Work::Train { steps, batch, .. } => (steps, batch),
             Work::Baseline => (0, 0),
         };
-        Self { title: job.title(), batch, images: steps * batch, done: 0, heard: false }
+        let images = steps * batch;
+        let done = if job.was_complete() { images } else { 0 };
+        Self { title: job.title(), batch, images, done, heard: false }
     }
 }
 
@@ -45,16 +48,17 @@ impl Progress {
         let bar = ProgressBar::new(jobs.iter().map(|job| job.images).sum());
         let style = ProgressStyle::with_template("{bar:30} {percent:>3}%  {elapsed} elapsed  {msg}");
         bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
-        let now = Instant::now();
-        let progress = Self { bar, jobs, complete: 0, started: now, last_line: now, trained: 0 };
+        let progress = Self { bar, jobs, complete: 0, last_line: Instant::now(), training_since: None, trained: 0 };
         if !progress.jobs.is_empty() {
-            progress.say(&format!("{} jobs, {} training images", progress.jobs.len(), progress.total()));
+            let left = progress.total() - progress.done();
+            progress.say(&format!("{} jobs, {left} training images to go", progress.jobs.len()));
         }
         progress
     }
 
     /// Job `job` has done `step` steps of its run.
     pub(crate) fn step(&mut self, job: usize, step: u64) {
+        self.training_since.get_or_insert_with(Instant::now);
         let this = &mut self.jobs[job];
         let done = (step * this.batch).min(this.images);
         if this.heard {
@@ -102,7 +106,7 @@ impl Progress {
     }
 
     fn eta(&self) -> String {
-        let elapsed = self.started.elapsed().as_secs_f64();
+        let elapsed = self.training_since.map_or(0.0, |since| since.elapsed().as_secs_f64());
         if self.trained == 0 || elapsed < 1.0 {
             return "ETA unknown yet".into();
         }
@@ -116,5 +120,43 @@ impl Progress {
 
     fn total(&self) -> u64 {
         self.jobs.iter().map(|job| job.images).sum()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::plan::tests::training;
+    use super::*;
+
+    #[test]
+    fn what_was_complete_is_done_but_not_trained() {
+        let out = tempfile::tempdir().unwrap();
+        let (old, new, resumed) = (
+            training(out.path(), "old", true),
+            training(out.path(), "new", false),
+            training(out.path(), "half", false),
+        );
+        let mut progress = Progress::new(&[&old, &new, &resumed]);
+        assert_eq!((progress.done(), progress.total()), (40, 120));
+        progress.complete(0);
+        assert_eq!((progress.done(), progress.trained, progress.training_since), (40, 0, None));
+        progress.step(2, 5);
+        progress.step(1, 0);
+        assert_eq!((progress.done(), progress.trained), (60, 0));
+        progress.step(1, 3);
+        progress.step(2, 6);
+        assert_eq!((progress.done(), progress.trained), (76, 16));
+    }
+
+    #[test]
+    fn the_time_left_goes_by_what_was_trained() {
+        let out = tempfile::tempdir().unwrap();
+        let (old, new) = (training(out.path(), "old", true), training(out.path(), "new", false));
+        let mut progress = Progress::new(&[&old, &new]);
+        assert_eq!(progress.eta(), "ETA unknown yet");
+        progress.step(1, 0);
+        progress.step(1, 5);
+        progress.training_since = Instant::now().checked_sub(Duration::from_secs(60));
+        assert_eq!(progress.eta(), "ETA 60s");
     }
 }

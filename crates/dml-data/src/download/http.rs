@@ -3,8 +3,10 @@
 use super::{Part, Progress};
 use crate::{ManifestFile, Result};
 use std::io::Read;
+use std::net::IpAddr;
 use std::time::Duration;
 use ureq::Agent;
+use ureq::http::Uri;
 
 /// How a request ended.
 pub(super) enum Outcome {
@@ -16,9 +18,12 @@ pub(super) enum Outcome {
     Refused(String),
 }
 
-/// A client that gives up when the server says nothing for `patience`. It honours `HTTPS_PROXY` and its kin.
-pub(super) fn agent(patience: Duration) -> Agent {
-    Agent::config_builder()
+/// A client that gives up when the server says nothing for `patience`. It honours `HTTPS_PROXY` and its kin, but not for
+/// a `url` on this machine.
+pub(super) fn agent(url: &str, patience: Duration) -> Agent {
+    let config = Agent::config_builder();
+    let config = if is_loopback(url) { config.proxy(None) } else { config };
+    config
         .http_status_as_error(false)
         .accept_encoding("identity")
         .timeout_resolve(Some(patience))
@@ -27,6 +32,12 @@ pub(super) fn agent(patience: Duration) -> Agent {
         .timeout_per_read(Some(patience))
         .build()
         .new_agent()
+}
+
+fn is_loopback(url: &str) -> bool {
+    let uri = url.parse::<Uri>().ok();
+    let host = uri.as_ref().and_then(Uri::host).map(|host| host.trim_matches(['[', ']']));
+    host.is_some_and(|host| host == "localhost" || host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback()))
 }
 
 /// Asks for what `part` lacks and appends it. An error is one of this machine: the part cannot be written.
@@ -48,10 +59,10 @@ pub(super) fn attempt(
     };
     let status = response.status();
     let range = response.headers().get("content-range").and_then(|range| range.to_str().ok()).map(str::to_owned);
-    match status.as_u16() {
+    let first = match status.as_u16() {
         // The server cannot resume: it sends everything.
-        200 => part.restart()?,
-        206 if range.as_deref().and_then(first_byte) == Some(part.len()) => {}
+        200 => 0,
+        206 if range.as_deref().and_then(first_byte) == Some(part.len()) => part.len(),
         206 | 416 => {
             let problem = format!("the server cannot go on at byte {} (status {status}): starting over", part.len());
             part.restart()?;
@@ -62,13 +73,17 @@ pub(super) fn attempt(
             let mend = "the file has moved or needs a login: use --from DIR or DML_MIRROR=DIR|URL";
             return Ok(Outcome::Refused(format!("the server answered {status}; {mend}")));
         }
-    }
-    let expected = file.bytes - part.len();
+    };
+    let expected = file.bytes - first;
     if let Some(offered) = response.body().content_length().filter(|&offered| offered != expected) {
         let mend = "the file has changed or the address is wrong: use --from DIR or DML_MIRROR=DIR|URL";
         return Ok(Outcome::Refused(format!(
             "the server offers {offered} bytes but the manifest leaves {expected}; {mend}"
         )));
+    }
+    // Only now: what there was must outlive the answer of a login page.
+    if first < part.len() {
+        part.restart()?;
     }
     let mut body = response.into_body().into_reader();
     let mut buffer = vec![0; 1 << 16];
@@ -90,4 +105,19 @@ pub(super) fn attempt(
 /// The first position of `bytes 5-9/10`.
 fn first_byte(range: &str) -> Option<u64> {
     range.strip_prefix("bytes ")?.split_once('-')?.0.trim().parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_this_machine_is_asked_without_a_proxy() {
+        for url in ["http://127.0.0.1:80/a", "http://localhost/a", "http://[::1]:8080/a"] {
+            assert!(is_loopback(url), "{url}");
+        }
+        for url in ["https://example.org/localhost", "http://127.0.0.1.example.org/a", "no address"] {
+            assert!(!is_loopback(url), "{url}");
+        }
+    }
 }

@@ -22,11 +22,17 @@ impl Part {
         if let Some(folder) = target.parent() {
             fs::create_dir_all(folder).map_err(Error::io(folder))?;
         }
-        let file = OpenOptions::new().append(true).create(true).open(&path).map_err(Error::io(&path))?;
-        // A file system without locks is no reason to fail.
-        if matches!(file.try_lock(), Err(TryLockError::WouldBlock)) {
-            return Err(Error::format(&path, "another process is fetching this file: wait for it or end it"));
-        }
+        let file = loop {
+            let file = OpenOptions::new().append(true).create(true).open(&path).map_err(Error::io(&path))?;
+            // A file system without locks is no reason to fail.
+            if matches!(file.try_lock(), Err(TryLockError::WouldBlock)) {
+                return Err(Error::format(&path, "another process is fetching this file: wait for it or end it"));
+            }
+            // Another process may have finished the file between the opening and the lock: it is not ours to write.
+            if is_at(&file, &path).map_err(Error::io(&path))? {
+                break file;
+            }
+        };
         let len = file.metadata().map_err(Error::io(&path))?.len();
         let mut part = Self { path, file, len };
         if len > limit {
@@ -63,8 +69,7 @@ impl Part {
     pub(super) fn finish(self, target: &Path) -> Result<()> {
         let Self { path, file, .. } = self;
         file.sync_all().map_err(Error::io(&path))?;
-        // Windows renames closed files only.
-        drop(file);
+        let _lock = lock_while_moved(file);
         fs::rename(&path, target).map_err(Error::io(target))?;
         if cfg!(unix) {
             let folder = target.parent().unwrap_or(Path::new("."));
@@ -76,7 +81,63 @@ impl Part {
     /// Removes the part.
     pub(super) fn discard(self) -> Result<()> {
         let Self { path, file, .. } = self;
-        drop(file);
+        let _lock = lock_while_moved(file);
         fs::remove_file(&path).map_err(Error::io(&path))
+    }
+}
+
+/// The open file, whose lock keeps others away until its path has changed. Windows moves closed files only.
+fn lock_while_moved(file: File) -> Option<File> {
+    cfg!(unix).then_some(file)
+}
+
+/// Whether `path` still names `file`.
+#[cfg(unix)]
+fn is_at(file: &File, path: &Path) -> std::io::Result<bool> {
+    use std::os::unix::fs::MetadataExt;
+    let held = file.metadata()?;
+    match fs::metadata(path) {
+        Ok(named) => Ok((held.dev(), held.ino()) == (named.dev(), named.ino())),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+/// Elsewhere an open file keeps its name.
+#[cfg(not(unix))]
+fn is_at(_: &File, _: &Path) -> std::io::Result<bool> {
+    Ok(true)
+}
+
+#[cfg(all(test, unix))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_that_got_its_name_is_not_at_its_part_any_more() {
+        let folder = tempfile::tempdir().unwrap();
+        let target = folder.path().join("word.txt");
+        let mut part = Part::open(&target, 5).unwrap();
+        part.append(b"hello").unwrap();
+        // Another process, between its opening of the part and its lock.
+        let (path, late) = (part.path.clone(), File::open(&part.path).unwrap());
+        assert!(is_at(&late, &path).unwrap() && late.try_lock().is_err());
+        part.finish(&target).unwrap();
+        assert!(late.try_lock().is_ok() && !is_at(&late, &path).unwrap());
+        let next = Part::open(&target, 5).unwrap();
+        assert!(!is_at(&late, &path).unwrap(), "a part of the same name is another file");
+        next.discard().unwrap();
+        assert_eq!(fs::read(&target).unwrap(), b"hello");
+    }
+
+    #[test]
+    fn the_lock_outlives_the_move() {
+        let folder = tempfile::tempdir().unwrap();
+        let part = Part::open(&folder.path().join("word.txt"), 5).unwrap();
+        let late = File::open(&part.path).unwrap();
+        let lock = lock_while_moved(part.file);
+        assert!(late.try_lock().is_err());
+        drop(lock);
+        assert!(late.try_lock().is_ok());
     }
 }

@@ -25,18 +25,27 @@ impl EpisodicSampler {
     /// When a size is 0, there are fewer than `ways` classes, or a class has fewer than `support + query` images.
     pub fn new(labels: &[u32], ways: usize, support: usize, query: usize, episodes: usize, seed: u64) -> Result<Self> {
         let images = images_by_class(labels);
-        check_classes("an episode", "sampler.ways", ways, images.len())?;
-        for (key, value) in [("support", support), ("query", query), ("episodes", episodes)] {
-            if value == 0 {
-                return Err(Error::Sampler(format!("sampler.{key} = 0: give at least 1")));
-            }
-        }
+        check_classes("an episode", "sampler.classes", ways, images.len())?;
         let per_class = support + query;
+        if support == 0 {
+            return Err(Error::Sampler(
+                "an episode wants sampler.support = 0 images per class: give at least 1".into(),
+            ));
+        }
+        if query == 0 {
+            return Err(Error::Sampler(format!(
+                "sampler.support = {support} leaves no image of a class for queries: raise sampler.per_class to {} or more",
+                support + 1
+            )));
+        }
+        if episodes == 0 {
+            return Err(Error::Sampler("an epoch has 0 episodes: give at least 1".into()));
+        }
         let smallest = images.iter().map(Vec::len).min().unwrap_or(0);
         if smallest < per_class {
             return Err(Error::Sampler(format!(
-                "an episode wants {support} support + {query} query = {per_class} different images per class but the smallest \
-                 class has {smallest}: lower sampler.support + sampler.query to {smallest} or less"
+                "an episode wants sampler.per_class = {per_class} different images ({support} support, {query} query) but the \
+                 smallest class has {smallest}: lower sampler.per_class to {smallest} or less"
             )));
         }
         Ok(Self { images, ways, per_class, episodes, seed })

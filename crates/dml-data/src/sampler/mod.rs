@@ -7,6 +7,7 @@ pub use episodic::EpisodicSampler;
 pub use pk::PkSampler;
 
 use crate::{Error, Result};
+use std::collections::BTreeMap;
 
 /// Deals the indices of a data set into batches, epoch by epoch.
 ///
@@ -21,13 +22,11 @@ pub trait BatchSampler: Send {
 
 /// The images of each class, ascending; classes without images are left out.
 fn images_by_class(labels: &[u32]) -> Vec<Vec<usize>> {
-    let classes = labels.iter().max().map_or(0, |&largest| largest as usize + 1);
-    let mut images = vec![Vec::new(); classes];
+    let mut images = BTreeMap::<u32, Vec<usize>>::new();
     for (index, &label) in labels.iter().enumerate() {
-        images[label as usize].push(index);
+        images.entry(label).or_default().push(index);
     }
-    images.retain(|class| !class.is_empty());
-    images
+    images.into_values().collect()
 }
 
 /// Refuses zero sizes and batches with more classes than there are.

@@ -31,7 +31,7 @@ impl PkSampler {
         check_classes("a P×K batch", "sampler.classes", classes_per_batch, images.len())?;
         if samples_per_class == 0 {
             return Err(Error::Sampler(
-                "a P×K batch wants sampler.samples = 0 images per class: give at least 1".into(),
+                "a P×K batch wants sampler.per_class = 0 images per class: give at least 1".into(),
             ));
         }
         Ok(Self { images, classes_per_batch, samples_per_class, seed })

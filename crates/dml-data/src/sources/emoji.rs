@@ -5,7 +5,7 @@
 //! `datasets/emoji`, the split rule in `datasets/emoji.toml`.
 
 use crate::image::decode;
-use crate::{Error, ImageSet, Result, Split, SplitRule};
+use crate::{Error, ImageSet, Manifest, Result, Split};
 use std::path::Path;
 
 /// Side of an image in pixels.
@@ -25,13 +25,13 @@ const DESIGNERS: [(&str, &[u8]); 4] = [
     ("fluent-emoji-flat", include_bytes!("../../../../datasets/emoji/images-fluent-emoji-flat.png")),
 ];
 
-/// The set, cut by the split rule of its manifest (seed 0): half of the classes for the test, a quarter of the others for
+/// The set, cut by the split rule of its manifest: half of the classes for the test, a quarter of the others for
 /// validation.
 ///
 /// # Errors
 /// When the embedded files are damaged, which a build cannot bring about.
 pub fn load() -> Result<Split> {
-    SplitRule::default().split(&whole()?)
+    Manifest::find("emoji")?.split.unwrap_or_default().split(&whole()?)
 }
 
 /// All classes; images class by class, in the order of the designers.

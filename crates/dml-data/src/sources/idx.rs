@@ -32,7 +32,7 @@ pub enum Values {
 /// Reads an idx file held in `bytes`; gzip is recognised by its first bytes. `path` is for messages.
 ///
 /// # Errors
-/// When it is no idx file of bytes or 32-bit integers, or has fewer or more values than its shape says.
+/// When it is no idx file of bytes or 32-bit integers, has a side of 0, or fewer or more values than its shape says.
 pub fn read(path: &Path, bytes: &[u8]) -> Result<Idx> {
     match bytes {
         [0x1f, 0x8b, ..] => parse(path, MultiGzDecoder::new(bytes)),
@@ -44,7 +44,7 @@ pub fn read(path: &Path, bytes: &[u8]) -> Result<Idx> {
 /// `class_names` names every class; without it the names are the numbers up to the largest label.
 ///
 /// # Errors
-/// As [`read`], and when the two files do not fit each other.
+/// As [`read`], when the two files do not fit each other, and when an unnamed label is not below the number of images.
 pub fn image_set(
     name: &str,
     images: (&Path, &[u8]),
@@ -52,17 +52,23 @@ pub fn image_set(
     class_names: Option<Vec<String>>,
 ) -> Result<ImageSet> {
     let pixels = read(images.0, images.1)?;
-    let (&[_, height, width], Values::Bytes(values)) = (pixels.shape.as_slice(), pixels.values) else {
+    let (&[n, height, width], Values::Bytes(values)) = (pixels.shape.as_slice(), pixels.values) else {
         return Err(Error::format(
             images.0,
             format!("has shape {:?}: images are bytes of shape [n, height, width]", pixels.shape),
         ));
     };
-    let labels = read_labels(labels.0, labels.1)?;
-    let class_names = class_names.unwrap_or_else(|| {
-        let classes = labels.iter().max().map_or(0, |&largest| largest + 1);
-        (0..classes).map(|class| class.to_string()).collect()
-    });
+    let label_path = labels.0;
+    let labels = read_labels(label_path, labels.1)?;
+    let class_names = match (class_names, labels.iter().max()) {
+        (Some(names), _) => names,
+        // One damaged label would otherwise make names for billions of classes.
+        (None, Some(&largest)) if largest as usize >= n => {
+            let problem = format!("label {largest} is not below the {n} images: give class names or mend the label");
+            return Err(Error::format(label_path, problem));
+        }
+        (None, largest) => (0..largest.map_or(0, |&largest| largest + 1)).map(|class| class.to_string()).collect(),
+    };
     ImageSet::from_pixels(name, [1, height, width], values, labels, class_names)
 }
 
@@ -99,6 +105,9 @@ fn parse(path: &Path, mut bytes: impl Read) -> Result<Idx> {
     let mut shape = vec![];
     for _ in 0..dimensions {
         shape.push(u32::from_be_bytes(take(path, &mut bytes, "its shape")?) as usize);
+    }
+    if shape.contains(&0) {
+        return Err(Error::format(path, format!("shape {shape:?} has a side of 0: replace the file")));
     }
     let expected = shape.iter().try_fold(size as u64, |bytes, &side| bytes.checked_mul(side as u64));
     let Some(expected) = expected.filter(|&bytes| bytes <= MOST_BYTES) else {
@@ -180,6 +189,9 @@ mod tests {
         let negative = [0, 0, 12, 1, 0, 0, 0, 1, 255, 255, 255, 255];
         let error = image_set("toy", images, (Path::new("l"), &negative), None).unwrap_err().to_string();
         assert_eq!(error, "l: label 0 is -1: labels count from 0");
+        let high = [0, 0, 12, 1, 0, 0, 0, 2, 0, 0, 0, 0, 127, 255, 255, 255];
+        let error = image_set("toy", images, (Path::new("l"), &high), None).unwrap_err().to_string();
+        assert_eq!(error, "l: label 2147483647 is not below the 2 images: give class names or mend the label");
     }
 
     #[test]
@@ -194,6 +206,8 @@ mod tests {
             message(&[0, 0, 8, 4, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255])
                 .contains("split the file")
         );
+        let flat = [0, 0, 8, 3, 255, 255, 255, 255, 0, 0, 0, 0, 255, 255, 255, 255];
+        assert!(message(&flat).contains("shape [4294967295, 0, 4294967295] has a side of 0"));
         let compressed = gz(&IMAGES);
         assert!(read(Path::new("x"), &compressed[..compressed.len() - 9]).is_err());
         let mut altered = compressed;

@@ -324,7 +324,10 @@ mod tests {
         );
         assert!(messages[1].contains("all_runs.zip: not found"));
         assert!(
-            full(nowhere.path()).unwrap_err().to_string().contains("cargo xtask dataset fetch omniglot-full (6.5 MB)")
+            full(nowhere.path())
+                .unwrap_err()
+                .to_string()
+                .contains("cargo xtask dataset fetch omniglot-full --from DIR (6.5 MB)")
         );
     }
 }

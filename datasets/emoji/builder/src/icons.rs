@@ -24,7 +24,11 @@ impl IconSet {
         let (package, info, data) = (read("package.json")?, read("info.json")?, read("icons.json")?);
         ensure!(package["version"] == version, "{}: version {} is not {version}", folder.display(), package["version"]);
         let stated = [&package["license"], &info["license"]["spdx"]];
-        ensure!(stated.iter().all(|stated| *stated == licence), "{}: states {stated:?}, not {licence}", folder.display());
+        ensure!(
+            stated.iter().all(|stated| *stated == licence),
+            "{}: states {stated:?}, not {licence}",
+            folder.display()
+        );
         let name = data["prefix"].as_str().context("icons.json has no prefix")?.to_owned();
         Ok(Self { name, data })
     }

@@ -1,20 +1,22 @@
 //! Renders the emoji data set: the same emoji as four designers drew them.
 //!
 //! ```text
-//! npm install --prefix /tmp/emoji @iconify-json/noto@1.2.9 @iconify-json/twemoji@1.2.5 \
+//! npm install --prefix target/emoji @iconify-json/noto@1.2.9 @iconify-json/twemoji@1.2.5 \
 //!     @iconify-json/emojione@1.2.3 @iconify-json/fluent-emoji-flat@1.2.6
-//! CARGO_TARGET_DIR=/tmp/emoji-target cargo run --manifest-path datasets/emoji/builder/Cargo.toml -- \
-//!     /tmp/emoji/node_modules/@iconify-json datasets/emoji
+//! cargo run --manifest-path datasets/emoji/builder/Cargo.toml -- \
+//!     target/emoji/node_modules/@iconify-json datasets/emoji
 //! ```
 //!
-//! Writes `images-<designer>.png` (a mosaic, tile `i` is class `i`) and `classes.tsv`, and prints what belongs into
-//! `datasets/emoji.toml`. The same packages give the same bytes.
+//! Writes `images-<designer>.png` (a mosaic, tile `i` is class `i`) and `classes.tsv`, and prints the `[[files]]` that
+//! belong into `datasets/emoji.toml`; counts and dropped names go to the error output. The same packages give the same
+//! bytes.
 
 mod icons;
 mod mosaic;
 
 use anyhow::{Context, Result, ensure};
 use icons::IconSet;
+use sha2::{Digest, Sha256};
 use std::collections::{BTreeMap, HashSet};
 use std::fmt::Write as _;
 use std::path::Path;
@@ -47,7 +49,7 @@ fn main() -> Result<()> {
     for (designer, (name, ..)) in DESIGNERS.iter().enumerate() {
         let tiles: Vec<_> = classes.values().map(|drawings| drawings[designer].as_deref()).collect();
         mosaic::write(&Path::new(out).join(format!("images-{name}.png")), &tiles)?;
-        println!("{name}: {} images", tiles.iter().flatten().count());
+        eprintln!("{name}: {} images", tiles.iter().flatten().count());
     }
     let table = classes.iter().fold("name\tdesigners\n".to_owned(), |mut table, (name, drawings)| {
         let present: Vec<_> = (0..DESIGNERS.len()).filter(|&d| drawings[d].is_some()).map(|d| DESIGNERS[d].0).collect();
@@ -55,7 +57,18 @@ fn main() -> Result<()> {
         table
     });
     std::fs::write(Path::new(out).join("classes.tsv"), table).context("classes.tsv")?;
-    println!("{} classes", classes.len());
+    eprintln!("{} classes", classes.len());
+    for (name, ..) in DESIGNERS {
+        print_file(Path::new(out), &format!("images-{name}.png"))?;
+    }
+    print_file(Path::new(out), "classes.tsv")
+}
+
+/// Prints the manifest's block for a file that was written.
+fn print_file(folder: &Path, name: &str) -> Result<()> {
+    let bytes = std::fs::read(folder.join(name)).with_context(|| name.to_owned())?;
+    let (size, digest) = (bytes.len(), Sha256::digest(&bytes));
+    println!("[[files]]\nname = \"{name}\"\nbytes = {size}\nsha256 = \"{digest:x}\"\n");
     Ok(())
 }
 
@@ -85,7 +98,7 @@ fn without_twins(classes: BTreeMap<String, Drawings>) -> BTreeMap<String, Drawin
     for (name, drawings) in classes {
         let twin = (0..DESIGNERS.len()).find(|&d| drawings[d].as_ref().is_some_and(|pixels| seen[d].contains(pixels)));
         if let Some(designer) = twin {
-            println!("dropped {name}: {} draws it like an earlier name", DESIGNERS[designer].0);
+            eprintln!("dropped {name}: {} draws it like an earlier name", DESIGNERS[designer].0);
             continue;
         }
         for (designer, drawing) in drawings.iter().enumerate() {

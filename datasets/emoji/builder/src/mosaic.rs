@@ -4,7 +4,7 @@ use anyhow::{Context, Result};
 use image::codecs::png::{CompressionType, FilterType, PngEncoder};
 use image::{ExtendedColorType, ImageEncoder};
 use std::fs::File;
-use std::io::BufWriter;
+use std::io::{BufWriter, Write};
 use std::path::Path;
 
 /// Side of an image in pixels.
@@ -25,8 +25,9 @@ pub fn write(path: &Path, tiles: &[Option<&[u8]>]) -> Result<()> {
             pixels[start..start + row.len()].copy_from_slice(row);
         }
     }
-    let file = File::create(path).with_context(|| path.display().to_string())?;
-    let encoder = PngEncoder::new_with_quality(BufWriter::new(file), CompressionType::Best, FilterType::Adaptive);
+    let mut file = BufWriter::new(File::create(path).with_context(|| path.display().to_string())?);
+    let encoder = PngEncoder::new_with_quality(&mut file, CompressionType::Best, FilterType::Adaptive);
     encoder.write_image(&pixels, width as u32, height as u32, ExtendedColorType::Rgb8)?;
-    Ok(())
+    // A dropped writer would keep a full disk to itself.
+    file.flush().with_context(|| path.display().to_string())
 }
