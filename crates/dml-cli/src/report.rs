@@ -61,7 +61,8 @@ fn table(suite: &Suite, jobs: &[Job]) -> Result<Table> {
             rows.push(row(&job.name, &[&job.name], &jobs, columns)?);
         }
     }
-    for comparison in &suite.comparison {
+    // Of a single job there is a row already.
+    for comparison in suite.comparison.iter().filter(|comparison| comparison.of.len() > 1) {
         let names: Vec<&str> = comparison.of.iter().map(String::as_str).collect();
         rows.push(row(&comparison.name, &names, &jobs, columns)?);
     }
