@@ -34,6 +34,10 @@ fn verification_by_hand() {
     assert!((v.auc - 6.5 / 8.0).abs() < 1e-12);
     // FAR 1/4, TAR 1/2 to FAR 1/2, TAR 1: FAR = 1 - TAR at one third of the way.
     assert!((v.eer - 1.0 / 3.0).abs() < 1e-12, "{}", v.eer);
+    // The same from the scores, in another order; larger is closer there.
+    let fars = [0.0, 0.3, 0.5];
+    let of_scores = dml_eval::verification::from_scores(vec![-3.0, -1.0], &[-6.0, -2.0, -3.0, -5.0], &fars).unwrap();
+    assert_eq!(of_scores, v);
 }
 
 #[test]

@@ -113,7 +113,11 @@ pub const LOSSES: &[LossSpec] = &[
     },
 ];
 
-fn find(name: &str) -> Result<&'static LossSpec> {
+/// The entry of the loss `name`.
+///
+/// # Errors
+/// When there is none; the message lists those there are.
+pub fn find(name: &str) -> Result<&'static LossSpec> {
     LOSSES.iter().find(|l| l.name == name).ok_or_else(|| Error::UnknownLoss {
         name: name.to_owned(),
         known: LOSSES.iter().map(|l| l.name).collect::<Vec<_>>().join(", "),

@@ -28,4 +28,9 @@ pub trait Encoder: Send {
 
     /// What training changes without a gradient (running statistics), with stable names.
     fn buffers(&self) -> Vec<(String, Var)>;
+
+    /// Parameters and buffers: what a file of weights holds.
+    fn weights(&self) -> Vec<(String, Var)> {
+        self.parameters().into_iter().chain(self.buffers()).collect()
+    }
 }

@@ -32,7 +32,7 @@ pub(crate) fn imprint(
     for batch in loader.take(batches) {
         let batch = batch?;
         let embeddings = encoder.embed(&batch.to_tensor(device)?, Mode::Train)?.detach();
-        let embeddings = embeddings.broadcast_div(&embeddings.sqr()?.sum_keepdim(1)?.sqrt()?.maximum(1e-12)?)?;
+        let embeddings = dml_core::l2_normalize(&embeddings)?;
         for (row, &label) in embeddings.to_vec2::<f32>()?.iter().zip(&batch.labels) {
             let mean = &mut means[label as usize * dim..][..dim];
             mean.iter_mut().zip(row).for_each(|(sum, &value)| *sum += f64::from(value));

@@ -4,7 +4,7 @@ use crate::optimizer::OptimizerConfig;
 use crate::schedule::Schedule;
 use crate::{Error, Result};
 use dml_data::{Augment, BatchSampler, EpisodicSampler, PkSampler};
-use dml_losses::{LOSSES, MemoryConfig};
+use dml_losses::{MemoryConfig, registry};
 use dml_models::image::Conv4Config;
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
@@ -200,7 +200,8 @@ impl Recipe {
 
     /// Writes the loss's own defaults out, so that the echo holds them and a later default changes no old run.
     fn fill_in_loss_parameters(&mut self) {
-        let Some(loss) = LOSSES.iter().find(|loss| loss.name == self.loss.name) else { return };
+        // An unknown loss is refused where it is built.
+        let Ok(loss) = registry::find(&self.loss.name) else { return };
         let serde_json::Value::Object(defaults) = (loss.default_params)() else { return };
         // TOML has no null: an option that is off is left out.
         for (key, value) in defaults.into_iter().filter(|(_, value)| !value.is_null()) {

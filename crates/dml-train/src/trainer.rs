@@ -104,10 +104,6 @@ impl Trainer {
         Ok(())
     }
 
-    fn weights(&self) -> Vec<(String, Var)> {
-        self.encoder.parameters().into_iter().chain(self.encoder.buffers()).collect()
-    }
-
     /// Writes everything that the rest of the run depends on.
     ///
     /// # Errors
@@ -119,7 +115,7 @@ impl Trainer {
             path,
             &[
                 ("trainer", vec![("step".to_owned(), step)]),
-                ("encoder", tensors(self.weights())),
+                ("encoder", tensors(self.encoder.weights())),
                 ("proxies", tensors(self.objective.parameters())),
                 ("objective", self.objective.state()?),
                 ("optimizer", self.optimizer.state()?),
@@ -136,7 +132,7 @@ impl Trainer {
         let mut section = |name: &str| sections.remove(name).unwrap_or_default();
         let step = section("trainer");
         let step = step.get("step").ok_or_else(|| Error::Checkpoint("trainer/step".to_owned()))?.to_scalar::<i64>()?;
-        restore(&self.weights(), &section("encoder")).map_err(|n| Error::Checkpoint(format!("encoder/{n}")))?;
+        restore(&self.encoder.weights(), &section("encoder")).map_err(|n| Error::Checkpoint(format!("encoder/{n}")))?;
         restore(&self.objective.parameters(), &section("proxies"))
             .map_err(|n| Error::Checkpoint(format!("proxies/{n}")))?;
         self.objective.load_state(&section("objective"))?;

@@ -116,7 +116,7 @@ fn serve() -> Result<()> {
 
 /// Repetitions of all contestants, one after the other, until the time is up.
 fn turn(case: &Case) -> Result<Value> {
-    let spec = LOSSES.iter().find(|spec| spec.name == case.loss).with_context(|| format!("no loss {:?}", case.loss))?;
+    let spec = dml_losses::registry::find(&case.loss)?;
     let context = Context { dim: case.d, classes: case.classes, seed: 1, device: Device::Cpu };
     let params = Value::Object(case.params.clone());
     let labels: Vec<u32> = (0..case.n).map(|i| (i / case.per_class) as u32).collect();

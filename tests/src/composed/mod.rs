@@ -20,6 +20,7 @@ mod triplet;
 
 use candle_core::Tensor;
 use dml_losses::{Context, Error, Objective, Result};
+use proxies::WithProxies;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -33,16 +34,16 @@ pub fn build(name: &str, params: &Value, context: &Context) -> Result<Box<dyn Ob
     let fused = dml_losses::build(name, params, context)?;
     let loss = Named(name);
     Ok(match name {
-        "arc_face" => Box::new(arc_face::ArcFace::new(loss.parse(params)?, fused.as_ref())?),
+        "arc_face" => Box::new(WithProxies::like(fused.as_ref(), loss.parse(params)?, arc_face::loss)?),
         "contrastive" => Box::new(contrastive::Contrastive::new(loss.parse(params)?)?),
         "multi_similarity" => Box::new(multi_similarity::MultiSimilarity(loss.parse(params)?)),
         "n_pairs" => Box::new(n_pairs::NPairs(loss.parse(params)?)),
         "normalized_softmax" => {
-            Box::new(normalized_softmax::NormalizedSoftmax::new(loss.parse(params)?, fused.as_ref())?)
+            Box::new(WithProxies::like(fused.as_ref(), loss.parse(params)?, normalized_softmax::loss)?)
         }
         "prototypical" => Box::new(prototypical::Prototypical::new(loss.parse(params)?)?),
-        "proxy_anchor" => Box::new(proxy_anchor::ProxyAnchor::new(loss.parse(params)?, fused.as_ref())?),
-        "proxy_nca" => Box::new(proxy_nca::ProxyNca::new(loss.parse(params)?, fused.as_ref())?),
+        "proxy_anchor" => Box::new(WithProxies::like(fused.as_ref(), loss.parse(params)?, proxy_anchor::loss)?),
+        "proxy_nca" => Box::new(WithProxies::like(fused.as_ref(), loss.parse(params)?, proxy_nca::loss)?),
         "triplet" => Box::new(triplet::Triplet::new(loss.parse(params)?)?),
         _ => return Err(loss.wrong("it has no composed twin: add tests/src/composed/<name>.rs".to_owned())),
     })

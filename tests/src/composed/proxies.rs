@@ -1,25 +1,34 @@
-//! The learned vectors `[classes, dim]`.
+//! What all losses with learned vectors `[classes, dim]` share.
 
-use candle_core::{DType, Tensor, Var};
+use candle_core::{Tensor, Var};
 use dml_losses::{Error, Objective, Result};
 
-pub(super) struct Proxies(Var);
+/// The loss of `embeddings` (`[n, dim]`) and `proxies` (`[classes, dim]`) of one type: `(params, embeddings, proxies, labels)`.
+pub(super) type Loss<P> = fn(&P, &Tensor, &Tensor, &[u32]) -> Result<Tensor>;
 
-impl Proxies {
-    /// A copy of those of the fused twin, free to go its own way.
-    pub(super) fn like(fused: &dyn Objective) -> Result<Self> {
+/// A loss with proxies of its own.
+pub(super) struct WithProxies<P> {
+    params: P,
+    proxies: Var,
+    loss: Loss<P>,
+}
+
+impl<P> WithProxies<P> {
+    /// With a copy of the proxies of the fused twin, free to go its own way.
+    pub(super) fn like(fused: &dyn Objective, params: P, loss: Loss<P>) -> Result<Self> {
         let found = fused.parameters().into_iter().find(|(name, _)| name == "proxies");
         let (_, var) = found.ok_or_else(|| Error::State("the fused loss has no proxies".to_owned()))?;
-        Ok(Self(Var::from_tensor(&var.as_tensor().copy()?)?))
+        Ok(Self { params, proxies: Var::from_tensor(&var.as_tensor().copy()?)?, loss })
+    }
+}
+
+impl<P: Send> Objective for WithProxies<P> {
+    fn loss(&mut self, embeddings: &Tensor, labels: &[u32]) -> Result<Tensor> {
+        let proxies = self.proxies.as_tensor().to_dtype(embeddings.dtype())?;
+        (self.loss)(&self.params, embeddings, &proxies, labels)
     }
 
-    /// The vectors, in the type of the embeddings.
-    pub(super) fn vectors(&self, dtype: DType) -> Result<Tensor> {
-        Ok(self.0.as_tensor().to_dtype(dtype)?)
-    }
-
-    /// As an objective gives them.
-    pub(super) fn parameters(&self) -> Vec<(String, Var)> {
-        vec![("proxies".to_owned(), self.0.clone())]
+    fn parameters(&self) -> Vec<(String, Var)> {
+        vec![("proxies".to_owned(), self.proxies.clone())]
     }
 }

@@ -1,16 +1,16 @@
 //! What a run of the bench leaves: `bench.json` with every time, and `bench.md`.
 
-use std::fs::{self, File};
-use std::io::Write;
+use std::fs;
 use std::path::Path;
 use std::thread;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use serde_json::{Value, json};
 
 use super::losses::Measured;
 use super::table::{median, quartiles};
+use crate::workspace;
 
 /// A run: the machine, the programs and the rows.
 pub(super) struct Record {
@@ -42,9 +42,8 @@ impl Record {
             "programs": self.programs,
             "rows": self.rows,
         });
-        fs::create_dir_all(out).with_context(|| format!("cannot make {}", out.display()))?;
-        replace(&out.join("bench.json"), &serde_json::to_vec_pretty(&all)?)?;
-        replace(&out.join("bench.md"), markdown.as_bytes())
+        workspace::write_atomically(&out.join("bench.json"), &serde_json::to_vec_pretty(&all)?)?;
+        workspace::write_atomically(&out.join("bench.md"), markdown.as_bytes())
     }
 }
 
@@ -56,17 +55,6 @@ fn row(measured: &Measured) -> Value {
     let contestants: serde_json::Map<String, Value> =
         measured.seconds.iter().map(|(contestant, seconds)| (contestant.clone(), summary(seconds))).collect();
     json!({"case": measured.case, "contestants": contestants, "skipped": measured.skipped})
-}
-
-fn replace(path: &Path, bytes: &[u8]) -> Result<()> {
-    let part = path.with_extension("part");
-    let write = || {
-        let mut file = File::create(&part)?;
-        file.write_all(bytes)?;
-        file.sync_all()?;
-        fs::rename(&part, path)
-    };
-    write().with_context(|| format!("cannot write {}", path.display()))
 }
 
 /// Load average of the last minute, over the number of cores.

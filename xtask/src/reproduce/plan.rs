@@ -240,11 +240,7 @@ impl Plan {
 
     /// Writes the plan to `out/plan.json`, from which the report knows titles, order and what was skipped.
     pub(crate) fn write(&self, out: &Path) -> Result<()> {
-        let (path, part) = (out.join("plan.json"), out.join("plan.json.part"));
-        fs::create_dir_all(out)
-            .and_then(|()| fs::write(&part, serde_json::to_vec_pretty(self)?))
-            .and_then(|()| fs::rename(&part, &path))
-            .with_context(|| format!("cannot write {}", path.display()))
+        workspace::write_atomically(&out.join("plan.json"), &serde_json::to_vec_pretty(self)?)
     }
 }
 
