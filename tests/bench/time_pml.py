@@ -2,7 +2,8 @@
 """Times pytorch-metric-learning (PML) on the cases of `tests/src/bin/time_losses.rs`, by the same protocol.
 
 Greets with a line, then reads cases, one JSON object a line, and answers each with
-`{"seconds": {"pml": [seconds of each repetition]}}`. `cargo xtask bench losses --peers` drives it.
+`{"seconds": {"pml": [seconds of each repetition]}, "bytes": {"pml": peak memory beyond the inputs}}`.
+`cargo xtask bench losses --peers` drives it.
 """
 
 import json
@@ -14,11 +15,16 @@ from pathlib import Path
 import pytorch_metric_learning
 import torch
 
-sys.path.insert(0, str(Path(__file__).parent.parent / "golden"))
-from pml_losses import reference  # noqa: E402
+sys.path.insert(0, str(Path(__file__).parent.parent / "golden" / "generate"))
+from references import pml  # noqa: E402
+from references.base import PLAIN  # noqa: E402
 
-# PML lists all triplets from masks of n×n×n bytes, a few of them at a time.
+# Of the tensors that PML makes beyond n×n, a few of them at a time.
 LARGEST_CUBE = 2_000_000_000
+# A case whose first repetition takes this many seconds is measured by it alone.
+SLOW = 4.0
+# Cases that were slow, by title and size, with their answer.
+measured = {}
 
 
 def embeddings(labels, dim):
@@ -28,34 +34,82 @@ def embeddings(labels, dim):
     return 1.2 * direction(1) + direction(int(labels.max()) + 1)[labels] + 0.8 * direction(len(labels))
 
 
+def cube(loss, mining, n, k):
+    """Bytes of the largest such tensor, for `k` rows of each class."""
+    if loss in ("triplet", "margin", "dynamic_soft_margin", "histogram") and mining != "batch_hard":
+        return n**3  # A mask of all triplets.
+    if loss in ("pnp", "smooth_ap"):
+        return 4 * n**3  # Differences of all scores of a row.
+    if loss in ("lifted_structure", "nt_xent", "tuplet_margin"):
+        return 8 * n * (k - 1) * n * (n - k)  # Every positive pair with every negative pair, twice.
+    return 0
+
+
+def peak(work):
+    """Bytes by which the process grew at its largest while `work` ran, where the system (Linux) tells."""
+    status = lambda key: next(int(line.split()[1]) * 1024 for line in open("/proc/self/status") if line.startswith(key))
+    try:
+        Path("/proc/self/clear_refs").write_text("5")
+        before = status("VmRSS:")
+        work()
+        return max(0, status("VmHWM:") - before)
+    except OSError:
+        work()
+        return None
+
+
+def repeat(name, work, budget, key):
+    """Seconds of each repetition of `work` until the time is up."""
+    if key in measured:
+        return measured[key]
+    started = time.perf_counter()
+    grown = peak(work)
+    first = time.perf_counter() - started
+    seconds, started = [], time.perf_counter()
+    if first > SLOW:
+        seconds = [first]
+    while not seconds or (first <= SLOW and time.perf_counter() - started < budget):
+        before = time.perf_counter()
+        work()
+        seconds.append(time.perf_counter() - before)
+    answer = {"seconds": {name: seconds}, "bytes": {name: grown}}
+    if first > SLOW:
+        measured[key] = answer
+    return answer
+
+
 def turn(case):
     n = case["n"]
-    if case["loss"] == "prototypical":
-        return {"skipped": {"pml": "PML has no such loss"}}
-    if case["params"].get("mining") in ("all", "semi_hard") and n**3 > LARGEST_CUBE:
-        return {"skipped": {"pml": f"PML's masks of n×n×n bytes want {n**3 / 1e9:.1f} GB each"}}
+    key = (case["title"], n)
+    if case["loss"] == "gemm":
+        x = embeddings(torch.arange(n) // case["per_class"], case["d"])
+        return repeat("torch", lambda: x @ x.t(), case["budget_s"], key)
+    size = cube(case["loss"], case["params"].get("mining"), n, case["per_class"])
+    if size > LARGEST_CUBE:
+        return {"skipped": {"pml": f"PML's largest tensors want {size / 1e9:.1f} GB each"}}
+    if n * n > 1 << 30 or case["params"].get("sample_rate", 1) < 1:
+        return {"skipped": {"pml": "PML does not do this"}}
     torch.manual_seed(1)
     labels = torch.arange(n) // case["per_class"]
+    if case["classes"] > 0:
+        labels = labels % case["classes"]
     batch = embeddings(labels, case["d"]).requires_grad_()
-    loss = reference(case["loss"], case["params"], case["d"], case["classes"])
-    if case["loss"] == "n_pairs" and case["params"]["l2"] == 0:
-        loss = loss.loss  # Without the reference's own search for pairs, whose result is then unused.
-    weight = getattr(loss, "weight", None)
+    try:
+        loss = pml(case["loss"], case["params"], case["d"], case["classes"])
+    except KeyError:
+        return {"skipped": {"pml": "PML has no such loss"}}
+    if PLAIN not in loss.kinds:
+        return {"skipped": {"pml": "not a loss of one labelled batch"}}
+    learned = list(loss.learned.values())
 
     def forward_backward():
         batch.grad = None
-        if weight is not None:
-            weight.grad = None
+        for parameter in learned:
+            parameter.tensor.grad = None
         loss(batch, labels).backward()
-        return batch.grad.numpy(), None if weight is None else weight.grad.numpy()
+        return batch.grad.numpy(), [parameter.gradient.numpy() for parameter in learned]
 
-    forward_backward()
-    seconds, started = [], time.perf_counter()
-    while not seconds or time.perf_counter() - started < case["budget_s"]:
-        before = time.perf_counter()
-        forward_backward()
-        seconds.append(time.perf_counter() - before)
-    return {"seconds": {"pml": seconds}}
+    return repeat("pml", forward_backward, case["budget_s"], key)
 
 
 def main():

@@ -10,7 +10,7 @@ const SHARED: f64 = 1.2;
 const NOISE: f64 = 0.8;
 
 /// Embeddings `[n, d]`, row-major: `shared + centre of the class + noise`, all normal, of length about 1.6.
-pub fn embeddings(labels: &[u32], d: usize, seed: u64) -> Vec<f32> {
+pub fn embeddings(labels: &[u64], d: usize, seed: u64) -> Vec<f32> {
     let mut rng = ChaCha8Rng::seed_from_u64(seed);
     let mut direction = || -> Vec<f64> { (0..d).map(|_| normal(&mut rng) / (d.max(1) as f64).sqrt()).collect() };
     let shared = direction();

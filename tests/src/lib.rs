@@ -1,4 +1,4 @@
-//! What the tests that cross crates share: they lie in `tests/tests`, the timing program in `src/bin`.
+//! Batches for the tests that cross crates and for the timing program.
 
 pub mod batch;
-pub mod composed;
+pub mod peak;

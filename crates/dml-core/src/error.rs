@@ -11,7 +11,9 @@ pub enum Error {
     #[error("{0}")]
     Shape(String),
     /// A name that is no metric.
-    #[error("unknown metric {0:?}: use cosine, dot, euclidean or squared_euclidean")]
+    #[error(
+        "unknown metric {0:?}: use cosine, dot, euclidean, squared_euclidean, snr, lp:P with P of 1 or more, or hyperbolic:C with C above 0"
+    )]
     UnknownMetric(String),
     /// A tensor operation failed.
     #[error(transparent)]

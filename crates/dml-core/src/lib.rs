@@ -2,24 +2,34 @@
 //! loss and every measure of this workspace.
 //!
 //! No files, no clock, no hidden randomness. Work is cut into tiles whose size never depends on the number of
-//! threads, so a result is the same, bit for bit, on any number of them.
+//! threads, so a result is the same, bit for bit, on any number of them. Kernels run in `f32` and `f64`.
 
 mod device;
 mod error;
 mod matrix;
 mod metric;
 mod nearest;
-mod normalize;
 mod pairwise;
+mod projection;
+mod pull_back;
+mod real;
 pub mod reference;
+pub mod relevance;
+mod row;
 pub mod rowwise;
 mod scores;
+pub mod table;
+mod terms;
+pub mod vector;
 
-pub use device::to_host;
+pub use device::{has_kernels, to_host, with_host};
 pub use error::{Error, Result};
 pub use matrix::Matrix;
 pub use metric::Metric;
 pub use nearest::{Exclude, Nearest, nearest};
-pub use normalize::{normalize_gradient, normalize_rows};
 pub use pairwise::{l2_normalize, pairwise};
-pub use scores::{for_each_score_row, scores};
+pub use projection::{Projected, Projection};
+pub use real::Real;
+pub use row::Row;
+pub use scores::{for_each_score_row, scores, self_scores};
+pub use terms::{GROUPS, Reduction, Terms};

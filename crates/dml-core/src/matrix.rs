@@ -2,20 +2,28 @@
 
 use crate::{Error, Result};
 
-/// Borrowed row-major `f32` values `[rows, cols]`.
-#[derive(Clone, Copy, Debug)]
-pub struct Matrix<'a> {
-    data: &'a [f32],
+/// Borrowed row-major values `[rows, cols]`.
+#[derive(Debug)]
+pub struct Matrix<'a, T = f32> {
+    data: &'a [T],
     rows: usize,
     cols: usize,
 }
 
-impl<'a> Matrix<'a> {
+impl<T> Clone for Matrix<'_, T> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<T> Copy for Matrix<'_, T> {}
+
+impl<'a, T> Matrix<'a, T> {
     /// A view of `data` as `[rows, cols]`.
     ///
     /// # Errors
     /// When `data` has not `rows · cols` values.
-    pub fn new(data: &'a [f32], rows: usize, cols: usize) -> Result<Self> {
+    pub fn new(data: &'a [T], rows: usize, cols: usize) -> Result<Self> {
         if rows.checked_mul(cols) != Some(data.len()) {
             return Err(Error::Shape(format!(
                 "a matrix of {rows} rows and {cols} columns wants {} values but was given {}: check the embedding length",
@@ -24,6 +32,12 @@ impl<'a> Matrix<'a> {
             )));
         }
         Ok(Self { data, rows, cols })
+    }
+
+    /// A view of values known to fit.
+    pub(crate) fn from_parts(data: &'a [T], rows: usize, cols: usize) -> Self {
+        debug_assert_eq!(data.len(), rows * cols);
+        Self { data, rows, cols }
     }
 
     /// Number of rows.
@@ -37,16 +51,16 @@ impl<'a> Matrix<'a> {
     }
 
     /// Row `i`; panics when there is none.
-    pub fn row(self, i: usize) -> &'a [f32] {
+    pub fn row(self, i: usize) -> &'a [T] {
         &self.data[i * self.cols..][..self.cols]
     }
 
     /// All values, row by row.
-    pub fn data(self) -> &'a [f32] {
+    pub fn data(self) -> &'a [T] {
         self.data
     }
 
-    pub(crate) fn same_width(self, other: Matrix<'_>) -> Result<()> {
+    pub(crate) fn same_width(self, other: Matrix<'_, T>) -> Result<()> {
         if self.cols == other.cols {
             return Ok(());
         }

@@ -1,11 +1,13 @@
 //! How two vectors are compared.
 
-use crate::Error;
+use crate::{Error, Real};
 use std::fmt;
 use std::str::FromStr;
 
-/// How two vectors `a` and `b` are compared.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// How two vectors `a` and `b` are compared. None but [`Cosine`](Self::Cosine) normalises: that is a step of its own
+/// ([`Projection`](crate::Projection)).
+#[derive(Clone, Copy, Debug, PartialEq)]
+#[non_exhaustive]
 pub enum Metric {
     /// `a·b / (‖a‖‖b‖)`, larger is closer; 0 when one of them is 0.
     Cosine,
@@ -15,31 +17,87 @@ pub enum Metric {
     Euclidean,
     /// `‖a − b‖²`, smaller is closer.
     SquaredEuclidean,
+    /// `(Σ |a − b|^p)^{1/p}` with p ≥ 1, smaller is closer; its gradient at distance 0 is taken as 0. Written `lp:P`.
+    Lp(f64),
+    /// Signal-to-noise ratio `var(a − b) / var(a)`, smaller is closer, not symmetric: the anchor `a` is the signal.
+    /// 0 when `a` is constant. Yuan et al., *Signal-to-Noise Ratio: A Robust Distance Metric for Deep Metric Learning*, 2019, eq. 3.
+    Snr,
+    /// Distance in the Poincaré ball of curvature `−c`, c > 0, of points within it (`c‖x‖² < 1`):
+    /// `(2/√c) artanh(√c ‖−a ⊕_c b‖)`, smaller is closer; its gradient at distance 0 is taken as 0. Written `hyperbolic:C`.
+    /// Ermolov et al., *Hyperbolic Vision Transformers*, 2022, eq. 2; points come by [`Projection::Ball`](crate::Projection::Ball).
+    Hyperbolic(f64),
 }
 
 impl Metric {
-    /// All metrics.
-    pub const ALL: [Self; 4] = [Self::Cosine, Self::Dot, Self::Euclidean, Self::SquaredEuclidean];
+    /// One of each kind.
+    pub const ALL: [Self; 7] = [
+        Self::Cosine,
+        Self::Dot,
+        Self::Euclidean,
+        Self::SquaredEuclidean,
+        Self::Lp(3.0),
+        Self::Snr,
+        Self::Hyperbolic(0.01),
+    ];
 
     /// Whether larger means closer.
     pub fn is_similarity(self) -> bool {
         matches!(self, Self::Cosine | Self::Dot)
     }
 
+    /// +1 where larger means further, −1 where larger means closer: `sign · score` grows with distance.
+    pub fn sign(self) -> f64 {
+        if self.is_similarity() { -1.0 } else { 1.0 }
+    }
+
     /// Whether score `a` is closer than score `b`.
     pub fn closer(self, a: f32, b: f32) -> bool {
         if self.is_similarity() { a > b } else { a < b }
     }
+
+    /// The score, from `a·b`, `‖a‖²` and `‖b‖²` (of centred vectors for SNR, of unit vectors for cosine).
+    #[inline(always)]
+    pub(crate) fn score_of_products<T: Real>(self, dot: T, aa: T, bb: T) -> T {
+        let square = aa + bb - dot - dot;
+        // Not `max`, which hides what is not a number.
+        let square = if square < T::zero() { T::zero() } else { square };
+        match self {
+            Self::Cosine | Self::Dot => dot,
+            Self::SquaredEuclidean => square,
+            Self::Euclidean => square.sqrt(),
+            Self::Snr => {
+                if aa > T::zero() {
+                    square / aa
+                } else {
+                    T::zero()
+                }
+            }
+            Self::Hyperbolic(c) => hyperbolic(c, square, dot, aa, bb),
+            Self::Lp(_) => T::nan(),
+        }
+    }
+}
+
+/// The distance in the ball from `‖a − b‖²`, with `‖−a ⊕ b‖² = ‖a − b‖² / (1 − 2c·a·b + c²‖a‖²‖b‖²)`.
+#[inline(always)]
+pub(crate) fn hyperbolic<T: Real>(c: f64, square: T, dot: T, aa: T, bb: T) -> T {
+    let c = T::of(c);
+    let gyro = square / (T::one() - T::of(2.0) * c * dot + c * c * aa * bb);
+    let root = c.sqrt();
+    T::of(2.0) / root * (root * gyro.sqrt()).atanh()
 }
 
 impl fmt::Display for Metric {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Cosine => "cosine",
-            Self::Dot => "dot",
-            Self::Euclidean => "euclidean",
-            Self::SquaredEuclidean => "squared_euclidean",
-        })
+        match self {
+            Self::Cosine => f.write_str("cosine"),
+            Self::Dot => f.write_str("dot"),
+            Self::Euclidean => f.write_str("euclidean"),
+            Self::SquaredEuclidean => f.write_str("squared_euclidean"),
+            Self::Lp(p) => write!(f, "lp:{p}"),
+            Self::Snr => f.write_str("snr"),
+            Self::Hyperbolic(c) => write!(f, "hyperbolic:{c}"),
+        }
     }
 }
 
@@ -47,7 +105,16 @@ impl FromStr for Metric {
     type Err = Error;
 
     fn from_str(name: &str) -> Result<Self, Error> {
-        let found = Self::ALL.into_iter().find(|m| m.to_string() == name);
-        found.ok_or_else(|| Error::UnknownMetric(name.to_owned()))
+        let unknown = || Error::UnknownMetric(name.to_owned());
+        let number = |text: &str| text.parse::<f64>().ok().filter(|x| x.is_finite());
+        Ok(match name.split_once(':') {
+            Some(("lp", p)) => Self::Lp(number(p).filter(|&p| p >= 1.0).ok_or_else(unknown)?),
+            Some(("hyperbolic", c)) => Self::Hyperbolic(number(c).filter(|&c| c > 0.0).ok_or_else(unknown)?),
+            Some(_) => return Err(unknown()),
+            None => {
+                let plain = [Self::Cosine, Self::Dot, Self::Euclidean, Self::SquaredEuclidean, Self::Snr];
+                plain.into_iter().find(|m| m.to_string() == name).ok_or_else(unknown)?
+            }
+        })
     }
 }

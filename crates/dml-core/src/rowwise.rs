@@ -4,208 +4,318 @@
 //! middle. Rows are independent, so they run in parallel; sums are taken in row order, so the result does not depend
 //! on the number of threads.
 
-use crate::device::cpu::{Strided, dot, parallel_product};
-use crate::normalize::{normalize_gradient, normalize_rows};
-use crate::scores::{CANCELLED, scores};
-use crate::{Error, Matrix, Metric, Result};
+use crate::pull_back::{Puller, RowPull};
+use crate::relevance::{Relevance, Sets};
+use crate::row::Row;
+use crate::scores::{Side, parallel_scores, parallel_self_scores};
+use crate::terms::{GROUPS, Reduction, Terms, over};
+use crate::{Error, Matrix, Metric, Projection, Real, Result};
 use rayon::prelude::*;
 
-/// One row of the score matrix: an anchor against all references.
-#[derive(Clone, Copy, Debug)]
-pub struct Row<'a> {
-    /// Index of the anchor.
-    pub anchor: usize,
-    /// Its label.
-    pub label: u32,
-    /// Scores against all references.
-    pub scores: &'a [f32],
-    /// Labels of the references.
-    pub labels: &'a [u32],
-    /// The column that is the anchor itself, if the references hold it: neither positive nor negative.
-    pub itself: Option<usize>,
-}
-
-impl Row<'_> {
-    /// Columns of the anchor's class, without itself.
-    pub fn positives(&self) -> impl Iterator<Item = usize> + '_ {
-        (0..self.labels.len()).filter(|&j| self.labels[j] == self.label && Some(j) != self.itself)
-    }
-
-    /// Columns of other classes.
-    pub fn negatives(&self) -> impl Iterator<Item = usize> + '_ {
-        (0..self.labels.len()).filter(|&j| self.labels[j] != self.label)
-    }
-}
-
-/// The two groups of terms a loss may average separately (e.g. positive and negative pairs).
-pub type Groups = [f64; 2];
-
 /// A loss of one row.
-pub trait RowObjective: Sync {
-    /// Terms of this row in each group. The loss is `Σ_g (Σ terms of g) / (Σ counts of g)`; a group that counts 0 is 0.
-    /// The default averages over all rows.
-    fn count(&self, _row: &Row<'_>) -> Groups {
-        [1.0, 0.0]
+pub trait RowObjective<T: Real>: Sync {
+    /// How many groups of terms are averaged separately and added: 1 or 2.
+    fn groups(&self) -> usize {
+        1
     }
 
-    /// Loss of this row with the terms of group `g` multiplied by `weight[g]`; its derivative by the scores is
-    /// **added** to `gradient`, which comes as zeros.
-    fn row(&self, row: &Row<'_>, weight: [f32; 2], gradient: &mut [f32]) -> f64;
+    /// Gives the terms of this row to `terms`, and **adds** the derivative of each by the scores, times the weight that
+    /// `terms` returned for it, to `gradient` `[m]`, which comes as zeros. It may be asked twice for one row.
+    fn row(&self, row: &Row<'_, T>, terms: &mut Terms<'_>, gradient: &mut [T]);
 }
 
-/// Anchors, references and who is of which class.
-#[derive(Clone, Copy, Debug)]
-pub struct Problem<'a> {
+/// How much of the score matrix exists at a time.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Memory {
+    /// All of it while it is small, else some rows.
+    #[default]
+    Auto,
+    /// All of it.
+    Whole,
+    /// This many rows; the rest is computed again when it is wanted again.
+    Rows(usize),
+}
+
+/// Scores and gradients above this many bytes are not held whole.
+const LARGEST_WHOLE: usize = 1 << 29;
+/// And so many bytes are held then.
+const STREAMED: usize = 1 << 27;
+
+/// Anchors, references, who belongs with whom, and how terms are reduced.
+#[derive(Clone, Copy)]
+pub struct Problem<'a, T> {
     /// How they are compared.
     pub metric: Metric,
     /// Anchors `[n, d]`.
-    pub anchors: Matrix<'a>,
-    /// Labels of the anchors `[n]`.
-    pub anchor_labels: &'a [u32],
-    /// References `[m, d]`.
-    pub references: Matrix<'a>,
-    /// Labels of the references `[m]`.
-    pub reference_labels: &'a [u32],
-    /// Reference `self_offset + i` is anchor `i` itself; `None` when the references do not hold the anchors.
-    pub self_offset: Option<usize>,
+    pub anchors: Matrix<'a, T>,
+    /// References `[m, d]`; `None`: the anchors themselves.
+    pub references: Option<Matrix<'a, T>>,
+    /// Whether the references want a gradient; without, a product is saved.
+    pub reference_gradient: bool,
+    /// Who is a positive and who a negative of whom.
+    pub relevance: &'a dyn Relevance,
+    /// How the terms become one number.
+    pub reduction: &'a Reduction,
+    /// What the terms of each anchor are multiplied by; empty: 1.
+    pub weights: &'a [f64],
+    /// How much of the score matrix exists at a time.
+    pub memory: Memory,
+}
+
+/// What a loss has seen, for people who watch it train.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Statistics {
+    /// Terms that counted, in each group.
+    pub terms: [f64; GROUPS],
+    /// Those of them above 0: what the loss still works on.
+    pub active: [f64; GROUPS],
+    /// Pairs of an anchor and a positive.
+    pub positive_pairs: f64,
+    /// Mean score of them; 0 of none.
+    pub mean_positive: f64,
+    /// Pairs of an anchor and a negative.
+    pub negative_pairs: f64,
+    /// Mean score of them; 0 of none.
+    pub mean_negative: f64,
 }
 
 /// A loss and its gradients.
 #[derive(Clone, Debug)]
-pub struct RowwiseOutput {
+pub struct RowwiseOutput<T> {
     /// The loss.
-    pub value: f32,
-    /// `dL/danchors` `[n, d]`.
-    pub d_anchors: Vec<f32>,
-    /// `dL/dreferences` `[m, d]`.
-    pub d_references: Vec<f32>,
+    pub value: f64,
+    /// Sum of the terms of each anchor, not divided by anything, `[n]`.
+    pub anchor_sums: Vec<f64>,
+    /// `dL/danchors` `[n, d]`; where the anchors are the references, through both.
+    pub d_anchors: Vec<T>,
+    /// `dL/dreferences` `[m, d]`; empty where the anchors are the references, or these want none.
+    pub d_references: Vec<T>,
+    /// `dL/d` of each anchor's own parameter `[n]`, if the objective has one ([`Terms::add_slope`]).
+    pub slopes: Vec<T>,
+    /// What was seen.
+    pub statistics: Statistics,
 }
 
 /// Runs `objective` over all rows of `problem`.
 ///
 /// # Errors
-/// When labels are not one per row, or vectors differ in length.
-pub fn rowwise(problem: &Problem<'_>, objective: &impl RowObjective) -> Result<RowwiseOutput> {
-    one_label_each("anchors", problem.anchors, problem.anchor_labels)?;
-    one_label_each("references", problem.references, problem.reference_labels)?;
+/// When the relevance is of another number of rows, or vectors differ in length.
+pub fn rowwise<T: Real>(problem: &Problem<'_, T>, objective: &dyn RowObjective<T>) -> Result<RowwiseOutput<T>> {
+    check(problem)?;
     if problem.metric != Metric::Cosine {
-        return run(problem, objective);
+        return Ok(Driver::run(problem, objective));
     }
     // Cosine is the dot product of unit vectors; their gradient goes back through the normalisation.
-    let (a, a_norms) = normalize_rows(problem.anchors);
-    let (b, b_norms) = normalize_rows(problem.references);
-    let d = problem.anchors.cols();
-    let (a, b) = (Matrix::new(&a, a_norms.len(), d)?, Matrix::new(&b, b_norms.len(), problem.references.cols())?);
-    let mut output = run(&Problem { metric: Metric::Dot, anchors: a, references: b, ..*problem }, objective)?;
-    normalize_gradient(a, &a_norms, &mut output.d_anchors);
-    normalize_gradient(b, &b_norms, &mut output.d_references);
+    let a = Projection::Unit.apply(problem.anchors);
+    let b = problem.references.map(|b| Projection::Unit.apply(b));
+    let references = b.as_ref().map(|b| b.matrix());
+    let unit = Problem { metric: Metric::Dot, anchors: a.matrix(), references, ..*problem };
+    let mut output = Driver::run(&unit, objective);
+    a.pull_back(&mut output.d_anchors);
+    if let Some(b) = b.as_ref().filter(|_| problem.reference_gradient) {
+        b.pull_back(&mut output.d_references);
+    }
     Ok(output)
 }
 
-fn one_label_each(what: &str, rows: Matrix<'_>, labels: &[u32]) -> Result<()> {
-    if rows.rows() == labels.len() {
-        return Ok(());
-    }
-    Err(Error::Shape(format!(
-        "labels of the {what} have length {} but there are {} rows: pass one label per row",
-        labels.len(),
-        rows.rows()
-    )))
-}
-
-fn run(problem: &Problem<'_>, objective: &impl RowObjective) -> Result<RowwiseOutput> {
-    let (n, m) = (problem.anchors.rows(), problem.references.rows());
-    let mut table = vec![0f32; n * m];
-    scores(problem.metric, problem.anchors, problem.references, &mut table)?;
-    let row = |i: usize| Row {
-        anchor: i,
-        label: problem.anchor_labels[i],
-        scores: &table[i * m..][..m],
-        labels: problem.reference_labels,
-        itself: problem.self_offset.map(|o| o + i),
-    };
-    let counts: Vec<Groups> = (0..n).into_par_iter().map(|i| objective.count(&row(i))).collect();
-    let weight = [0, 1].map(|g| {
-        let count: f64 = counts.iter().map(|c| c[g]).sum();
-        if count > 0.0 { (1.0 / count) as f32 } else { 0.0 }
-    });
-    let mut gradient = vec![0f32; n * m];
-    let losses: Vec<f64> = if m == 0 {
-        Vec::new()
-    } else {
-        let rows = gradient.par_chunks_mut(m).enumerate();
-        rows.map(|(i, gradient)| objective.row(&row(i), weight, gradient)).collect()
-    };
-    let value = losses.iter().sum::<f64>() as f32;
-    let (d_anchors, d_references) = pull_back(problem, &table, gradient);
-    Ok(RowwiseOutput { value, d_anchors, d_references })
-}
-
-/// From `dL/dscores` to the gradients of both sides.
-fn pull_back(problem: &Problem<'_>, table: &[f32], mut gradient: Vec<f32>) -> (Vec<f32>, Vec<f32>) {
-    let (a, b) = (problem.anchors, problem.references);
-    let (n, m, d) = (a.rows(), b.rows(), a.cols());
-    if problem.metric == Metric::Euclidean {
-        // d‖a−b‖ = d‖a−b‖² / (2‖a−b‖), and 0 at distance 0.
-        for (g, &score) in gradient.iter_mut().zip(table) {
-            *g = if score > 0.0 { *g / (2.0 * score) } else { 0.0 };
+fn check<T: Real>(problem: &Problem<'_, T>) -> Result<()> {
+    let relevance = problem.relevance;
+    let references = problem.references.unwrap_or(problem.anchors);
+    problem.anchors.same_width(references)?;
+    for (what, given, want) in [
+        ("anchors", relevance.anchors(), problem.anchors.rows()),
+        ("references", relevance.references(), references.rows()),
+    ] {
+        if given != want {
+            return Err(Error::Shape(format!(
+                "labels of the {what} have length {given} but there are {want} rows: pass one label per row"
+            )));
         }
     }
-    let near = if problem.metric.is_similarity() { Vec::new() } else { take_near(problem, table, &mut gradient) };
-    let mut d_anchors = vec![0f32; n * d];
-    let mut d_references = vec![0f32; m * d];
-    let g = Strided::rows(&gradient, m);
-    parallel_product(n, d, m, g, Strided::rows(b.data(), d), &mut d_anchors);
-    parallel_product(m, d, n, g.transposed(), Strided::rows(a.data(), d), &mut d_references);
-    if !problem.metric.is_similarity() && m > 0 {
-        let row_sums: Vec<f32> = gradient.chunks_exact(m).map(|r| r.iter().sum()).collect();
-        let mut column_sums = vec![0f32; m];
-        for row in gradient.chunks_exact(m) {
-            column_sums.iter_mut().zip(row).for_each(|(s, g)| *s += g);
-        }
-        from_products(a, &row_sums, &mut d_anchors);
-        from_products(b, &column_sums, &mut d_references);
+    if !problem.weights.is_empty() && problem.weights.len() != problem.anchors.rows() {
+        let (given, want) = (problem.weights.len(), problem.anchors.rows());
+        return Err(Error::Shape(format!("{given} weights for {want} anchors: pass one per anchor")));
     }
-    for Near { anchor, reference, gradient } in near {
-        let (da, db) = (&mut d_anchors[anchor * d..][..d], &mut d_references[reference * d..][..d]);
-        for (((da, db), a), b) in da.iter_mut().zip(db).zip(a.row(anchor)).zip(b.row(reference)) {
-            let pull = 2.0 * gradient * (a - b);
-            *da += pull;
-            *db -= pull;
+    Ok(())
+}
+
+/// What one row gave.
+struct Outcome {
+    sums: [f64; GROUPS],
+    counts: [f64; GROUPS],
+    active: [f64; GROUPS],
+    slope: f64,
+    positives: (f64, f64),
+    negatives: (f64, f64),
+}
+
+struct Driver<'a, T: Real> {
+    problem: &'a Problem<'a, T>,
+    objective: &'a dyn RowObjective<T>,
+    a: Side<'a, T>,
+    b: Option<Side<'a, T>>,
+    n: usize,
+    m: usize,
+}
+
+impl<'a, T: Real> Driver<'a, T> {
+    fn run(problem: &'a Problem<'a, T>, objective: &'a dyn RowObjective<T>) -> RowwiseOutput<T> {
+        let a = Side::new(problem.metric, problem.anchors);
+        let b = problem.references.map(|b| Side::new(problem.metric, b));
+        let (n, m) = (problem.anchors.rows(), problem.references.unwrap_or(problem.anchors).rows());
+        let driver = Driver { problem, objective, a, b, n, m };
+        driver.all_rows()
+    }
+
+    /// Rows held at a time.
+    fn tile(&self) -> usize {
+        let row = 2 * self.m.max(1) * size_of::<T>();
+        match self.problem.memory {
+            Memory::Auto if row.saturating_mul(self.n) > LARGEST_WHOLE => (STREAMED / row).clamp(1, self.n),
+            Memory::Rows(rows) => rows.clamp(1, self.n.max(1)),
+            Memory::Auto | Memory::Whole => self.n.max(1),
         }
     }
-    (d_anchors, d_references)
-}
 
-/// An entry at so small a distance that `Σg·a − G·B` would be the difference of two nearly equal numbers.
-struct Near {
-    anchor: usize,
-    reference: usize,
-    gradient: f32,
-}
-
-/// Takes the near entries out of `dL/d‖a−b‖²`, in order, so that they can be pulled back by subtraction.
-fn take_near(problem: &Problem<'_>, table: &[f32], gradient: &mut [f32]) -> Vec<Near> {
-    let squares = |x: Matrix<'_>| -> Vec<f32> { (0..x.rows()).map(|i| dot(x.row(i), x.row(i))).collect() };
-    let (a, b) = (squares(problem.anchors), squares(problem.references));
-    let m = b.len().max(1);
-    let rows = gradient.par_chunks_mut(m).zip(table.par_chunks(m)).enumerate();
-    let near = rows.flat_map_iter(|(anchor, (gradients, scores))| {
-        let (square, b) = (a[anchor], &b);
-        gradients.iter_mut().zip(scores).enumerate().filter_map(move |(reference, (g, &score))| {
-            let distance = if problem.metric == Metric::Euclidean { score * score } else { score };
-            let taken = *g != 0.0 && distance < CANCELLED * (square + b[reference]);
-            taken.then(|| Near { anchor, reference, gradient: std::mem::take(g) })
-        })
-    });
-    near.collect()
-}
-
-/// `d‖a−b‖²/da = 2(a − b)`, summed: `2(Σg · a − G·B)`, with `G·B` given in `out`.
-fn from_products(x: Matrix<'_>, sums: &[f32], out: &mut [f32]) {
-    for ((i, &sum), out) in sums.iter().enumerate().zip(out.chunks_exact_mut(x.cols().max(1))) {
-        for (o, &v) in out.iter_mut().zip(x.row(i)) {
-            *o = 2.0 * (sum * v - *o);
+    /// Scores of the rows `first..`, into `out`.
+    fn fill(&self, first: usize, out: &mut [T]) {
+        match &self.b {
+            None if out.len() == self.n * self.n => parallel_self_scores(self.problem.metric, &self.a, self.n, out),
+            b => parallel_scores(self.problem.metric, &self.a, b.as_ref().unwrap_or(&self.a), first, self.m, out),
         }
+    }
+
+    /// Runs one row; the gradient's row comes as zeros.
+    fn row(
+        &self,
+        i: usize,
+        scores: &[T],
+        factors: [f64; GROUPS],
+        scratch: &mut (Sets, Vec<u32>),
+        g: &mut [T],
+    ) -> Outcome {
+        let (sets, others) = scratch;
+        let problem = self.problem;
+        sets.clear();
+        problem.relevance.row(i, sets);
+        let class = problem.relevance.class(i);
+        let row = Row::new(i, class, scores, sets, others);
+        let weight = problem.weights.get(i).copied().unwrap_or(1.0);
+        let mut factors = factors;
+        if *problem.reduction == Reduction::PerAnchor {
+            let mut terms = Terms::new(problem.reduction, weight, class, [0.0; GROUPS]);
+            self.objective.row(&row, &mut terms, g);
+            g.fill(T::zero());
+            factors.iter_mut().zip(terms.counts).for_each(|(f, count)| *f *= over(count));
+        }
+        let mut terms = Terms::new(problem.reduction, weight, class, factors);
+        self.objective.row(&row, &mut terms, g);
+        let mut sums = terms.sums;
+        if *problem.reduction == Reduction::PerAnchor {
+            sums.iter_mut().zip(terms.counts).for_each(|(sum, count)| *sum *= over(count));
+        }
+        let positives = row.positives().map(|j| scores[j].wide()).sum();
+        Outcome {
+            sums,
+            counts: terms.counts,
+            active: terms.active,
+            slope: terms.slope,
+            positives: (row.positives.len() as f64, positives),
+            negatives: (row.count_negatives() as f64, row.sum_of_negatives()),
+        }
+    }
+
+    /// What the sums of the groups are divided by, where the rows must be asked first.
+    fn counted(&self, tile: usize, table: &mut [T], gradient: &mut [T]) -> [f64; GROUPS] {
+        let mut counts = [0.0; GROUPS];
+        for first in (0..self.n).step_by(tile) {
+            let rows = tile.min(self.n - first);
+            let (table, gradient) = (&mut table[..rows * self.m], &mut gradient[..rows * self.m]);
+            self.fill(first, table);
+            let rows = gradient.par_chunks_mut(self.m).zip(table.par_chunks(self.m)).enumerate();
+            let count = |scratch: &mut (Sets, Vec<u32>), (i, (g, scores)): (usize, (&mut [T], &[T]))| {
+                let outcome = self.row(first + i, scores, [0.0; GROUPS], scratch, g);
+                g.fill(T::zero());
+                outcome.counts
+            };
+            let rows: Vec<[f64; GROUPS]> = rows.map_init(Default::default, count).collect();
+            rows.iter().for_each(|row| counts.iter_mut().zip(row).for_each(|(all, one)| *all += one));
+        }
+        counts
+    }
+
+    fn all_rows(&self) -> RowwiseOutput<T> {
+        let (n, m, d) = (self.n, self.m, self.problem.anchors.cols());
+        let reduction = self.problem.reduction;
+        let tile = self.tile();
+        let mut outcomes: Vec<Outcome> = Vec::with_capacity(n);
+        let mut puller =
+            Puller::new(self.problem.metric, (&self.a, n), (self.b.as_ref(), m), d, self.problem.reference_gradient);
+        // Known before the rows are: what each group is divided by. Otherwise one group is divided afterwards, and two
+        // are counted first.
+        let fixed = reduction.fixed_divisor(n);
+        let mut divisors = [fixed; GROUPS].map(|fixed| fixed.unwrap_or(1.0));
+        if m > 0 {
+            let mut table = vec![T::zero(); tile * m];
+            let mut gradient = vec![T::zero(); tile * m];
+            let count_first = fixed.is_none() && self.objective.groups() > 1;
+            if count_first {
+                divisors = self.counted(tile, &mut table, &mut gradient);
+            }
+            let factors = divisors.map(over);
+            for first in (0..n).step_by(tile) {
+                let rows = tile.min(n - first);
+                let (table, gradient) = (&mut table[..rows * m], &mut gradient[..rows * m]);
+                if !(count_first && tile >= n) {
+                    self.fill(first, table);
+                }
+                if first > 0 {
+                    gradient.par_chunks_mut(m).for_each(|g| g.fill(T::zero()));
+                }
+                let rows = gradient.par_chunks_mut(m).zip(table.par_chunks(m)).enumerate();
+                let run = |scratch: &mut (Sets, Vec<u32>), (i, (g, scores)): (usize, (&mut [T], &[T]))| {
+                    let outcome = self.row(first + i, scores, factors, scratch, g);
+                    (outcome, puller.to_products(first + i, scores, g))
+                };
+                let rows: Vec<(Outcome, RowPull<T>)> = rows.map_init(Default::default, run).collect();
+                let (rows, pulls): (Vec<Outcome>, Vec<RowPull<T>>) = rows.into_iter().unzip();
+                outcomes.extend(rows);
+                puller.add_rows(first, table, gradient, &pulls);
+            }
+            if fixed.is_none() && !count_first {
+                divisors[0] = outcomes.iter().map(|row| row.counts[0]).sum();
+            }
+        }
+        let (mut d_anchors, mut d_references) = puller.finish();
+        let mut slopes: Vec<T> = outcomes.iter().map(|row| T::of(row.slope)).collect();
+        if fixed.is_none() && self.objective.groups() == 1 {
+            let factor = T::of(over(divisors[0]));
+            for gradient in [&mut d_anchors, &mut d_references, &mut slopes] {
+                gradient.par_iter_mut().with_min_len(1 << 14).for_each(|g| *g *= factor);
+            }
+        }
+        let group = |g: usize| outcomes.iter().map(|row| row.sums[g]).sum::<f64>() * over(divisors[g]);
+        RowwiseOutput {
+            value: (0..GROUPS).map(group).sum(),
+            anchor_sums: outcomes.iter().map(|row| row.sums.iter().sum()).collect(),
+            d_anchors,
+            d_references,
+            slopes,
+            statistics: statistics(&outcomes),
+        }
+    }
+}
+
+fn statistics(outcomes: &[Outcome]) -> Statistics {
+    let total = |f: &dyn Fn(&Outcome) -> f64| outcomes.iter().map(f).sum::<f64>();
+    let groups = |f: &dyn Fn(&Outcome) -> [f64; GROUPS]| [0, 1].map(|g| total(&|row| f(row)[g]));
+    let (positive_pairs, negative_pairs) = (total(&|row| row.positives.0), total(&|row| row.negatives.0));
+    Statistics {
+        terms: groups(&|row| row.counts),
+        active: groups(&|row| row.active),
+        positive_pairs,
+        mean_positive: total(&|row| row.positives.1) * over(positive_pairs),
+        negative_pairs,
+        mean_negative: total(&|row| row.negatives.1) * over(negative_pairs),
     }
 }

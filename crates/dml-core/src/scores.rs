@@ -1,57 +1,140 @@
 //! Score matrices on the CPU.
 
-use crate::device::cpu::{Strided, TILE, dot, product, squared_distance};
-use crate::normalize::normalize_rows;
-use crate::{Error, Matrix, Metric, Result};
+use crate::device::cpu::{Strided, dot, parallel_gram, parallel_product, product, squared_distance};
+use crate::metric::hyperbolic;
+use crate::{Error, Matrix, Metric, Projection, Real, Result};
 use rayon::prelude::*;
 use std::borrow::Cow;
 
 /// Below this share of the norms, `‖a‖² + ‖b‖² − 2a·b` has lost its digits and is computed again by subtraction.
-pub(crate) const CANCELLED: f32 = 1e-2;
+pub(crate) const CANCELLED: f64 = 1e-2;
 
 /// One side of a score matrix, with what is needed once per row.
-struct Side<'a> {
-    values: Cow<'a, [f32]>,
-    squares: Vec<f32>,
+pub(crate) struct Side<'a, T: Real> {
+    /// The rows, normalised for cosine, centred for SNR.
+    pub(crate) values: Cow<'a, [T]>,
+    /// `‖·‖²` of each of them, where the metric needs it.
+    pub(crate) squares: Vec<T>,
     cols: usize,
 }
 
-impl<'a> Side<'a> {
-    fn new(metric: Metric, x: Matrix<'a>) -> Self {
+impl<'a, T: Real> Side<'a, T> {
+    pub(crate) fn new(metric: Metric, x: Matrix<'a, T>) -> Self {
         let values = match metric {
-            Metric::Cosine => Cow::Owned(normalize_rows(x).0),
+            Metric::Cosine => Cow::Owned(Projection::Unit.apply(x).values),
+            Metric::Snr => Cow::Owned(centred(x)),
             _ => Cow::Borrowed(x.data()),
         };
-        let squares = match metric {
-            Metric::Euclidean | Metric::SquaredEuclidean => (0..x.rows()).map(|i| dot(x.row(i), x.row(i))).collect(),
-            _ => Vec::new(),
-        };
-        Self { values, squares, cols: x.cols() }
+        let cols = x.cols();
+        let mut side = Self { values, squares: Vec::new(), cols };
+        if !matches!(metric, Metric::Cosine | Metric::Dot | Metric::Lp(_)) {
+            side.squares = (0..x.rows()).map(|i| dot(side.row(i), side.row(i))).collect();
+        }
+        side
     }
 
-    fn row(&self, i: usize) -> &[f32] {
+    pub(crate) fn row(&self, i: usize) -> &[T] {
         &self.values[i * self.cols..][..self.cols]
     }
 }
 
+/// Rows minus their mean.
+fn centred<T: Real>(x: Matrix<'_, T>) -> Vec<T> {
+    let mut values = x.data().to_vec();
+    for row in values.chunks_exact_mut(x.cols().max(1)) {
+        let mean = row.iter().copied().sum::<T>() / T::of(x.cols() as f64);
+        row.iter_mut().for_each(|v| *v -= mean);
+    }
+    values
+}
+
 /// Scores of queries `first..` against the whole gallery into `out` `[count, gallery]`.
-fn tile(metric: Metric, queries: &Side<'_>, gallery: &Side<'_>, first: usize, columns: usize, out: &mut [f32]) {
+pub(crate) fn score_tile<T: Real>(
+    metric: Metric,
+    queries: &Side<'_, T>,
+    gallery: &Side<'_, T>,
+    first: usize,
+    columns: usize,
+    out: &mut [T],
+) {
     let (count, d) = (out.len() / columns, queries.cols);
+    if let Metric::Lp(p) = metric {
+        for (i, row) in out.chunks_exact_mut(columns).enumerate() {
+            let a = queries.row(first + i);
+            row.iter_mut().enumerate().for_each(|(j, s)| *s = lp(p, a, gallery.row(j)));
+        }
+        return;
+    }
     let a = Strided::rows(&queries.values[first * d..][..count * d], d);
-    product(count, columns, d, a, Strided::rows(&gallery.values, d).transposed(), out);
+    product((count, columns, d), a, Strided::rows(&gallery.values, d).transposed(), out, columns, false);
+    for (i, row) in out.chunks_exact_mut(columns).enumerate() {
+        finish(metric, queries, gallery, first + i, row);
+    }
+}
+
+/// From dot products of query `i` to scores.
+fn finish<T: Real>(metric: Metric, queries: &Side<'_, T>, gallery: &Side<'_, T>, i: usize, row: &mut [T]) {
     if metric.is_similarity() {
         return;
     }
-    for (i, row) in out.chunks_exact_mut(columns).enumerate() {
-        let square = queries.squares[first + i];
-        for (j, score) in row.iter_mut().enumerate() {
-            let norms = square + gallery.squares[j];
-            let mut distance = norms - 2.0 * *score;
-            if distance < CANCELLED * norms {
-                distance = squared_distance(queries.row(first + i), gallery.row(j));
+    let (aa, cancelled) = (queries.squares[i], T::of(CANCELLED));
+    let near = |dot: T, bb: T| aa + bb - dot - dot < cancelled * (aa + bb);
+    // The few near ones are found before the loop over all of them writes.
+    let close: Vec<usize> = (0..row.len()).filter(|&j| near(row[j], gallery.squares[j])).collect();
+    let exact: Vec<T> = close
+        .iter()
+        .map(|&j| {
+            let (square, bb) = (squared_distance(queries.row(i), gallery.row(j)), gallery.squares[j]);
+            match metric {
+                Metric::Euclidean => square.sqrt(),
+                Metric::Snr if aa > T::zero() => square / aa,
+                Metric::Snr => T::zero(),
+                Metric::Hyperbolic(c) => hyperbolic(c, square, row[j], aa, bb),
+                _ => square,
             }
-            *score = if metric == Metric::Euclidean { distance.sqrt() } else { distance };
+        })
+        .collect();
+    // One loop per metric, so that each becomes vector instructions.
+    let pairs = row.iter_mut().zip(&gallery.squares);
+    match metric {
+        Metric::Euclidean => pairs.for_each(|(s, &bb)| *s = Metric::Euclidean.score_of_products(*s, aa, bb)),
+        Metric::SquaredEuclidean => {
+            pairs.for_each(|(s, &bb)| *s = Metric::SquaredEuclidean.score_of_products(*s, aa, bb))
         }
+        Metric::Hyperbolic(c) => {
+            // (2/√c) artanh t = (1/√c) ln((1 + t)/(1 − t)).
+            let (c, root, one) = (T::of(c), T::of(c.sqrt()), T::one());
+            pairs.for_each(|(s, &bb)| {
+                let square = Metric::SquaredEuclidean.score_of_products(*s, aa, bb);
+                let t = root * (square / (one - (c + c) * *s + c * c * aa * bb)).sqrt();
+                *s = ((one + t) / (one - t)).fast_ln() / root;
+            });
+        }
+        _ => pairs.for_each(|(s, &bb)| *s = metric.score_of_products(*s, aa, bb)),
+    }
+    for (j, score) in close.into_iter().zip(exact) {
+        row[j] = score;
+    }
+}
+
+/// `(Σ |a − b|^p)^{1/p}`.
+fn lp<T: Real>(p: f64, a: &[T], b: &[T]) -> T {
+    let terms = a.iter().zip(b).map(|(&x, &y)| (x - y).abs());
+    if p == 1.0 { terms.sum() } else { terms.map(|t| t.powf(T::of(p))).sum::<T>().powf(T::of(1.0 / p)) }
+}
+
+/// All scores of one side against itself, into `out` `[n, n]`.
+pub(crate) fn parallel_self_scores<T: Real>(metric: Metric, side: &Side<'_, T>, n: usize, out: &mut [T]) {
+    if n == 0 {
+        return;
+    }
+    if let Metric::Lp(_) = metric {
+        out.par_chunks_mut(n).enumerate().for_each(|(i, row)| score_tile(metric, side, side, i, n, row));
+        return;
+    }
+    parallel_gram(n, side.cols, &side.values, out);
+    if !metric.is_similarity() {
+        out.par_chunks_mut(n).enumerate().for_each(|(i, row)| finish(metric, side, side, i, row));
     }
 }
 
@@ -59,7 +142,7 @@ fn tile(metric: Metric, queries: &Side<'_>, gallery: &Side<'_>, first: usize, co
 ///
 /// # Errors
 /// When the vectors differ in length or `out` is not of `q·m` values.
-pub fn scores(metric: Metric, queries: Matrix<'_>, gallery: Matrix<'_>, out: &mut [f32]) -> Result<()> {
+pub fn scores<T: Real>(metric: Metric, queries: Matrix<'_, T>, gallery: Matrix<'_, T>, out: &mut [T]) -> Result<()> {
     queries.same_width(gallery)?;
     if out.len() != queries.rows() * gallery.rows() {
         return Err(Error::Shape(format!(
@@ -74,9 +157,44 @@ pub fn scores(metric: Metric, queries: Matrix<'_>, gallery: Matrix<'_>, out: &mu
         return Ok(());
     }
     let (a, b) = (Side::new(metric, queries), Side::new(metric, gallery));
-    let columns = gallery.rows();
-    out.par_chunks_mut(TILE * columns).enumerate().for_each(|(t, out)| tile(metric, &a, &b, t * TILE, columns, out));
+    parallel_scores(metric, &a, &b, 0, gallery.rows(), out);
     Ok(())
+}
+
+/// All scores of the rows of `x` (`[n, d]`) against each other, row-major into `out` (`[n, n]`): half of the work of
+/// [`scores`], because only half of the products are different ones.
+///
+/// # Errors
+/// When `out` is not of `n²` values.
+pub fn self_scores<T: Real>(metric: Metric, x: Matrix<'_, T>, out: &mut [T]) -> Result<()> {
+    if out.len() != x.rows() * x.rows() {
+        let (want, given) = (x.rows() * x.rows(), out.len());
+        return Err(Error::Shape(format!("scores of {} rows want {want} places but were given {given}", x.rows())));
+    }
+    parallel_self_scores(metric, &Side::new(metric, x), x.rows(), out);
+    Ok(())
+}
+
+/// Scores of queries `first..` against the whole gallery, on all threads.
+pub(crate) fn parallel_scores<T: Real>(
+    metric: Metric,
+    a: &Side<'_, T>,
+    b: &Side<'_, T>,
+    first: usize,
+    columns: usize,
+    out: &mut [T],
+) {
+    if let Metric::Lp(_) = metric {
+        let rows = out.par_chunks_mut(columns).enumerate();
+        rows.for_each(|(i, row)| score_tile(metric, a, b, first + i, columns, row));
+        return;
+    }
+    let (count, d) = (out.len() / columns, a.cols);
+    let queries = Strided::rows(&a.values[first * d..][..count * d], d);
+    parallel_product((count, columns, d), queries, Strided::rows(&b.values, d).transposed(), out, false);
+    if !metric.is_similarity() {
+        out.par_chunks_mut(columns).enumerate().for_each(|(i, row)| finish(metric, a, b, first + i, row));
+    }
 }
 
 /// Calls `f(query, scores against the whole gallery)` for every query, some at a time, in any order: the whole score
@@ -84,12 +202,14 @@ pub fn scores(metric: Metric, queries: Matrix<'_>, gallery: Matrix<'_>, out: &mu
 ///
 /// # Errors
 /// When the vectors differ in length.
-pub fn for_each_score_row(
+pub fn for_each_score_row<T: Real>(
     metric: Metric,
-    queries: Matrix<'_>,
-    gallery: Matrix<'_>,
-    f: impl Fn(usize, &[f32]) + Sync,
+    queries: Matrix<'_, T>,
+    gallery: Matrix<'_, T>,
+    f: impl Fn(usize, &[T]) + Sync,
 ) -> Result<()> {
+    /// Queries at a time.
+    const ROWS: usize = 64;
     queries.same_width(gallery)?;
     let columns = gallery.rows();
     if columns == 0 {
@@ -97,14 +217,14 @@ pub fn for_each_score_row(
         return Ok(());
     }
     let (a, b) = (Side::new(metric, queries), Side::new(metric, gallery));
-    (0..queries.rows().div_ceil(TILE)).into_par_iter().for_each_init(
-        || vec![0f32; TILE * columns],
+    (0..queries.rows().div_ceil(ROWS)).into_par_iter().for_each_init(
+        || vec![T::zero(); ROWS * columns],
         |buffer, t| {
-            let count = TILE.min(queries.rows() - t * TILE);
+            let count = ROWS.min(queries.rows() - t * ROWS);
             let out = &mut buffer[..count * columns];
-            tile(metric, &a, &b, t * TILE, columns, out);
+            score_tile(metric, &a, &b, t * ROWS, columns, out);
             for (i, row) in out.chunks_exact(columns).enumerate() {
-                f(t * TILE + i, row);
+                f(t * ROWS + i, row);
             }
         },
     );

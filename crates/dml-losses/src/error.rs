@@ -23,6 +23,14 @@ pub enum Error {
         /// What is wrong, and the mend.
         problem: String,
     },
+    /// A setting of what stands around a loss (a miner, a memory, a reduction …) that is unknown or has no meaning.
+    #[error("{what}: {problem}")]
+    Setting {
+        /// Whose setting, by kind and name.
+        what: String,
+        /// What is wrong, and the mend.
+        problem: String,
+    },
     /// Labels that do not fit.
     #[error("labels: {0}")]
     Labels(String),
@@ -35,4 +43,17 @@ pub enum Error {
     /// A tensor operation failed.
     #[error(transparent)]
     Candle(#[from] candle_core::Error),
+}
+
+/// An error in a setting of what stands around a loss.
+pub(crate) fn setting(what: impl Into<String>, problem: impl Into<String>) -> Error {
+    Error::Setting { what: what.into(), problem: problem.into() }
+}
+
+/// A parameter's error as that of a thing of another kind than a loss.
+pub(crate) fn of_kind(kind: &str) -> impl Fn(Error) -> Error + '_ {
+    move |error| match error {
+        Error::Parameter { loss, problem } => setting(format!("{kind} {loss}"), problem),
+        other => other,
+    }
 }

@@ -1,12 +1,15 @@
-//! Cross-batch memory around any pair loss.
+//! Cross-batch memory around any loss that takes references.
 //!
-//! `L = batch_weight·L(batch, batch) + weight·L(batch, memory)`, with a first-in-first-out memory of past embeddings that takes no
-//! gradient. Wang et al., *Cross-Batch Memory for Embedding Learning*, 2020, alg. 1. The batch is enqueued before the loss, so the memory
-//! holds it; an embedding is not compared with its own entry. pytorch-metric-learning's form is `batch_weight = 0`.
+//! `L = batch_weight·L(batch, batch) + weight·L(batch, memory)`, with a first-in-first-out memory of past embeddings that takes no gradient. Wang
+//! et al., *Cross-Batch Memory for Embedding Learning*, 2020, alg. 1. A batch is enqueued before its loss is taken, so the
+//! memory holds it, as its newest rows in their order; when the memory is full, as many of the oldest make room. An embedding is
+//! not compared with its own entry. A miner inside the loss mines the batch against the memory; unlike in
+//! pytorch-metric-learning, it does not see a row's own entry either. That library's form is `batch_weight = 0`.
 
-use crate::params::wrong;
-use crate::row_loss::{PairObjective, References};
-use crate::{Context, Error, Objective, Result};
+use crate::error::setting;
+use crate::row_loss::wide;
+use crate::wrappers::add;
+use crate::{Batch, Context, Error, Evaluation, Objective, References, Result, Supervision};
 use candle_core::{Device, Tensor, Var};
 use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
@@ -32,88 +35,128 @@ impl Default for MemoryConfig {
     }
 }
 
+impl MemoryConfig {
+    fn check(&self) -> Result<()> {
+        let wrong = |problem: String| Err(setting("memory", problem));
+        if self.size == 0 {
+            return wrong("size is 0: want 1 or more, or leave the memory out".to_owned());
+        }
+        for (key, weight) in [("weight", self.weight), ("batch_weight", self.batch_weight)] {
+            if !(weight >= 0.0 && weight.is_finite()) {
+                return wrong(format!("{key} is {weight}: want 0 or more"));
+            }
+        }
+        if self.weight + self.batch_weight == 0.0 {
+            return wrong("weight and batch_weight are both 0: give one of them a weight".to_owned());
+        }
+        Ok(())
+    }
+}
+
 /// A loss with a memory.
 pub struct CrossBatchMemory {
-    base: Box<dyn PairObjective>,
+    base: Box<dyn Objective>,
     config: MemoryConfig,
     dim: usize,
     device: Device,
-    /// A ring: the oldest entry is at `next` once it is full.
-    values: Vec<f32>,
-    labels: Vec<u32>,
-    next: usize,
+    /// What is held, oldest first; `None`: nothing. In single or double precision, as the last batch was.
+    embeddings: Option<Tensor>,
+    /// Their labels.
+    labels: Vec<u64>,
+    /// Batches seen.
     step: u64,
 }
 
 impl CrossBatchMemory {
-    pub(crate) fn new(base: Box<dyn PairObjective>, config: MemoryConfig, context: &Context) -> Result<Self> {
-        if config.size == 0 {
-            return Err(wrong("memory", "size is 0: want 1 or more, or leave the memory out".to_owned()));
+    /// Around a loss that takes references.
+    ///
+    /// # Errors
+    /// When the loss takes none, or a setting has no meaning.
+    pub fn new(base: Box<dyn Objective>, config: MemoryConfig, context: &Context) -> Result<Self> {
+        config.check()?;
+        if !base.takes_references() {
+            let problem = "the loss compares with nothing but its batch or its proxies: want one that takes references, such as contrastive";
+            return Err(setting("memory", problem));
         }
-        if !(config.weight >= 0.0 && config.batch_weight >= 0.0) {
-            return Err(wrong("memory", "weight and batch_weight must be 0 or more".to_owned()));
-        }
-        if config.weight + config.batch_weight == 0.0 {
-            return Err(wrong("memory", "weight and batch_weight are both 0: give one of them a weight".to_owned()));
-        }
-        let device = context.device.clone();
-        Ok(Self { base, config, dim: context.dim, device, values: Vec::new(), labels: Vec::new(), next: 0, step: 0 })
+        let (dim, device) = (context.dim, context.device.clone());
+        Ok(Self { base, config, dim, device, embeddings: None, labels: Vec::new(), step: 0 })
     }
 
-    /// Adds a batch; the position of each of its rows.
-    fn enqueue(&mut self, values: &[f32], labels: &[u32]) -> Vec<usize> {
-        let rows = values.chunks_exact(self.dim).zip(labels);
-        rows.map(|(row, &label)| {
-            let at = self.next;
-            if self.labels.len() < self.config.size {
-                self.values.extend_from_slice(row);
-                self.labels.push(label);
-            } else {
-                self.values[at * self.dim..][..self.dim].copy_from_slice(row);
-                self.labels[at] = label;
+    /// How many embeddings are held.
+    pub fn len(&self) -> usize {
+        self.labels.len()
+    }
+
+    /// Whether none is held.
+    pub fn is_empty(&self) -> bool {
+        self.labels.is_empty()
+    }
+
+    /// Adds a batch as the newest rows; the oldest make room for it.
+    fn enqueue(&mut self, embeddings: &Tensor, labels: &[u64]) -> Result<Tensor> {
+        let new = wide(&embeddings.detach())?;
+        let surplus = (self.labels.len() + labels.len()).saturating_sub(self.config.size);
+        let kept = self.labels.len() - surplus;
+        let all = match &self.embeddings {
+            Some(old) if kept > 0 => {
+                let old = old.narrow(0, surplus, kept)?.to_dtype(new.dtype())?.to_device(new.device())?;
+                Tensor::cat(&[&old, &new], 0)?
             }
-            self.next = (at + 1) % self.config.size;
-            at
-        })
-        .collect()
+            // A copy: what is held must not change when the caller's tensor is set.
+            _ => new.copy()?,
+        };
+        self.labels.drain(..surplus);
+        self.labels.extend_from_slice(labels);
+        self.embeddings = Some(all.clone());
+        Ok(all)
     }
 }
 
 impl Objective for CrossBatchMemory {
-    fn loss(&mut self, embeddings: &Tensor, labels: &[u32]) -> Result<Tensor> {
-        let (values, n, d) = dml_core::to_host(embeddings)?;
-        if n != labels.len() || d != self.dim {
+    fn evaluate(&mut self, batch: &Batch<'_>) -> Result<Evaluation> {
+        batch.without_references("memory")?;
+        batch.without_tuples("memory")?;
+        let labels = batch.labels("memory")?;
+        let (n, d) = batch.embeddings.dims2()?;
+        if d != self.dim {
+            let dim = self.dim;
             return Err(Error::Labels(format!(
-                "{} labels for embeddings of shape [{n}, {d}], the memory holds vectors of length {}: pass one label per row",
-                labels.len(),
-                self.dim
+                "embeddings have shape [{n}, {d}], the memory holds vectors of length {dim}: give it those of its model"
             )));
         }
         if n > self.config.size {
             let size = self.config.size;
-            return Err(wrong("memory", format!("size is {size} but the batch has {n} rows: want at least a batch")));
+            return Err(setting("memory", format!("size is {size} but the batch has {n} rows: want at least a batch")));
         }
-        let positions = self.enqueue(&values, labels);
+        let held = self.enqueue(batch.embeddings, labels)?;
         self.step += 1;
         if self.step <= self.config.start_step {
-            return self.base.loss(embeddings, labels);
+            return self.base.evaluate(batch);
         }
-        // Turned so that the batch comes last, in order: then its own entries are the anchors.
-        let held = self.labels.len();
-        let first = positions.first().copied().unwrap_or(0);
-        let order = (0..held).map(|k| (first + n + k) % held);
-        let mut turned = References { values: &[], labels: &[], self_offset: Some(held - n) };
-        let (mut turned_values, mut turned_labels) = (Vec::with_capacity(held * d), Vec::with_capacity(held));
-        for at in order {
-            turned_values.extend_from_slice(&self.values[at * d..][..d]);
-            turned_labels.push(self.labels[at]);
+        let mut sum = None;
+        if self.config.weight != 0.0 {
+            let supervision = Supervision::Labels(self.labels.clone());
+            let references =
+                References { embeddings: &held, supervision: &supervision, self_offset: Some(self.labels.len() - n) };
+            let against = self.base.evaluate(&Batch { references: Some(references), ..*batch })?;
+            sum = Some(add(sum, against, self.config.weight)?);
         }
-        (turned.values, turned.labels) = (&turned_values, &turned_labels);
-        let memory = (self.base.loss_against(embeddings, labels, &turned)? * self.config.weight)?;
-        if self.config.batch_weight == 0.0 {
-            return Ok(memory);
+        if self.config.batch_weight != 0.0 {
+            let within = self.base.evaluate(batch)?;
+            sum = Some(add(sum, within, self.config.batch_weight)?);
         }
-        Ok(((self.base.loss(embeddings, labels)? * self.config.batch_weight)? + memory)?)
+        // Never: one of the weights is above 0.
+        sum.map_or_else(|| self.base.evaluate(batch), Ok)
+    }
+
+    fn takes_reduction(&self) -> bool {
+        self.base.takes_reduction()
+    }
+
+    fn reset(&mut self) {
+        self.embeddings = None;
+        self.labels.clear();
+        self.base.reset();
     }
 
     fn parameters(&self) -> Vec<(String, Var)> {
@@ -122,12 +165,13 @@ impl Objective for CrossBatchMemory {
 
     fn state(&self) -> Result<Vec<(String, Tensor)>> {
         let mut state = self.base.state()?;
-        let counters = [self.step as i64, self.next as i64, self.labels.len() as i64];
+        let counters = [self.step as i64, self.labels.len() as i64];
         state.push(("memory.counters".to_owned(), Tensor::new(&counters, &self.device)?));
-        if !self.labels.is_empty() {
-            let embeddings = Tensor::from_slice(&self.values, (self.labels.len(), self.dim), &self.device)?;
-            state.push(("memory.embeddings".to_owned(), embeddings));
-            state.push(("memory.labels".to_owned(), Tensor::new(&self.labels[..], &self.device)?));
+        if let Some(embeddings) = &self.embeddings {
+            state.push(("memory.embeddings".to_owned(), embeddings.clone()));
+            // The bits of a label, whatever their sign.
+            let labels: Vec<i64> = self.labels.iter().map(|&label| label as i64).collect();
+            state.push(("memory.labels".to_owned(), Tensor::new(labels, &self.device)?));
         }
         Ok(state)
     }
@@ -135,29 +179,25 @@ impl Objective for CrossBatchMemory {
     fn load_state(&mut self, state: &HashMap<String, Tensor>) -> Result<()> {
         let find = |name: &str| state.get(name).ok_or_else(|| Error::State(format!("{name} is missing")));
         let counters: Vec<i64> = find("memory.counters")?.to_vec1()?;
-        let [step, next, held] = counters[..] else {
-            return Err(Error::State(format!("memory.counters has {} values: want 3", counters.len())));
+        let [step, held] = counters[..] else {
+            return Err(Error::State(format!("memory.counters has {} values: want 2", counters.len())));
         };
-        let (values, labels) = if held == 0 {
-            (Vec::new(), Vec::new())
+        let (embeddings, labels) = if held == 0 {
+            (None, Vec::new())
         } else {
-            let embeddings = find("memory.embeddings")?.flatten_all()?.to_vec1()?;
-            (embeddings, find("memory.labels")?.to_vec1()?)
+            let labels: Vec<i64> = find("memory.labels")?.to_vec1()?;
+            (Some(find("memory.embeddings")?.copy()?), labels.into_iter().map(|label| label as u64).collect())
         };
-        let (held, next_at) = (held as usize, next as usize);
-        if labels.len() != held
-            || values.len() != held * self.dim
-            || held > self.config.size
-            || next_at >= self.config.size
-        {
+        let shape = embeddings.as_ref().map_or(Ok((0, self.dim)), Tensor::dims2)?;
+        if shape != (labels.len(), self.dim) || labels.len() as i64 != held || labels.len() > self.config.size {
+            let ((rows, length), size, dim) = (shape, self.config.size, self.dim);
             return Err(Error::State(format!(
-                "memory of {held} vectors of length {} does not fit this loss of size {} and length {}",
-                values.len().checked_div(held).unwrap_or(0),
-                self.config.size,
-                self.dim
+                "a memory of {rows} vectors of length {length} with {} labels does not fit this one of size {size} and length {dim}",
+                labels.len()
             )));
         }
-        (self.values, self.labels, self.next, self.step) = (values, labels, next_at, step as u64);
-        self.base.load_state(state)
+        self.base.load_state(state)?;
+        (self.embeddings, self.labels, self.step) = (embeddings, labels, step as u64);
+        Ok(())
     }
 }

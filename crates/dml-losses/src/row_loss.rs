@@ -1,146 +1,377 @@
-//! Composition of a row objective with its space and its references: the only composer.
+//! Composition of a row with its space, its references and its reduction: the only composer.
 
-use crate::autograd::attach;
+use crate::autograd::{attach, nothing};
+use crate::composed::{ComposedTerms, Masks, reduce};
+use crate::objective::{Batch, Context, Evaluation, Kernel};
+use crate::tuples::Mined;
 use crate::{Objective, Result};
-use candle_core::Tensor;
-use dml_core::rowwise::{Problem, RowObjective, RowwiseOutput, rowwise};
-use dml_core::{Matrix, Metric, normalize_gradient, normalize_rows, to_host};
+use candle_core::{DType, Tensor, WithDType};
+use dml_core::relevance::{Relevance, Sets};
+use dml_core::rowwise::{Memory, Problem, RowObjective, RowwiseOutput, Statistics, rowwise};
+use dml_core::table::{Table, tablewise};
+use dml_core::{Metric, Projection, Real, Reduction, has_kernels, pairwise, with_host};
 
-/// Vectors to compare with that take no gradient.
-pub(crate) struct References<'a> {
-    pub(crate) values: &'a [f32],
-    pub(crate) labels: &'a [u32],
-    /// Reference `self_offset + i` is anchor `i`.
-    pub(crate) self_offset: Option<usize>,
+/// A loss of one row in both its forms.
+pub trait RowForm: RowObjective<f32> + RowObjective<f64> + Send + 'static {
+    /// The terms of each group ([`RowObjective::groups`]) from scores `[n, m]`, as candle operations.
+    ///
+    /// # Errors
+    /// When a tensor operation fails.
+    fn compose(&self, scores: &Tensor, masks: &Masks) -> Result<Vec<ComposedTerms>>;
+
+    /// Whether a pair that a miner names twice counts twice.
+    fn repeats(&self) -> bool {
+        false
+    }
+
+    /// Whether the loss is 0 of a batch that has no positive pair at all, or no negative one.
+    fn wants_both_kinds(&self) -> bool {
+        false
+    }
+
+    /// Whether mined tuples only tell how much each anchor's terms weigh: how often it was named, over the most (of
+    /// tuples that name nobody: 1). The row then sees everybody's positives and negatives, mined or not.
+    fn tuples_are_weights(&self) -> bool {
+        false
+    }
 }
 
 /// Where vectors are compared.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Space {
-    pub(crate) metric: Metric,
-    /// Whether vectors are brought to length 1 first.
-    pub(crate) normalize: bool,
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Space {
+    /// How.
+    pub metric: Metric,
+    /// What is done to them first.
+    pub projection: Projection,
 }
 
-/// One side of a problem, on the host, normalised where the space asks for it.
-struct Side {
-    values: Vec<f32>,
-    norms: Option<Vec<f32>>,
-    rows: usize,
-    cols: usize,
-}
+impl Space {
+    /// Clip of the norm before the exponential map, for losses that take any metric (Ermolov et al. 2022).
+    const CLIP: f64 = 2.3;
 
-impl Side {
-    fn new(values: Vec<f32>, rows: usize, cols: usize, normalize: bool) -> Result<Self> {
-        if !normalize {
-            return Ok(Self { values, norms: None, rows, cols });
-        }
-        let (unit, norms) = normalize_rows(Matrix::new(&values, rows, cols)?);
-        Ok(Self { values: unit, norms: Some(norms), rows, cols })
+    /// A metric of vectors that are normalised first, or not. For a hyperbolic metric "normalised" is the way into the
+    /// ball: norms clipped to 2.3, exponential map. Cosine normalises by itself.
+    pub fn new(metric: Metric, normalize: bool) -> Self {
+        let projection = match metric {
+            Metric::Cosine => Projection::None,
+            Metric::Hyperbolic(curvature) if normalize => Projection::Ball { curvature, clip: Self::CLIP },
+            _ if normalize => Projection::Unit,
+            _ => Projection::None,
+        };
+        Self { metric, projection }
     }
 
-    fn of(tensor: &Tensor, space: Space) -> Result<Self> {
-        let (values, rows, cols) = to_host(tensor)?;
-        // Cosine normalises by itself.
-        Self::new(values, rows, cols, space.normalize && space.metric != Metric::Cosine)
-    }
-
-    fn matrix(&self) -> Result<Matrix<'_>> {
-        Ok(Matrix::new(&self.values, self.rows, self.cols)?)
-    }
-
-    fn pull_back(&self, gradient: &mut [f32]) -> Result<()> {
-        if let Some(norms) = &self.norms {
-            normalize_gradient(self.matrix()?, norms, gradient);
-        }
-        Ok(())
+    /// Scores `[n, m]` of two tensors, differentiable on every device.
+    ///
+    /// # Errors
+    /// When a tensor operation fails.
+    pub fn compose(&self, x: &Tensor, y: &Tensor) -> Result<Tensor> {
+        Ok(pairwise(self.metric, &self.projection.compose(x)?, &self.projection.compose(y)?)?)
     }
 }
 
-/// Every row of the batch against all rows of the batch.
-pub(crate) fn within(embeddings: &Tensor, labels: &[u32], space: Space, row: &impl RowObjective) -> Result<Tensor> {
-    let side = Side::of(embeddings, space)?;
-    let x = side.matrix()?;
-    let problem = Problem {
-        metric: space.metric,
-        anchors: x,
-        anchor_labels: labels,
-        references: x,
-        reference_labels: labels,
-        self_offset: Some(0),
+/// Two sets of vectors; `None`: the references are the anchors.
+#[derive(Clone, Copy)]
+pub struct Sides<'a> {
+    /// `[n, d]`.
+    pub anchors: &'a Tensor,
+    /// `[m, d]`.
+    pub references: Option<&'a Tensor>,
+}
+
+impl<'a> Sides<'a> {
+    /// Those of a batch.
+    pub fn of(batch: &Batch<'a>) -> Self {
+        Self { anchors: batch.embeddings, references: batch.references.map(|r| r.embeddings) }
+    }
+
+    /// Whether kernels run where they live.
+    pub fn fused(&self, kernel: Kernel) -> bool {
+        kernel == Kernel::Auto && has_kernels(self.anchors)
+    }
+
+    fn double(&self) -> bool {
+        self.anchors.dtype() == DType::F64
+    }
+}
+
+/// How a row is taken.
+pub struct Run<'a> {
+    /// Where vectors are compared.
+    pub space: Space,
+    /// Who is a positive of whom.
+    pub relevance: &'a dyn Relevance,
+    /// How terms are reduced.
+    pub reduction: &'a Reduction,
+    /// What each anchor's terms are multiplied by; empty: 1.
+    pub weights: &'a [f64],
+    /// How much of the score matrix exists at a time.
+    pub memory: Memory,
+}
+
+/// A fused loss.
+pub struct Fused {
+    /// The scalar.
+    pub loss: Tensor,
+    /// Derivative by each anchor's own parameter `[n]`.
+    pub slopes: Vec<f64>,
+    /// What was seen.
+    pub statistics: Statistics,
+}
+
+/// What a loss adds to what its row has given: a regulariser of its proxies, a slope of its own.
+pub trait Beside {
+    /// Adds to the value and to the gradients of the sides as they are compared, after their projection.
+    fn add<T: Real>(
+        &self,
+        anchors: dml_core::Matrix<'_, T>,
+        references: Option<dml_core::Matrix<'_, T>>,
+        output: &mut RowwiseOutput<T>,
+    );
+}
+
+/// Nothing.
+impl Beside for () {
+    fn add<T: Real>(&self, _: dml_core::Matrix<'_, T>, _: Option<dml_core::Matrix<'_, T>>, _: &mut RowwiseOutput<T>) {}
+}
+
+/// The fused form of a row.
+///
+/// # Errors
+/// When shapes do not fit.
+pub fn fused<R: RowObjective<f32> + RowObjective<f64>>(sides: Sides<'_>, run: &Run<'_>, row: &R) -> Result<Fused> {
+    fused_beside(sides, run, row, &())
+}
+
+/// The same, with what is beside it.
+///
+/// # Errors
+/// When shapes do not fit.
+pub fn fused_beside<R: RowObjective<f32> + RowObjective<f64>, B: Beside>(
+    sides: Sides<'_>,
+    run: &Run<'_>,
+    row: &R,
+    beside: &B,
+) -> Result<Fused> {
+    if sides.double() {
+        fused_in::<f64, B>(sides, run, row, beside)
+    } else {
+        fused_in::<f32, B>(sides, run, row, beside)
+    }
+}
+
+/// Compiled once for all rows.
+fn fused_in<T: Real + WithDType, B: Beside>(
+    sides: Sides<'_>,
+    run: &Run<'_>,
+    row: &dyn RowObjective<T>,
+    beside: &B,
+) -> Result<Fused> {
+    // Cosine is the dot product of unit vectors: normalised in place, where the driver would have to copy them.
+    let (metric, projection) = match (run.space.metric, run.space.projection) {
+        (Metric::Cosine, Projection::None) => (Metric::Dot, Projection::Unit),
+        other => other,
     };
-    let RowwiseOutput { value, mut d_anchors, d_references } = rowwise(&problem, row)?;
-    d_anchors.iter_mut().zip(&d_references).for_each(|(a, r)| *a += r);
-    side.pull_back(&mut d_anchors)?;
-    attach(value, (embeddings, d_anchors), vec![])
+    on_host::<T, _>(sides, projection, |anchors, references| {
+        let mut output: RowwiseOutput<T> = rowwise(
+            &Problem {
+                metric,
+                anchors,
+                references,
+                reference_gradient: sides.references.is_some_and(Tensor::track_op),
+                relevance: run.relevance,
+                reduction: run.reduction,
+                weights: run.weights,
+                memory: run.memory,
+            },
+            row,
+        )?;
+        beside.add(anchors, references, &mut output);
+        let rest = (output.slopes.iter().map(|s| s.wide()).collect(), output.statistics);
+        Ok((output.value, output.d_anchors, output.d_references, rest))
+    })
+    .map(|(loss, (slopes, statistics))| Fused { loss, slopes, statistics })
 }
 
-/// Every row of the batch against references without a gradient.
-pub(crate) fn against(
-    embeddings: &Tensor,
-    labels: &[u32],
-    references: &References<'_>,
+/// A loss of the whole score matrix, generic over the float type: value, with `dL/dscores` into the second argument.
+pub trait TableForm {
+    /// The loss of a table.
+    ///
+    /// # Errors
+    /// When it cannot be taken.
+    fn table<T: Real>(&self, table: &Table<'_, T>, gradient: &mut [T]) -> Result<f64>;
+}
+
+/// The fused form of a loss of the whole score matrix.
+///
+/// # Errors
+/// When shapes do not fit.
+pub fn fused_table<F: TableForm>(
+    sides: Sides<'_>,
     space: Space,
-    row: &impl RowObjective,
+    relevance: &dyn Relevance,
+    form: &F,
 ) -> Result<Tensor> {
-    let side = Side::of(embeddings, space)?;
-    let normalize = side.norms.is_some();
-    let others = Side::new(references.values.to_vec(), references.labels.len(), side.cols, normalize)?;
-    let problem = Problem {
-        metric: space.metric,
-        anchors: side.matrix()?,
-        anchor_labels: labels,
-        references: others.matrix()?,
-        reference_labels: references.labels,
-        self_offset: references.self_offset,
-    };
-    let mut output = rowwise(&problem, row)?;
-    side.pull_back(&mut output.d_anchors)?;
-    attach(output.value, (embeddings, output.d_anchors), vec![])
-}
-
-/// Every row of `anchors` against all rows of another tensor; both take a gradient.
-pub(crate) fn between(
-    (anchors, anchor_labels): (&Tensor, &[u32]),
-    (references, reference_labels): (&Tensor, &[u32]),
-    space: Space,
-    row: &impl RowObjective,
-) -> Result<Tensor> {
-    let (a, r) = (Side::of(anchors, space)?, Side::of(references, space)?);
-    let problem = Problem {
-        metric: space.metric,
-        anchors: a.matrix()?,
-        anchor_labels,
-        references: r.matrix()?,
-        reference_labels,
-        self_offset: None,
-    };
-    let mut output = rowwise(&problem, row)?;
-    a.pull_back(&mut output.d_anchors)?;
-    r.pull_back(&mut output.d_references)?;
-    attach(output.value, (anchors, output.d_anchors), vec![(references, output.d_references)])
-}
-
-/// A loss whose references can be any set of vectors: what a memory can be put around.
-pub(crate) trait PairObjective: Objective {
-    /// As [`Objective::loss`], against `references` instead of the batch.
-    fn loss_against(&self, embeddings: &Tensor, labels: &[u32], references: &References<'_>) -> Result<Tensor>;
-}
-
-/// A row objective in a space, over the batch.
-pub(crate) struct RowLoss<R> {
-    pub(crate) row: R,
-    pub(crate) space: Space,
-}
-
-impl<R: RowObjective + Send> Objective for RowLoss<R> {
-    fn loss(&mut self, embeddings: &Tensor, labels: &[u32]) -> Result<Tensor> {
-        within(embeddings, labels, self.space, &self.row)
+    fn run<T: Real + WithDType, F: TableForm>(
+        sides: Sides<'_>,
+        space: Space,
+        relevance: &dyn Relevance,
+        form: &F,
+    ) -> Result<Tensor> {
+        let (loss, ()) = on_host::<T, _>(sides, space.projection, |anchors, references| {
+            let loss = |table: &Table<'_, T>, gradient: &mut [T]| form.table(table, gradient);
+            let (value, da, db) = tablewise(space.metric, anchors, references, relevance, loss)?;
+            Ok((value, da, db, ()))
+        })?;
+        Ok(loss)
+    }
+    if sides.double() {
+        run::<f64, F>(sides, space, relevance, form)
+    } else {
+        run::<f32, F>(sides, space, relevance, form)
     }
 }
 
-impl<R: RowObjective + Send> PairObjective for RowLoss<R> {
-    fn loss_against(&self, embeddings: &Tensor, labels: &[u32], references: &References<'_>) -> Result<Tensor> {
-        against(embeddings, labels, references, self.space, &self.row)
+/// Brings both sides to the host, projects them, runs a kernel, and ties its gradients to the tensors. A kernel gives the
+/// value, the gradients at anchors and references (empty: none), and anything else.
+///
+/// # Errors
+/// When a tensor is not of rank two, or the kernel fails.
+pub fn on_host<T: Real + WithDType, X>(
+    sides: Sides<'_>,
+    projection: Projection,
+    kernel: impl FnOnce(dml_core::Matrix<'_, T>, Option<dml_core::Matrix<'_, T>>) -> Result<(f64, Vec<T>, Vec<T>, X)>,
+) -> Result<(Tensor, X)> {
+    let host = |tensor: &Tensor| -> Result<dml_core::Projected<T>> {
+        Ok(with_host::<T, _>(tensor, |values| projection.apply(values))?)
+    };
+    let a = host(sides.anchors)?;
+    let b = sides.references.map(host).transpose()?;
+    let (value, mut da, mut db, rest) = kernel(a.matrix(), b.as_ref().map(|b| b.matrix()))?;
+    a.pull_back(&mut da);
+    let mut gradients = vec![(sides.anchors, da)];
+    if let (Some(b), Some(tensor)) = (&b, sides.references)
+        && tensor.track_op()
+        && db.len() == b.values.len()
+    {
+        b.pull_back(&mut db);
+        gradients.push((tensor, db));
+    }
+    Ok((attach(value, gradients)?, rest))
+}
+
+/// The composed form: `compose` from scores and masks to the terms of each group.
+///
+/// # Errors
+/// When a tensor operation fails.
+pub fn composed(
+    sides: Sides<'_>,
+    run: &Run<'_>,
+    compose: impl FnOnce(&Tensor, &Masks) -> Result<Vec<ComposedTerms>>,
+) -> Result<Evaluation> {
+    let x = wide(sides.anchors)?;
+    let y = sides.references.map_or_else(|| Ok(x.clone()), wide)?.to_dtype(x.dtype())?;
+    if x.dim(0)? == 0 || y.dim(0)? == 0 {
+        // candle takes no maximum of no numbers.
+        return Ok(nothing_of(sides, run.reduction)?.into());
+    }
+    let masks = Masks::new(run.relevance, x.dtype(), x.device())?;
+    let scores = run.space.compose(&x, &y)?;
+    let groups = compose(&scores, &masks)?;
+    let (loss, statistics) = reduce(run.reduction, &groups, run.weights, &masks, &scores)?;
+    Ok(Evaluation { loss, statistics })
+}
+
+/// Half precision as `f32`.
+///
+/// # Errors
+/// When the tensor cannot be cast.
+pub fn wide(x: &Tensor) -> Result<Tensor> {
+    Ok(if x.dtype() == DType::F64 { x.clone() } else { x.to_dtype(DType::F32)? })
+}
+
+/// Whether there is a positive and a negative pair.
+fn both_kinds(relevance: &dyn Relevance) -> bool {
+    let (mut sets, mut positive, mut negative) = (Sets::default(), false, false);
+    for anchor in 0..relevance.anchors() {
+        sets.clear();
+        relevance.row(anchor, &mut sets);
+        let others = sets.positives.len() + sets.ignored.len();
+        positive |= !sets.positives.is_empty();
+        negative |= sets.negatives.as_ref().map_or(others < relevance.references(), |listed| !listed.is_empty());
+        if positive && negative {
+            return true;
+        }
+    }
+    false
+}
+
+/// The loss of a batch without any term: 0, or as many as there are anchors, with gradient 0.
+pub(crate) fn nothing_of(sides: Sides<'_>, reduction: &Reduction) -> Result<Tensor> {
+    let tensors: Vec<&Tensor> = std::iter::once(sides.anchors).chain(sides.references).collect();
+    let none = nothing(&tensors)?;
+    Ok(if *reduction == Reduction::None { none.broadcast_as(sides.anchors.dim(0)?)? } else { none })
+}
+
+/// A row in a space, over the batch or against references.
+pub struct RowLoss<R> {
+    /// The row.
+    pub row: R,
+    /// Where vectors are compared.
+    pub space: Space,
+    /// How terms are reduced.
+    pub reduction: Reduction,
+    /// Fused or composed.
+    pub kernel: Kernel,
+    /// How much of the score matrix exists at a time.
+    pub memory: Memory,
+}
+
+impl<R: RowForm> RowLoss<R> {
+    /// In a space, with the loss's own reduction unless the context has another.
+    pub fn new(row: R, space: Space, reduction: Reduction, context: &Context) -> Self {
+        let reduction = context.reduction.clone().unwrap_or(reduction);
+        Self { row, space, reduction, kernel: context.kernel, memory: context.memory }
+    }
+}
+
+impl<R: RowForm> Objective for RowLoss<R> {
+    fn evaluate(&mut self, batch: &Batch<'_>) -> Result<Evaluation> {
+        let relevance = batch.relevance()?;
+        let as_weights = self.row.tuples_are_weights();
+        let weights = batch.tuples.filter(|tuples| as_weights && !tuples.is_empty());
+        let weights =
+            weights.map_or_else(Vec::new, |tuples| tuples.weights(relevance.anchors(), batch.references.is_none()));
+        let mined = batch.tuples.filter(|_| !as_weights);
+        let mined = mined.map(|tuples| Mined::new(relevance.as_ref(), tuples, self.row.repeats()));
+        let run = Run {
+            space: self.space,
+            relevance: mined.as_ref().map_or(relevance.as_ref(), |mined| mined),
+            reduction: &self.reduction,
+            weights: &weights,
+            memory: self.memory,
+        };
+        let sides = Sides::of(batch);
+        if self.row.wants_both_kinds() && !both_kinds(run.relevance) {
+            return Ok(nothing_of(sides, &self.reduction)?.into());
+        }
+        // A number for each anchor cannot carry one gradient: autograd's it is.
+        if sides.fused(self.kernel) && self.reduction != Reduction::None {
+            let Fused { loss, statistics, .. } = fused(sides, &run, &self.row)?;
+            return Ok(Evaluation { loss, statistics });
+        }
+        composed(sides, &run, |scores, masks| self.row.compose(scores, masks))
+    }
+
+    fn takes_references(&self) -> bool {
+        true
+    }
+
+    fn takes_tuples(&self) -> bool {
+        true
+    }
+
+    fn takes_reduction(&self) -> bool {
+        true
     }
 }

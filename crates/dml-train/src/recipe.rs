@@ -4,7 +4,7 @@ use crate::optimizer::OptimizerConfig;
 use crate::schedule::Schedule;
 use crate::{Error, Result};
 use dml_data::{Augment, BatchSampler, EpisodicSampler, PkSampler};
-use dml_losses::{MemoryConfig, registry};
+use dml_losses::{MemoryConfig, MinerConfig, ObjectiveConfig, ReductionConfig, RegularizerConfig, registry};
 use dml_models::image::Conv4Config;
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
@@ -81,12 +81,24 @@ pub struct ModelConfig {
 pub struct LossConfig {
     /// Name in the registry of `dml-losses`.
     pub name: String,
+    /// A preset of the loss, under its parameters.
+    #[serde(default)]
+    pub preset: Option<String>,
     /// Parameters of the loss; those left out take its defaults.
     #[serde(default)]
     pub params: serde_json::Map<String, serde_json::Value>,
+    /// How terms become one number; as the loss does, if left out.
+    #[serde(default)]
+    pub reduction: Option<ReductionConfig>,
+    /// Which pairs or triplets of the batch are used; all, if left out.
+    #[serde(default)]
+    pub miner: Option<MinerConfig>,
     /// Cross-batch memory around the loss.
     #[serde(default)]
     pub memory: Option<MemoryConfig>,
+    /// What is added for embeddings or proxies.
+    #[serde(default)]
+    pub regularizers: Vec<RegularizerConfig>,
     /// Whether proxies begin at the mean embedding of their class (Qi et al. 2018) instead of at a random place. Default
     /// false.
     #[serde(default)]
@@ -94,6 +106,21 @@ pub struct LossConfig {
     /// How embeddings of this loss are compared: `cosine` (default), `euclidean`, `squared_euclidean` or `dot`.
     #[serde(default = "default_metric")]
     pub metric: String,
+}
+
+impl LossConfig {
+    /// The objective as `dml-losses` knows it.
+    pub fn objective(&self) -> ObjectiveConfig {
+        ObjectiveConfig {
+            preset: self.preset.clone(),
+            params: self.params.clone(),
+            reduction: self.reduction.clone(),
+            miner: self.miner.clone(),
+            memory: self.memory.clone(),
+            regularizers: self.regularizers.clone(),
+            ..ObjectiveConfig::new(self.name.clone())
+        }
+    }
 }
 
 fn default_metric() -> String {
@@ -202,7 +229,9 @@ impl Recipe {
     fn fill_in_loss_parameters(&mut self) {
         // An unknown loss is refused where it is built.
         let Ok(loss) = registry::find(&self.loss.name) else { return };
-        let serde_json::Value::Object(defaults) = (loss.default_params)() else { return };
+        let preset = self.loss.preset.as_deref();
+        let of_preset = (loss.presets)().into_iter().find(|(name, _)| Some(*name) == preset).map(|(_, params)| params);
+        let serde_json::Value::Object(defaults) = of_preset.unwrap_or_else(loss.default_params) else { return };
         // TOML has no null: an option that is off is left out.
         for (key, value) in defaults.into_iter().filter(|(_, value)| !value.is_null()) {
             self.loss.params.entry(key).or_insert(value);

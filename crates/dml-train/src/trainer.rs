@@ -32,12 +32,8 @@ impl Trainer {
         if let Some(address) = &recipe.model.weights {
             dml_models::pretrained::load(&encoder, &weights::locate(address)?)?;
         }
-        let context = Context { dim: encoder.dim(), classes, seed: recipe.seed, device: device.clone() };
-        let params = serde_json::Value::Object(recipe.loss.params.clone());
-        let objective = match &recipe.loss.memory {
-            Some(memory) => dml_losses::build_with_memory(&recipe.loss.name, &params, memory, &context)?,
-            None => dml_losses::build(&recipe.loss.name, &params, &context)?,
-        };
+        let context = Context { seed: recipe.seed, device: device.clone(), ..Context::new(encoder.dim(), classes) };
+        let objective = recipe.loss.objective().build(&context)?;
         let prefixed = |prefix: &str, vars: Vec<(String, Var)>| -> Vec<(String, Var)> {
             vars.into_iter().map(|(n, v)| (format!("{prefix}.{n}"), v)).collect()
         };
@@ -85,7 +81,8 @@ impl Trainer {
             let batch = batch?;
             let factor = self.recipe.schedule.factor(self.step, steps);
             let embeddings = self.encoder.embed(&batch.to_tensor(&self.device)?, Mode::Train)?;
-            let loss = self.objective.loss(&embeddings, &batch.labels)?;
+            let labels: Vec<u64> = batch.labels.iter().map(|&label| label.into()).collect();
+            let loss = self.objective.loss(&embeddings, &labels)?;
             let value: f32 = loss.to_scalar()?;
             if !value.is_finite() {
                 return Err(Error::NotFinite { step: self.step, loss: value, indices: batch.indices });

@@ -5,7 +5,7 @@ use dml_losses::{Context, build};
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let embeddings = Var::from_vec((0..128).map(|i| (i as f32).sin()).collect(), (8, 16), &Device::Cpu)?;
-    let context = Context { dim: 16, classes: 4, seed: 0, device: Device::Cpu };
+    let context = Context::new(16, 4);
     let mut objective = build("multi_similarity", &serde_json::json!({"epsilon": 0.1}), &context)?;
     let loss = objective.loss(&embeddings, &[0, 0, 1, 1, 2, 2, 3, 3])?;
     let gradient = loss.backward()?.get(&embeddings).ok_or("no gradient")?.flatten_all()?.to_vec1::<f32>()?;

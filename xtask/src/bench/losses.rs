@@ -10,7 +10,7 @@ use anyhow::{Context, Result, bail};
 
 use super::record::{Record, load_per_core};
 use super::worker::{Case, Worker};
-use super::{peers, table};
+use super::{peers, readme, table};
 use crate::workspace;
 
 /// Options of `cargo xtask bench losses`.
@@ -31,17 +31,23 @@ pub(crate) struct Arguments {
     /// Folder of bench.json and bench.md [default: runs/bench]
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
+    /// Keep the result below bench/record, and put its table into the README
+    #[arg(long)]
+    record: bool,
 }
 
 /// Turns that each contestant takes at a case.
-const ROUNDS: usize = 5;
-const QUICK_ROUNDS: usize = 3;
+const ROUNDS: usize = 3;
+const QUICK_ROUNDS: usize = 2;
 
 /// What was measured of a case.
+#[derive(Default)]
 pub(super) struct Measured {
     pub(super) case: Case,
     /// Contestant to the seconds of all its repetitions.
     pub(super) seconds: BTreeMap<String, Vec<f64>>,
+    /// Contestant to its peak memory beyond the inputs, in bytes: the largest of its turns.
+    pub(super) bytes: BTreeMap<String, u64>,
     /// Contestant to the reason why it did not take part.
     pub(super) skipped: BTreeMap<String, String>,
 }
@@ -81,7 +87,12 @@ pub(super) fn run(arguments: &Arguments) -> Result<()> {
     let record = Record::new(threads, load, greetings, &rows);
     let markdown = table::markdown(&record, &rows);
     let out = arguments.out.clone().unwrap_or_else(|| workspace::root().join("runs/bench"));
-    record.write(&out, &markdown)?;
+    record.write(&out.join("bench.json"), &out.join("bench.md"), &markdown)?;
+    if arguments.record {
+        let kept = workspace::root().join("bench/record").join(record.name());
+        record.write(&kept.with_extension("json"), &kept.with_extension("md"), &markdown)?;
+        readme::put(&table::summary(&record, &rows))?;
+    }
     println!("{}", markdown.trim_end());
     println!();
     println!("record: {} and bench.json", workspace::shown(&out.join("bench.md")));
@@ -90,12 +101,16 @@ pub(super) fn run(arguments: &Arguments) -> Result<()> {
 
 /// Rounds of turns, so that all contestants see the machine in the same moods.
 fn measure(workers: &mut [Worker], case: &Case, rounds: usize) -> Result<Measured> {
-    let mut measured = Measured { case: case.clone(), seconds: BTreeMap::new(), skipped: BTreeMap::new() };
+    let mut measured = Measured { case: case.clone(), ..Measured::default() };
     for _ in 0..rounds {
         for worker in workers.iter_mut() {
             let turn = worker.time(case)?;
             for (contestant, seconds) in turn.seconds {
                 measured.seconds.entry(contestant).or_default().extend(seconds);
+            }
+            for (contestant, bytes) in turn.bytes {
+                let largest = measured.bytes.entry(contestant).or_default();
+                *largest = bytes.unwrap_or(0).max(*largest);
             }
             measured.skipped.extend(turn.skipped);
         }

@@ -2,6 +2,7 @@
 
 mod losses;
 mod peers;
+mod readme;
 mod record;
 mod table;
 mod worker;

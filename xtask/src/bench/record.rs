@@ -30,11 +30,19 @@ impl Record {
         Self { cpu: cpu(), threads, load_per_core, programs, rows: measured.iter().map(row).collect() }
     }
 
-    /// Writes both files into `out`; a reader sees the old one or the new one, never a part.
-    pub(super) fn write(&self, out: &Path, markdown: &str) -> Result<()> {
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
+    /// Date and machine, as a file's name.
+    pub(super) fn name(&self) -> String {
+        let (year, month, day) = date(now());
+        let machine: Vec<String> =
+            self.cpu.split_whitespace().map(|w| w.chars().filter(char::is_ascii_alphanumeric).collect()).collect();
+        let machine = machine.join("-").to_lowercase();
+        format!("{year}-{month:02}-{day:02}-losses-{machine}-{}-threads", self.threads)
+    }
+
+    /// Writes both files; a reader sees the old one or the new one, never a part.
+    pub(super) fn write(&self, json: &Path, md: &Path, markdown: &str) -> Result<()> {
         let all = json!({
-            "unix_time": now,
+            "unix_time": now(),
             "cpu": self.cpu,
             "os": format!("{} {}", std::env::consts::OS, std::env::consts::ARCH),
             "threads": self.threads,
@@ -42,19 +50,37 @@ impl Record {
             "programs": self.programs,
             "rows": self.rows,
         });
-        workspace::write_atomically(&out.join("bench.json"), &serde_json::to_vec_pretty(&all)?)?;
-        workspace::write_atomically(&out.join("bench.md"), markdown.as_bytes())
+        // A line for each case: small enough to keep, and to compare.
+        let mut text = serde_json::to_string(&all)?;
+        text = text.replace("{\"case\":", "\n{\"case\":") + "\n";
+        workspace::write_atomically(json, text.as_bytes())?;
+        workspace::write_atomically(md, markdown.as_bytes())
     }
+}
+
+fn now() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
+}
+
+/// Year, month and day of a Unix time. Howard Hinnant's algorithm, counted from 1 March of year 0.
+fn date(unix: u64) -> (u64, u64, u64) {
+    let days = unix / 86_400 + 719_468;
+    let (era, day) = (days / 146_097, days % 146_097);
+    let year = (day - day / 1460 + day / 36_524 - day / 146_096) / 365;
+    let day = day - (365 * year + year / 4 - year / 100);
+    let month = (5 * day + 2) / 153;
+    let (day, month) = (day - (153 * month + 2) / 5 + 1, if month < 10 { month + 3 } else { month - 9 });
+    (year + era * 400 + u64::from(month <= 2), month, day)
 }
 
 fn row(measured: &Measured) -> Value {
     let summary = |seconds: &[f64]| {
         let (low, high) = quartiles(seconds);
-        json!({"median_s": median(seconds), "quartiles_s": [low, high], "all_s": seconds})
+        json!({"median_s": median(seconds), "quartiles_s": [low, high], "repetitions": seconds.len()})
     };
     let contestants: serde_json::Map<String, Value> =
         measured.seconds.iter().map(|(contestant, seconds)| (contestant.clone(), summary(seconds))).collect();
-    json!({"case": measured.case, "contestants": contestants, "skipped": measured.skipped})
+    json!({"case": measured.case, "contestants": contestants, "bytes": measured.bytes, "skipped": measured.skipped})
 }
 
 /// Load average of the last minute, over the number of cores.
@@ -67,4 +93,16 @@ fn cpu() -> String {
     let info = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
     let model = info.lines().find(|line| line.starts_with("model name")).and_then(|line| line.split_once(':'));
     model.map_or_else(|| std::env::consts::ARCH.to_owned(), |(_, model)| model.trim().to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::date;
+
+    #[test]
+    fn dates_of_known_times() {
+        assert_eq!(date(0), (1970, 1, 1));
+        assert_eq!(date(951_782_400), (2000, 2, 29));
+        assert_eq!(date(1_795_478_400), (2026, 11, 24));
+    }
 }

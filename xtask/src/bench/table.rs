@@ -1,6 +1,6 @@
-//! The table of a run, and the statistics in it.
+//! The tables of a run, and the statistics in them.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 
 use super::losses::Measured;
@@ -29,15 +29,17 @@ fn quantile(values: &[f64], share: f64) -> f64 {
     below + (above - below) * at.fract()
 }
 
-/// Markdown of a run: the conditions, a row a case, and what was left out.
-pub(super) fn markdown(record: &Record, rows: &[Measured]) -> String {
-    let peers = rows.iter().any(|row| row.seconds.contains_key("pml"));
-    let mut text = String::new();
+/// Whether a row is the product alone.
+fn is_product(row: &Measured) -> bool {
+    row.case.loss == "gemm"
+}
+
+/// The conditions of a run.
+fn conditions(record: &Record) -> String {
     let programs: Vec<String> =
         record.programs.iter().filter_map(|p| Some(p["program"].as_str()?.to_owned())).collect();
-    let _ = writeln!(
-        text,
-        "Forward and backward, from an embedding tensor to gradients on the host, float32, {} threads, {}; {}.",
+    let mut text = format!(
+        "Forward and backward, from an embedding tensor to gradients on the host, float32, {} threads, {}; {}.\n",
         record.threads,
         record.cpu,
         programs.join("; ")
@@ -48,19 +50,29 @@ pub(super) fn markdown(record: &Record, rows: &[Measured]) -> String {
             "**The machine was busy** (load average {load:.1} a core before the start): times are unsteady, ratios too."
         );
     }
+    text
+}
+
+/// Markdown of a run: the conditions, a row a case, and what was left out.
+pub(super) fn markdown(record: &Record, rows: &[Measured]) -> String {
+    let peers = rows.iter().any(|row| row.seconds.contains_key("pml"));
+    let mut text = conditions(record);
     let _ = writeln!(
         text,
-        "Median ± half the interquartile range, in ms. Floor: the matrix products that no implementation can avoid.\n"
+        "Median ± half the interquartile range, in ms; peak memory beyond the inputs. Floor: normalisation and the matrix \
+         products that no implementation can avoid.\n"
     );
     let pml = |with: &'static str| if peers { with } else { "" };
     let _ = writeln!(
         text,
-        "| loss | n | d | fused | composed |{} composed/fused |{} floor | fused/floor |",
+        "| loss | n | d | fused | composed |{} composed/fused |{} floor | fused/floor | peak |{}",
         pml(" PML |"),
-        pml(" PML/fused |")
+        pml(" PML/fused |"),
+        pml(" peak of PML |")
     );
-    let _ = writeln!(text, "|---|---:|---:|---:|---:|{}---:|{}---:|---:|", pml("---:|"), pml("---:|"));
-    for row in rows {
+    let _ =
+        writeln!(text, "|---|---:|---:|---:|---:|{}---:|{}---:|---:|---:|{}", pml("---:|"), pml("---:|"), pml("---:|"));
+    for row in rows.iter().filter(|row| !is_product(row)) {
         let cells = [
             Some(row.case.title.clone()),
             Some(row.case.n.to_string()),
@@ -72,11 +84,14 @@ pub(super) fn markdown(record: &Record, rows: &[Measured]) -> String {
             peers.then(|| ratio(row, "pml", "fused")),
             Some(milliseconds(row, "floor")),
             Some(ratio(row, "fused", "floor")),
+            Some(megabytes(row, "fused")),
+            peers.then(|| megabytes(row, "pml")),
         ];
         let cells: Vec<String> = cells.into_iter().flatten().collect();
         let _ = writeln!(text, "| {} |", cells.join(" | "));
     }
     text.push('\n');
+    text.push_str(&products(rows));
     for (contestant, name) in [("composed", "Composed"), ("pml", "PML")] {
         if let Some(mean) = geometric_mean(rows, contestant) {
             let _ = writeln!(text, "{name}/fused, geometric mean: {mean:.1}.");
@@ -92,6 +107,94 @@ pub(super) fn markdown(record: &Record, rows: &[Measured]) -> String {
     text
 }
 
+/// The product `X·Xᵀ` by everybody.
+fn products(rows: &[Measured]) -> String {
+    let mut text = String::new();
+    let rows: Vec<&Measured> = rows.iter().filter(|row| is_product(row)).collect();
+    if rows.is_empty() {
+        return text;
+    }
+    let _ = writeln!(text, "| X·Xᵀ, GFLOP/s of 2n²d | n | d | half, copied | whole | candle | PyTorch |");
+    let _ = writeln!(text, "|---|---:|---:|---:|---:|---:|---:|");
+    for row in rows {
+        let speed = |contestant: &str| {
+            let flops = 2.0 * (row.case.n * row.case.n * row.case.d) as f64;
+            seconds(row, contestant).map_or_else(|| "–".to_owned(), |s| format!("{:.0}", flops / s / 1e9))
+        };
+        let cells = ["fused", "floor", "candle", "torch"].map(speed).join(" | ");
+        let _ = writeln!(text, "| | {} | {} | {cells} |", row.case.n, row.case.d);
+    }
+    text.push('\n');
+    text
+}
+
+/// The table of the README: a line a loss, all its sizes beside each other.
+pub(super) fn summary(record: &Record, rows: &[Measured]) -> String {
+    let usual: Vec<&Measured> = rows.iter().filter(|row| !is_product(row) && row.case.n <= 4096).collect();
+    let sizes: BTreeSet<usize> = usual.iter().map(|row| row.case.n).collect();
+    let mut lines: BTreeMap<(&str, usize), BTreeMap<usize, &Measured>> = BTreeMap::new();
+    for row in &usual {
+        lines.entry((row.case.title.as_str(), row.case.classes)).or_default().insert(row.case.n, row);
+    }
+    let mut text = conditions(record);
+    let list = sizes.iter().map(usize::to_string).collect::<Vec<_>>().join(" · ");
+    let _ = writeln!(
+        text,
+        "Batches of {list} embeddings, length 512, 4 of a class; 1,000 proxies unless said. PML is pytorch-metric-learning; the \
+         floor is normalisation and the matrix products that nobody can avoid.\n"
+    );
+    let _ = writeln!(text, "| loss | ms | times as fast as PML | times the floor |");
+    let _ = writeln!(text, "|---|---|---|---|");
+    for ((title, _), by_size) in &lines {
+        let cells = |cell: &dyn Fn(&Measured) -> String| {
+            let one = |n: &usize| by_size.get(n).map_or_else(|| "–".to_owned(), |row| cell(row));
+            sizes.iter().map(one).collect::<Vec<_>>().join(" · ")
+        };
+        let time = |row: &Measured| seconds(row, "fused").map_or_else(|| "–".to_owned(), |s| digits(1e3 * s));
+        let times = |above: &'static str, below: &'static str| {
+            move |row: &Measured| match (seconds(row, above), seconds(row, below)) {
+                (Some(above), Some(below)) => digits(above / below),
+                _ => "–".to_owned(),
+            }
+        };
+        let _ = writeln!(
+            text,
+            "| {title} | {} | {} | {} |",
+            cells(&time),
+            cells(&times("pml", "fused")),
+            cells(&times("fused", "floor"))
+        );
+    }
+    text.push('\n');
+    text.push_str(&products(rows));
+    if let Some(mean) = geometric_mean(rows, "pml") {
+        let _ = writeln!(text, "As fast as PML, geometric mean over all that both have: {mean:.0} times.");
+    }
+    for row in rows.iter().filter(|row| row.case.n > 4096 || row.case.classes >= 1_000_000) {
+        let _ = writeln!(
+            text,
+            "{}, n = {}, d = {}: {} s, peak {} beyond the inputs.",
+            row.case.title,
+            row.case.n,
+            row.case.d,
+            seconds(row, "fused").map_or_else(|| "–".to_owned(), digits),
+            megabytes(row, "fused")
+        );
+    }
+    text
+}
+
+/// Two digits that count.
+fn digits(x: f64) -> String {
+    if x >= 9.95 {
+        format!("{x:.0}")
+    } else if x >= 0.095 {
+        format!("{x:.1}")
+    } else {
+        format!("{x:.2}")
+    }
+}
+
 fn seconds(row: &Measured, contestant: &str) -> Option<f64> {
     Some(median(row.seconds.get(contestant)?))
 }
@@ -100,6 +203,13 @@ fn milliseconds(row: &Measured, contestant: &str) -> String {
     let Some(seconds) = row.seconds.get(contestant) else { return "–".to_owned() };
     let (low, high) = quartiles(seconds);
     format!("{:.2} ± {:.2}", 1e3 * median(seconds), 1e3 * (high - low) / 2.0)
+}
+
+fn megabytes(row: &Measured, contestant: &str) -> String {
+    match row.bytes.get(contestant) {
+        Some(&bytes) if bytes > 0 => format!("{:.0} MB", bytes as f64 / 1e6),
+        _ => "–".to_owned(),
+    }
 }
 
 fn ratio(row: &Measured, above: &str, below: &str) -> String {
@@ -111,8 +221,9 @@ fn ratio(row: &Measured, above: &str, below: &str) -> String {
 
 /// Of the times of `contestant` over those of the fused kernels.
 fn geometric_mean(rows: &[Measured], contestant: &str) -> Option<f64> {
+    let rows = rows.iter().filter(|row| !is_product(row));
     let logs: Vec<f64> =
-        rows.iter().filter_map(|row| Some((seconds(row, contestant)? / seconds(row, "fused")?).ln())).collect();
+        rows.filter_map(|row| Some((seconds(row, contestant)? / seconds(row, "fused")?).ln())).collect();
     (!logs.is_empty()).then(|| (logs.iter().sum::<f64>() / logs.len() as f64).exp())
 }
 
@@ -142,16 +253,22 @@ mod tests {
                 ("floor".to_owned(), vec![0.001]),
             ]
             .into(),
+            bytes: [("fused".to_owned(), 2_000_000)].into(),
             skipped: [("composed".to_owned(), "too large".to_owned())].into(),
         };
         let rows = [row];
-        let text = markdown(&Record::new(2, Some(1.75), vec![json!({"program": "ours 1"})], &rows), &rows);
+        let record = Record::new(2, Some(1.75), vec![json!({"program": "ours 1"})], &rows);
+        let text = markdown(&record, &rows);
         assert!(
-            text.contains("| triplet | 8 | 4 | 2.00 ± 0.00 | – | 20.00 ± 0.00 | – | 10.0 | 1.00 ± 0.00 | 2.0 |"),
+            text.contains(
+                "| triplet | 8 | 4 | 2.00 ± 0.00 | – | 20.00 ± 0.00 | – | 10.0 | 1.00 ± 0.00 | 2.0 | 2 MB | – |"
+            ),
             "{text}"
         );
         assert!(text.contains("PML/fused, geometric mean: 10.0."), "{text}");
         assert!(text.contains("– triplet at n = 8: too large"), "{text}");
         assert!(text.contains("ours 1") && text.contains("load average 1.8 a core"), "{text}");
+        let text = summary(&record, &rows);
+        assert!(text.contains("| triplet | 2.0 | 10 | 2.0 |"), "{text}");
     }
 }

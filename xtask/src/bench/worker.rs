@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 /// What is timed: a loss and the size of its input.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(super) struct Case {
     /// For the table.
     pub(super) title: String,
@@ -27,6 +27,9 @@ pub(super) struct Case {
     pub(super) classes: usize,
     /// Rows of each class in the batch.
     pub(super) per_class: usize,
+    /// Score rows at a time; 0: as the driver likes.
+    #[serde(default)]
+    pub(super) tile: usize,
     /// How long one turn should take.
     pub(super) budget_s: f64,
 }
@@ -37,6 +40,8 @@ pub(super) struct Case {
 pub(super) struct Turn {
     /// Contestant to the seconds of each of its repetitions.
     pub(super) seconds: BTreeMap<String, Vec<f64>>,
+    /// Contestant to its peak memory beyond the inputs, where the system tells.
+    pub(super) bytes: BTreeMap<String, Option<u64>>,
     /// Contestant to the reason why it does not take part.
     pub(super) skipped: BTreeMap<String, String>,
 }

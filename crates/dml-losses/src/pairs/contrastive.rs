@@ -1,88 +1,144 @@
 //! Contrastive loss.
 //!
 //! `mean over non-zero of [d_p − m_pos]+  +  mean over non-zero of [m_neg − d_n]+`, over all ordered pairs of the batch;
-//! for cosine `[m_pos − s_p]+` and `[s_n − m_neg]+`. Hadsell et al., *Dimensionality Reduction by Learning an Invariant
-//! Mapping*, 2006, in the linear form of pytorch-metric-learning (the paper squares both terms).
+//! for similarities `[m_pos − s_p]+` and `[s_n − m_neg]+`. With `power = 2` each term is ½ of its square, as in Hadsell et
+//! al., *Dimensionality Reduction by Learning an Invariant Mapping*, 2006, eq. 4; the default is the linear form of
+//! pytorch-metric-learning.
 
-use crate::params::{parse, wrong};
-use crate::row_loss::{PairObjective, RowLoss, Space};
-use crate::{Context, Result};
-use dml_core::Metric;
-use dml_core::rowwise::{Row, RowObjective};
+use crate::composed::{ComposedTerms, Masks, hinge};
+use crate::params::{LossParams, finite, metric, within};
+use crate::row_loss::{RowForm, RowLoss, Space};
+use crate::{Context, Objective, Result};
+use candle_core::Tensor;
+use dml_core::rowwise::RowObjective;
+use dml_core::{Real, Reduction, Row, Terms, vector};
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
 
 /// Parameters of the contrastive loss.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct ContrastiveParams {
-    /// `euclidean` (default) or `cosine`.
+    /// Any metric. Default `euclidean`.
     pub metric: String,
     /// Positives nearer than this are left alone. Default 0 (1 for cosine is usual).
-    pub pos_margin: f32,
+    pub pos_margin: f64,
     /// Negatives further than this are left alone. Default 1 (0 to 0.5 for cosine).
-    pub neg_margin: f32,
+    pub neg_margin: f64,
     /// Whether embeddings are brought to length 1 first. Default true.
     pub normalize: bool,
+    /// 1: terms as they are; 2: half of their squares. Default 1.
+    pub power: u8,
 }
 
 impl Default for ContrastiveParams {
     fn default() -> Self {
-        Self { metric: "euclidean".to_owned(), pos_margin: 0.0, neg_margin: 1.0, normalize: true }
+        Self { metric: "euclidean".to_owned(), pos_margin: 0.0, neg_margin: 1.0, normalize: true, power: 1 }
     }
 }
 
-struct Contrastive {
-    pos_margin: f32,
-    neg_margin: f32,
+pub(crate) struct Contrastive {
+    pub(crate) pos_margin: f64,
+    pub(crate) neg_margin: f64,
     /// +1 for distances, −1 for similarities.
-    sign: f32,
+    pub(crate) sign: f64,
+    pub(crate) squared: bool,
 }
 
 impl Contrastive {
-    fn positive(&self, score: f32) -> f32 {
-        (self.sign * (score - self.pos_margin)).max(0.0)
+    /// A term of the given violation.
+    #[inline(always)]
+    fn term<T: Real>(&self, violation: T) -> T {
+        let hinge = if violation <= T::zero() { T::zero() } else { violation };
+        if self.squared { T::of(0.5) * hinge * hinge } else { hinge }
     }
 
-    fn negative(&self, score: f32) -> f32 {
-        (self.sign * (self.neg_margin - score)).max(0.0)
+    /// Its derivative by the violation.
+    #[inline(always)]
+    fn slope<T: Real>(&self, violation: T) -> T {
+        let slope = if self.squared { violation } else { T::one() };
+        if violation <= T::zero() { T::zero() } else { slope }
     }
 }
 
-impl RowObjective for Contrastive {
-    fn count(&self, row: &Row<'_>) -> [f64; 2] {
-        let positives = row.positives().filter(|&j| self.positive(row.scores[j]) > 0.0).count();
-        let negatives = row.negatives().filter(|&j| self.negative(row.scores[j]) > 0.0).count();
-        [positives as f64, negatives as f64]
+impl<T: Real> RowObjective<T> for Contrastive {
+    fn groups(&self) -> usize {
+        2
     }
 
-    fn row(&self, row: &Row<'_>, weight: [f32; 2], gradient: &mut [f32]) -> f64 {
-        let (mut positive, mut negative) = (0f64, 0f64);
+    fn row(&self, row: &Row<'_, T>, terms: &mut Terms<'_>, gradient: &mut [T]) {
+        let (sign, pos_margin, neg_margin) = (T::of(self.sign), T::of(self.pos_margin), T::of(self.neg_margin));
         for j in row.positives() {
-            let term = self.positive(row.scores[j]);
-            if term > 0.0 {
-                positive += f64::from(term);
-                gradient[j] += self.sign * weight[0];
+            let violation = sign * (row.scores[j] - pos_margin);
+            gradient[j] += sign * self.slope(violation) * terms.add(0, self.term(violation));
+        }
+        let violation = |score: T| sign * (neg_margin - score);
+        if terms.wants_single_terms() {
+            for j in row.negatives() {
+                let violation = violation(row.scores[j]);
+                gradient[j] -= sign * self.slope(violation) * terms.add(1, self.term(violation));
+            }
+            return;
+        }
+        let (mut sum, mut active) = (0.0, 0.0);
+        for range in row.negative_ranges() {
+            let scores = &row.scores[range];
+            sum += vector::sum_of(scores, |s| self.term(violation(s)));
+            active += vector::sum_of(scores, |s| if violation(s) <= T::zero() { T::zero() } else { T::one() });
+        }
+        let active = active as usize;
+        let weight = terms.add_many::<T>(1, active, sum);
+        terms.add_zeros(1, row.count_negatives() - active);
+        if weight == T::zero() {
+            return;
+        }
+        for range in row.negative_ranges() {
+            for (g, &score) in gradient[range.clone()].iter_mut().zip(&row.scores[range]) {
+                *g -= sign * weight * self.slope(violation(score));
             }
         }
-        for j in row.negatives() {
-            let term = self.negative(row.scores[j]);
-            if term > 0.0 {
-                negative += f64::from(term);
-                gradient[j] -= self.sign * weight[1];
-            }
-        }
-        f64::from(weight[0]) * positive + f64::from(weight[1]) * negative
     }
 }
 
-pub(crate) fn build(params: &Value, _context: &Context) -> Result<Box<dyn PairObjective>> {
-    let p: ContrastiveParams = parse("contrastive", params)?;
-    let metric: Metric = p.metric.parse()?;
-    if !p.pos_margin.is_finite() || !p.neg_margin.is_finite() {
-        return Err(wrong("contrastive", "pos_margin and neg_margin must be finite".to_owned()));
+impl RowForm for Contrastive {
+    fn compose(&self, scores: &Tensor, masks: &Masks) -> Result<Vec<ComposedTerms>> {
+        let term = |violation: Tensor| -> Result<Tensor> {
+            let hinge = hinge(&violation)?;
+            Ok(if self.squared { (hinge.sqr()? * 0.5)? } else { hinge })
+        };
+        let pull = term(((scores - self.pos_margin)? * self.sign)?)?;
+        let push = term(((scores - self.neg_margin)? * -self.sign)?)?;
+        Ok(vec![ComposedTerms::new(pull, masks.positive.clone()), ComposedTerms::new(push, masks.negative.clone())])
     }
-    let sign = if metric.is_similarity() { -1.0 } else { 1.0 };
-    let row = Contrastive { pos_margin: p.pos_margin, neg_margin: p.neg_margin, sign };
-    Ok(Box::new(RowLoss { row, space: Space { metric, normalize: p.normalize } }))
+
+    fn repeats(&self) -> bool {
+        true
+    }
+}
+
+impl LossParams for ContrastiveParams {
+    const NAME: &'static str = "contrastive";
+
+    fn check(&self) -> Result<()> {
+        metric(Self::NAME, &self.metric)?;
+        finite(Self::NAME, "pos_margin", self.pos_margin)?;
+        finite(Self::NAME, "neg_margin", self.neg_margin)?;
+        within(Self::NAME, "power", self.power, 1, 2)
+    }
+
+    fn build(&self, context: &Context) -> Result<Box<dyn Objective>> {
+        let metric = metric(Self::NAME, &self.metric)?;
+        let row = Contrastive {
+            pos_margin: self.pos_margin,
+            neg_margin: self.neg_margin,
+            sign: metric.sign(),
+            squared: self.power == 2,
+        };
+        Ok(Box::new(RowLoss::new(row, Space::new(metric, self.normalize), Reduction::MeanNonZero, context)))
+    }
+
+    fn presets() -> Vec<(&'static str, Self)> {
+        let pml = Self::default();
+        let xbm = Self { metric: "cosine".to_owned(), pos_margin: 1.0, neg_margin: 0.5, ..pml.clone() };
+        vec![("paper", Self { power: 2, normalize: false, ..pml.clone() }), ("pml", pml), ("xbm", xbm)]
+    }
 }

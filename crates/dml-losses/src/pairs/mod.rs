@@ -1,6 +1,31 @@
 //! Losses on pairs and triplets of a batch.
 
+pub mod angle;
+pub mod angular;
+pub mod centroid_triplet;
+pub mod circle;
+pub mod clip;
 pub mod contrastive;
+pub mod cosent;
+pub mod dynamic_soft_margin;
+pub mod generalized_lifted_structure;
+mod graded;
+pub mod hyperbolic;
+pub mod instance;
+pub mod intra_pair_variance;
+pub mod lifted_structure;
+pub mod manifold;
+pub mod margin;
+pub mod mega_batch_margin;
 pub mod multi_similarity;
 pub mod n_pairs;
+pub mod nca;
+pub mod nt_xent;
+pub mod quadruplet;
+pub mod snr_contrastive;
+pub mod soft_nn;
+pub mod sup_con;
+pub mod threshold_consistent_margin;
 pub mod triplet;
+pub mod tuplet_margin;
+pub mod vic_reg;

@@ -4,77 +4,80 @@
 //! `s·(cos θ − m·sin m)`. Deng et al., *ArcFace: Additive Angular Margin Loss for Deep Face Recognition*, 2019, eq. 3. The gradient is the exact one
 //! (insightface edits the logit without a gradient).
 
+use super::margin_softmax::{MarginSoftmax, TargetLogit};
 use super::proxies::{Proxies, ProxyLoss};
-use crate::params::{parse, positive, wrong};
-use crate::softmax::log_sum_exp;
+use crate::params::{LossParams, positive, within};
+use crate::row_loss::Space;
 use crate::{Context, Objective, Result};
+use candle_core::Tensor;
 use dml_core::Metric;
-use dml_core::rowwise::{Row, RowObjective};
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
 
 /// Parameters of ArcFace.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct ArcFaceParams {
     /// Margin m, degrees. Default 28.6 (0.5 rad).
-    pub margin: f32,
+    pub margin: f64,
     /// Scale s. Default 64.
-    pub scale: f32,
+    pub scale: f64,
+    /// Share of the proxies that take part in a step (Partial FC). Default 1.
+    pub sample_rate: f64,
 }
 
 impl Default for ArcFaceParams {
     fn default() -> Self {
-        Self { margin: 28.6, scale: 64.0 }
+        Self { margin: 28.6, scale: 64.0, sample_rate: 1.0 }
     }
 }
 
 /// Nearest to ±1 that a cosine may come: beyond it the slope of the margin has no bound.
 const EDGE: f64 = 1.0 - 1e-7;
 
-struct ArcFace {
-    /// Radians.
-    margin: f64,
-    scale: f32,
-}
+/// The angle's edit; the margin in radians.
+pub(crate) struct AngularMargin(pub(crate) f64);
 
-impl ArcFace {
-    /// Cosine with margin, and its derivative by the cosine.
-    fn with_margin(&self, cosine: f32) -> (f32, f32) {
-        let c = f64::from(cosine).clamp(-EDGE, EDGE);
+impl TargetLogit for AngularMargin {
+    fn target(&self, cosine: f64) -> (f64, f64) {
+        let c = cosine.clamp(-EDGE, EDGE);
         let theta = c.acos();
-        if theta <= std::f64::consts::PI - self.margin {
-            let shifted = theta + self.margin;
-            (shifted.cos() as f32, (shifted.sin() / theta.sin()) as f32)
+        if theta <= std::f64::consts::PI - self.0 {
+            let shifted = theta + self.0;
+            (shifted.cos(), shifted.sin() / theta.sin())
         } else {
-            ((c - self.margin * self.margin.sin()) as f32, 1.0)
+            (c - self.0 * self.0.sin(), 1.0)
         }
+    }
+
+    fn compose(&self, cosine: &Tensor) -> Result<Tensor> {
+        // cos(θ + m) = cos θ cos m − sin θ sin m.
+        let c = cosine.clamp(-EDGE, EDGE)?;
+        let sine = (1.0 - c.sqr()?)?.sqrt()?;
+        let shifted = ((&c * self.0.cos())? - (sine * self.0.sin())?)?;
+        let straight = (&c - self.0 * self.0.sin())?;
+        // θ ≤ π − m.
+        Ok(c.ge(-self.0.cos())?.where_cond(&shifted, &straight)?)
     }
 }
 
-impl RowObjective for ArcFace {
-    fn row(&self, row: &Row<'_>, weight: [f32; 2], gradient: &mut [f32]) -> f64 {
-        let Some(target) = row.positives().next() else { return 0.0 };
-        let (shifted, slope) = self.with_margin(row.scores[target]);
-        for (g, s) in gradient.iter_mut().zip(row.scores) {
-            *g = self.scale * s;
-        }
-        gradient[target] = self.scale * shifted;
-        let at_target = f64::from(gradient[target]);
-        let loss = log_sum_exp(gradient) - at_target;
-        gradient[target] = (gradient[target] - 1.0) * slope;
-        gradient.iter_mut().for_each(|g| *g *= self.scale * weight[0]);
-        f64::from(weight[0]) * loss
-    }
-}
+impl LossParams for ArcFaceParams {
+    const NAME: &'static str = "arc_face";
 
-pub(crate) fn build(params: &Value, context: &Context) -> Result<Box<dyn Objective>> {
-    const NAME: &str = "arc_face";
-    let p: ArcFaceParams = parse(NAME, params)?;
-    positive(NAME, "scale", p.scale)?;
-    if !(0.0..=90.0).contains(&p.margin) {
-        return Err(wrong(NAME, format!("margin is {} degrees: want 0 to 90", p.margin)));
+    fn check(&self) -> Result<()> {
+        positive(Self::NAME, "scale", self.scale)?;
+        within(Self::NAME, "margin", self.margin, 0.0, 90.0)?;
+        positive(Self::NAME, "sample_rate", self.sample_rate)?;
+        within(Self::NAME, "sample_rate", self.sample_rate, 0.0, 1.0)
     }
-    let row = ArcFace { margin: f64::from(p.margin).to_radians(), scale: p.scale };
-    Ok(Box::new(ProxyLoss { proxies: Proxies::normal(NAME, 1.0, context)?, row, metric: Metric::Cosine }))
+
+    fn build(&self, context: &Context) -> Result<Box<dyn Objective>> {
+        let row = MarginSoftmax { scale: self.scale, target: AngularMargin(self.margin.to_radians()) };
+        let proxies = Proxies::normal(Self::NAME, 1.0, 1, context)?;
+        Ok(Box::new(ProxyLoss::new(proxies, row, Space::new(Metric::Cosine, true), self.sample_rate, context)))
+    }
+
+    fn presets() -> Vec<(&'static str, Self)> {
+        let half_radian = Self { margin: 0.5f64.to_degrees(), ..Self::default() };
+        vec![("insightface", half_radian.clone()), ("oml", half_radian.clone()), ("paper", half_radian)]
+    }
 }

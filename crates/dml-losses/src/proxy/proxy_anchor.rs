@@ -2,26 +2,28 @@
 //!
 //! `(1/|P⁺|) Σ_{p∈P⁺} log(1 + Σ_{x∈X⁺_p} e^{−α(s−δ)}) + (1/|P|) Σ_p log(1 + Σ_{x∈X⁻_p} e^{α(s+δ)})`: here the proxies are the anchors and the
 //! batch the references; `P⁺` are the proxies with a sample in the batch. Kim et al., *Proxy Anchor Loss for Deep Metric Learning*, 2020, eq. 4.
+//! Mined tuples add `w − 1` to the exponents of a sample (as pytorch-metric-learning), w being how often it was mined over
+//! the most.
 
-use super::proxies::Proxies;
-use crate::params::{parse, positive, wrong};
-use crate::row_loss::{Space, between};
-use crate::softmax::log_sum_exp;
-use crate::{Context, Objective, Result};
+use super::proxies::{Proxies, sample_weights};
+use crate::composed::{ComposedTerms, Masks, any, log_one_plus_sum_exp};
+use crate::params::{LossParams, finite, positive};
+use crate::row_loss::{Fused, RowForm, Run, Sides, Space, composed, fused};
+use crate::{Batch, Context, Evaluation, Kernel, Objective, Result};
 use candle_core::{Tensor, Var};
-use dml_core::Metric;
-use dml_core::rowwise::{Row, RowObjective};
+use dml_core::relevance::Labels;
+use dml_core::rowwise::{Memory, RowObjective};
+use dml_core::{Metric, Real, Reduction, Row, Terms, vector};
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
 
 /// Parameters of Proxy-Anchor.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct ProxyAnchorParams {
     /// Margin δ. Default 0.1.
-    pub margin: f32,
+    pub margin: f64,
     /// Sharpness α. Default 32.
-    pub alpha: f32,
+    pub alpha: f64,
 }
 
 impl Default for ProxyAnchorParams {
@@ -30,58 +32,121 @@ impl Default for ProxyAnchorParams {
     }
 }
 
-/// `log(1 + Σ e^{a·s + shift})` over some columns; adds `weight` times its derivative to the gradient.
-fn side(row: &Row<'_>, columns: &[usize], a: f32, shift: f32, weight: f32, gradient: &mut [f32]) -> f64 {
-    if columns.is_empty() {
-        return 0.0;
-    }
-    let mut exponents: Vec<f32> = columns.iter().map(|&j| a * row.scores[j] + shift).chain([0.0]).collect();
-    let value = log_sum_exp(&mut exponents);
-    for (&j, share) in columns.iter().zip(&exponents) {
-        gradient[j] += weight * a * share;
-    }
-    f64::from(weight) * value
+/// A proxy's row; `weights` of the samples, or none.
+struct ProxyRow {
+    params: ProxyAnchorParams,
+    weights: Vec<f64>,
 }
 
-impl RowObjective for ProxyAnchorParams {
-    fn count(&self, row: &Row<'_>) -> [f64; 2] {
-        [f64::from(u8::from(row.positives().next().is_some())), 1.0]
+impl ProxyRow {
+    /// What is added to the exponent of sample `j`.
+    fn shift(&self, j: usize) -> f64 {
+        self.params.alpha * self.params.margin + self.weights.get(j).map_or(0.0, |w| w - 1.0)
+    }
+}
+
+impl<T: Real> RowObjective<T> for ProxyRow {
+    fn groups(&self) -> usize {
+        2
     }
 
-    fn row(&self, row: &Row<'_>, weight: [f32; 2], gradient: &mut [f32]) -> f64 {
-        let (positives, negatives): (Vec<_>, Vec<_>) = (row.positives().collect(), row.negatives().collect());
-        let shift = self.alpha * self.margin;
-        side(row, &positives, -self.alpha, shift, weight[0], gradient)
-            + side(row, &negatives, self.alpha, shift, weight[1], gradient)
+    fn row(&self, row: &Row<'_, T>, terms: &mut Terms<'_>, gradient: &mut [T]) {
+        let alpha = self.params.alpha;
+        row.only_negatives(T::neg_infinity(), gradient);
+        for (j, g) in gradient.iter_mut().enumerate() {
+            *g = T::of(alpha) * *g + T::of(self.shift(j));
+        }
+        let value = vector::log_sum_exp(gradient, T::one(), T::one());
+        let weight = terms.add(1, T::of(value));
+        vector::scale(gradient, weight * T::of(alpha));
+        if row.positives.is_empty() {
+            return;
+        }
+        let exponent = |j: usize| T::of(self.shift(j)) - T::of(alpha) * row.scores[j];
+        let mut shares: Vec<T> = row.positives().map(exponent).collect();
+        let value = vector::log_sum_exp(&mut shares, T::one(), T::one());
+        let weight = terms.add(0, T::of(value)) * T::of(-alpha);
+        row.positives().zip(shares).for_each(|(j, share)| gradient[j] = weight * share);
+    }
+}
+
+impl RowForm for ProxyRow {
+    fn compose(&self, scores: &Tensor, masks: &Masks) -> Result<Vec<ComposedTerms>> {
+        let n = scores.dim(1)?;
+        let shift: Vec<f64> = (0..n).map(|j| self.shift(j)).collect();
+        let shift = Tensor::from_vec(shift, (1, n), scores.device())?.to_dtype(scores.dtype())?;
+        let scaled = (scores * self.params.alpha)?;
+        let pull = log_one_plus_sum_exp(&masks.positive, &scaled.neg()?.broadcast_add(&shift)?)?;
+        let push = log_one_plus_sum_exp(&masks.negative, &scaled.broadcast_add(&shift)?)?;
+        let all = push.ones_like()?;
+        Ok(vec![ComposedTerms::new(pull, any(&masks.positive)?), ComposedTerms::new(push, all)])
     }
 }
 
 struct ProxyAnchor {
     proxies: Proxies,
-    row: ProxyAnchorParams,
+    classes: Vec<u64>,
+    params: ProxyAnchorParams,
+    reduction: Reduction,
+    kernel: Kernel,
+    memory: Memory,
 }
 
 impl Objective for ProxyAnchor {
-    fn loss(&mut self, embeddings: &Tensor, labels: &[u32]) -> Result<Tensor> {
+    fn evaluate(&mut self, batch: &Batch<'_>) -> Result<Evaluation> {
+        batch.without_references(ProxyAnchorParams::NAME)?;
+        let labels = batch.labels(ProxyAnchorParams::NAME)?;
         self.proxies.check(labels)?;
-        let space = Space { metric: Metric::Cosine, normalize: true };
-        let proxies = (self.proxies.vectors.as_tensor(), &self.proxies.labels[..]);
-        between(proxies, (embeddings, labels), space, &self.row)
+        let weights = sample_weights(batch, labels.len(), &self.proxies)?;
+        let row = ProxyRow { params: self.params.clone(), weights };
+        let vectors = self.proxies.like(batch.embeddings)?;
+        let relevance = Labels::new(&self.classes, labels, None);
+        let run = Run {
+            space: Space::new(Metric::Cosine, true),
+            relevance: &relevance,
+            reduction: &self.reduction,
+            weights: &[],
+            memory: self.memory,
+        };
+        let sides = Sides { anchors: &vectors, references: Some(batch.embeddings) };
+        if sides.fused(self.kernel) && self.reduction != Reduction::None {
+            let Fused { loss, statistics, .. } = fused(sides, &run, &row)?;
+            return Ok(Evaluation { loss, statistics });
+        }
+        composed(sides, &run, |scores, masks| row.compose(scores, masks))
+    }
+
+    fn takes_tuples(&self) -> bool {
+        true
+    }
+
+    fn takes_reduction(&self) -> bool {
+        true
     }
 
     fn parameters(&self) -> Vec<(String, Var)> {
-        vec![("proxies".to_owned(), self.proxies.vectors.clone())]
+        self.proxies.parameters()
     }
 }
 
-pub(crate) fn build(params: &Value, context: &Context) -> Result<Box<dyn Objective>> {
-    const NAME: &str = "proxy_anchor";
-    let row: ProxyAnchorParams = parse(NAME, params)?;
-    positive(NAME, "alpha", row.alpha)?;
-    if !row.margin.is_finite() {
-        return Err(wrong(NAME, "margin must be finite".to_owned()));
+impl LossParams for ProxyAnchorParams {
+    const NAME: &'static str = "proxy_anchor";
+
+    fn check(&self) -> Result<()> {
+        positive(Self::NAME, "alpha", self.alpha)?;
+        finite(Self::NAME, "margin", self.margin)
     }
-    // Kaiming normal over fan-out, as the authors draw them: std = √(2/C).
-    let std = (2.0 / context.classes.max(1) as f64).sqrt();
-    Ok(Box::new(ProxyAnchor { proxies: Proxies::normal(NAME, std, context)?, row }))
+
+    fn build(&self, context: &Context) -> Result<Box<dyn Objective>> {
+        // Kaiming normal over fan-out, as the authors draw them: std = √(2/C).
+        let std = (2.0 / context.classes.max(1) as f64).sqrt();
+        Ok(Box::new(ProxyAnchor {
+            proxies: Proxies::normal(Self::NAME, std, 1, context)?,
+            classes: (0..context.classes as u64).collect(),
+            params: self.clone(),
+            reduction: context.reduction.clone().unwrap_or(Reduction::Mean),
+            kernel: context.kernel,
+            memory: context.memory,
+        }))
+    }
 }

@@ -1,40 +1,81 @@
 //! Matrix products on the CPU.
 
-use rayon::prelude::*;
+mod symmetric;
 
-/// Rows of one tile: fixed, so that no result depends on the number of threads.
-pub(crate) const TILE: usize = 64;
+pub(crate) use symmetric::{add_transposed, parallel_gram};
+
+use crate::Real;
+
+/// Rows of a tile of a matrix of `n` rows: tall tiles pack less, short ones share work better. It never depends on the
+/// number of threads, so that no result does.
+pub(crate) fn tile(n: usize) -> usize {
+    (n / 8).clamp(64, 256)
+}
 
 /// A strided matrix view.
 #[derive(Clone, Copy)]
-pub(crate) struct Strided<'a> {
-    pub(crate) data: &'a [f32],
+pub(crate) struct Strided<'a, T> {
+    pub(crate) data: &'a [T],
     pub(crate) row: usize,
     pub(crate) column: usize,
 }
 
-impl<'a> Strided<'a> {
-    pub(crate) fn rows(data: &'a [f32], columns: usize) -> Self {
+impl<'a, T> Strided<'a, T> {
+    pub(crate) fn rows(data: &'a [T], columns: usize) -> Self {
         Self { data, row: columns, column: 1 }
     }
 
     pub(crate) fn transposed(self) -> Self {
-        Self { row: self.column, column: self.row, ..self }
+        Self { data: self.data, row: self.column, column: self.row }
     }
 }
 
-/// `out [m, n] = a [m, k] · b [k, n]`, on the calling thread.
-pub(crate) fn product(m: usize, n: usize, k: usize, a: Strided<'_>, b: Strided<'_>, out: &mut [f32]) {
+/// `out [m, n] = a [m, k] · b [k, n]`, or added to `out`, on the calling thread; rows of `out` are `stride` apart.
+pub(crate) fn product<T: Real>(
+    sizes: (usize, usize, usize),
+    a: Strided<'_, T>,
+    b: Strided<'_, T>,
+    out: &mut [T],
+    stride: usize,
+    add: bool,
+) {
+    multiply(sizes, a, b, out, (stride, add), gemm::Parallelism::None);
+}
+
+/// As [`product`] into dense rows, on all threads: each operand is packed once, and an element's sum has the same order on
+/// any number of them.
+pub(crate) fn parallel_product<T: Real>(
+    (m, n, k): (usize, usize, usize),
+    a: Strided<'_, T>,
+    b: Strided<'_, T>,
+    out: &mut [T],
+    add: bool,
+) {
+    multiply((m, n, k), a, b, &mut out[..m * n], (n, add), gemm::Parallelism::Rayon(0));
+}
+
+fn multiply<T: Real>(
+    (m, n, k): (usize, usize, usize),
+    a: Strided<'_, T>,
+    b: Strided<'_, T>,
+    out: &mut [T],
+    (stride, add): (usize, bool),
+    parallelism: gemm::Parallelism,
+) {
     if m == 0 || n == 0 {
         return;
     }
     if k == 0 {
-        out.fill(0.0);
+        if !add {
+            out.chunks_mut(stride).take(m).for_each(|row| row[..n].fill(T::zero()));
+        }
         return;
     }
-    let reach = |s: Strided<'_>, rows: usize, columns: usize| (rows - 1) * s.row + (columns - 1) * s.column;
-    assert!(reach(a, m, k) < a.data.len() && reach(b, k, n) < b.data.len() && out.len() >= m * n);
-    // SAFETY: the assertion covers the furthest element that the strides reach in each operand.
+    let reach = |s: Strided<'_, T>, rows: usize, columns: usize| (rows - 1) * s.row + (columns - 1) * s.column;
+    assert!(reach(a, m, k) < a.data.len() && reach(b, k, n) < b.data.len());
+    assert!(n <= stride && (m - 1) * stride + n <= out.len());
+    // SAFETY: the assertions cover the furthest element that the strides reach in each operand, and `out` is borrowed
+    // mutably, so nothing else reads or writes it.
     unsafe {
         gemm::gemm(
             m,
@@ -42,54 +83,46 @@ pub(crate) fn product(m: usize, n: usize, k: usize, a: Strided<'_>, b: Strided<'
             k,
             out.as_mut_ptr(),
             1,
-            n as isize,
-            false,
+            stride as isize,
+            add,
             a.data.as_ptr(),
             a.column as isize,
             a.row as isize,
             b.data.as_ptr(),
             b.column as isize,
             b.row as isize,
-            0.0,
-            1.0,
+            T::one(),
+            T::one(),
             false,
             false,
             false,
-            gemm::Parallelism::None,
+            parallelism,
         );
     }
 }
 
-/// As [`product`], tiles of rows in parallel.
-pub(crate) fn parallel_product(m: usize, n: usize, k: usize, a: Strided<'_>, b: Strided<'_>, out: &mut [f32]) {
-    if n == 0 {
-        return;
-    }
-    out[..m * n].par_chunks_mut(TILE * n).enumerate().for_each(|(tile, out)| {
-        let rows = out.len() / n;
-        let a = Strided { data: a.data.get(tile * TILE * a.row..).unwrap_or_default(), ..a };
-        product(rows, n, k, a, b, out);
-    });
-}
-
-/// Dot product in eight lanes.
-pub(crate) fn dot(a: &[f32], b: &[f32]) -> f32 {
+/// Dot product in lanes.
+pub(crate) fn dot<T: Real>(a: &[T], b: &[T]) -> T {
     lanes(a, b, |x, y| x * y)
 }
 
-/// Squared Euclidean distance in eight lanes.
-pub(crate) fn squared_distance(a: &[f32], b: &[f32]) -> f32 {
+/// Squared Euclidean distance in lanes.
+pub(crate) fn squared_distance<T: Real>(a: &[T], b: &[T]) -> T {
     lanes(a, b, |x, y| (x - y) * (x - y))
 }
 
-fn lanes(a: &[f32], b: &[f32], f: impl Fn(f32, f32) -> f32) -> f32 {
-    let mut lane = [0f32; 8];
+#[inline(always)]
+pub(crate) fn lanes<T: Real>(a: &[T], b: &[T], f: impl Fn(T, T) -> T) -> T {
+    let mut lane = [T::zero(); 8];
     let (ca, cb) = (a.chunks_exact(8), b.chunks_exact(8));
-    let rest: f32 = ca.remainder().iter().zip(cb.remainder()).map(|(&x, &y)| f(x, y)).sum();
+    let mut rest = T::zero();
+    for (&x, &y) in ca.remainder().iter().zip(cb.remainder()) {
+        rest += f(x, y);
+    }
     for (x, y) in ca.zip(cb) {
         for i in 0..8 {
             lane[i] += f(x[i], y[i]);
         }
     }
-    lane.iter().sum::<f32>() + rest
+    lane.into_iter().sum::<T>() + rest
 }
