@@ -22,7 +22,7 @@ from references.base import PLAIN  # noqa: E402
 # Of the tensors that PML makes beyond n×n, a few of them at a time.
 LARGEST_CUBE = 2_000_000_000
 # A case whose first repetition takes this many seconds is measured by it alone.
-SLOW = 4.0
+SLOW = 1.0
 # Cases that were slow, by title and size, with their answer.
 measured = {}
 

@@ -22,7 +22,7 @@ pub(crate) struct Arguments {
     /// Make that environment anew with this Python [default: one that has PyTorch, else one to which pip adds it]
     #[arg(long, value_name = "PROGRAM", requires = "peers")]
     python: Option<PathBuf>,
-    /// Smaller sizes and fewer rounds
+    /// Smaller sizes and shorter turns
     #[arg(long)]
     quick: bool,
     /// Only losses whose name contains NAME
@@ -37,8 +37,7 @@ pub(crate) struct Arguments {
 }
 
 /// Turns that each contestant takes at a case.
-const ROUNDS: usize = 3;
-const QUICK_ROUNDS: usize = 2;
+const ROUNDS: usize = 2;
 
 /// What was measured of a case.
 #[derive(Default)]
@@ -77,11 +76,10 @@ pub(super) fn run(arguments: &Arguments) -> Result<()> {
             bail!("no loss has {only:?} in its name");
         }
     }
-    let rounds = if arguments.quick { QUICK_ROUNDS } else { ROUNDS };
     let mut rows = vec![];
     for (at, case) in cases.iter().enumerate() {
         eprintln!("[{}/{}] {}, n = {}, d = {}", at + 1, cases.len(), case.title, case.n, case.d);
-        rows.push(measure(&mut workers, case, rounds)?);
+        rows.push(measure(&mut workers, case)?);
     }
     let greetings = workers.iter().map(|worker| worker.greeting.clone()).collect();
     let record = Record::new(threads, load, greetings, &rows);
@@ -100,9 +98,9 @@ pub(super) fn run(arguments: &Arguments) -> Result<()> {
 }
 
 /// Rounds of turns, so that all contestants see the machine in the same moods.
-fn measure(workers: &mut [Worker], case: &Case, rounds: usize) -> Result<Measured> {
+fn measure(workers: &mut [Worker], case: &Case) -> Result<Measured> {
     let mut measured = Measured { case: case.clone(), ..Measured::default() };
-    for _ in 0..rounds {
+    for _ in 0..ROUNDS {
         for worker in workers.iter_mut() {
             let turn = worker.time(case)?;
             for (contestant, seconds) in turn.seconds {
