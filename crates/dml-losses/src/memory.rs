@@ -78,6 +78,11 @@ impl CrossBatchMemory {
             let problem = "the loss compares with nothing but its batch or its proxies: want one that takes references, such as contrastive";
             return Err(setting("memory", problem));
         }
+        if base.needs_references() {
+            let problem =
+                "the loss compares two views row by row, which a memory has not: want another, such as nt_xent";
+            return Err(setting("memory", problem));
+        }
         let (dim, device) = (context.dim, context.device.clone());
         Ok(Self { base, config, dim, device, embeddings: None, labels: Vec::new(), step: 0 })
     }

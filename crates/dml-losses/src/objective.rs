@@ -135,6 +135,11 @@ pub trait Objective: Send {
         false
     }
 
+    /// Whether batches must have references, row by row: a loss of two views.
+    fn needs_references(&self) -> bool {
+        false
+    }
+
     /// Whether batches may have mined tuples.
     fn takes_tuples(&self) -> bool {
         false

@@ -8,8 +8,7 @@ use candle_core::Tensor;
 use dml_core::relevance::Relevance;
 use dml_core::rowwise::{Memory, Statistics};
 use dml_core::table::Table;
-use dml_core::{Real, Reduction, vector};
-use rayon::prelude::*;
+use dml_core::{Real, Reduction};
 use std::cell::Cell;
 
 /// A loss of the whole score matrix that counts its terms.
@@ -29,31 +28,10 @@ impl<F: Counting> TableForm for Counted<'_, F> {
         if gradient.is_empty() {
             return Ok(0.0);
         }
-        let mut seen = pairs_of(table);
+        let mut seen = table.pairs();
         let value = self.form.count(table, gradient, &mut seen)?;
         self.seen.set(seen);
         Ok(value)
-    }
-}
-
-/// Numbers and mean scores of pairs.
-fn pairs_of<T: Real>(table: &Table<'_, T>) -> Statistics {
-    let of_row = |i: usize| {
-        table.with_row(i, |row| {
-            let positives: f64 = row.positives().map(|j| row.scores[j].wide()).sum();
-            let negatives: f64 = row.negative_ranges().map(|range| vector::sum(&row.scores[range])).sum();
-            [row.positives.len() as f64, positives, row.count_negatives() as f64, negatives]
-        })
-    };
-    let rows: Vec<[f64; 4]> = (0..table.n).into_par_iter().map(of_row).collect();
-    let [positive_pairs, positives, negative_pairs, negatives] = [0, 1, 2, 3].map(|k| rows.iter().map(|r| r[k]).sum());
-    let mean = |sum: f64, pairs: f64| if pairs > 0.0 { sum / pairs } else { 0.0 };
-    Statistics {
-        positive_pairs,
-        mean_positive: mean(positives, positive_pairs),
-        negative_pairs,
-        mean_negative: mean(negatives, negative_pairs),
-        ..Statistics::default()
     }
 }
 

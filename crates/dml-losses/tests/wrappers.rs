@@ -126,6 +126,8 @@ fn a_memory_that_does_not_fit_is_refused() {
     assert!(refused(none).contains("both 0"));
     let proxies = build_with_memory("arc_face", &Value::Null, &MemoryConfig::default(), &context(DIM, 4));
     assert!(proxies.err().unwrap().to_string().contains("such as contrastive"));
+    let views = build_with_memory("vic_reg", &Value::Null, &MemoryConfig::default(), &context(DIM, 4));
+    assert!(views.err().unwrap().to_string().contains("two views"));
     let (x, labels) = batch(0);
     let small = memory(MemoryConfig { size: 3, ..MemoryConfig::default() }).loss(&x, &labels).unwrap_err().to_string();
     assert!(small.contains("size is 3") && small.contains("4 rows"), "{small}");

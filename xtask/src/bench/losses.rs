@@ -56,18 +56,22 @@ pub(super) fn run(arguments: &Arguments) -> Result<()> {
     // Before the build, which is work too.
     let load = load_per_core();
     let program = workspace::build("dml-tests", "time_losses", &[])?;
-    let mut workers = vec![];
+    let mut commands = vec![];
     if arguments.peers {
         let python = peers::environment(arguments.python.as_deref())?;
         let script = workspace::root().join("tests/bench/time_pml.py");
         let mut command = Command::new(python);
         // Torch reads the number of threads before the script can set it.
         command.arg(script).env("OMP_NUM_THREADS", threads.to_string()).env("PYTHONDONTWRITEBYTECODE", "1");
-        workers.push(Worker::start("pytorch-metric-learning", &mut command)?);
+        commands.push(("pml", command));
     }
     let mut command = Command::new(&program);
     command.arg("serve").env("RAYON_NUM_THREADS", threads.to_string());
-    workers.insert(0, Worker::start("time_losses", &mut command)?);
+    commands.insert(0, ("fused", command));
+    let started: Result<Vec<Worker>> =
+        commands.iter_mut().map(|(name, command)| Worker::start(name, command)).collect();
+    let mut workers = started?;
+    let greetings: Vec<serde_json::Value> = workers.iter().map(|worker| worker.greeting.clone()).collect();
 
     let mut cases = cases(&program, arguments.quick)?;
     if let Some(only) = &arguments.only {
@@ -76,16 +80,17 @@ pub(super) fn run(arguments: &Arguments) -> Result<()> {
             bail!("no loss has {only:?} in its name");
         }
     }
+    let out = arguments.out.clone().unwrap_or_else(|| workspace::root().join("runs/bench"));
     let mut rows = vec![];
     for (at, case) in cases.iter().enumerate() {
         eprintln!("[{}/{}] {}, n = {}, d = {}", at + 1, cases.len(), case.title, case.n, case.d);
-        rows.push(measure(&mut workers, case)?);
+        rows.push(measure(&mut workers, &mut commands, case)?);
+        // What has been measured is not lost when it is interrupted.
+        let record = Record::new(threads, load, greetings.clone(), &rows);
+        record.write(&out.join("bench.json"), &out.join("bench.md"), &table::markdown(&record, &rows))?;
     }
-    let greetings = workers.iter().map(|worker| worker.greeting.clone()).collect();
     let record = Record::new(threads, load, greetings, &rows);
     let markdown = table::markdown(&record, &rows);
-    let out = arguments.out.clone().unwrap_or_else(|| workspace::root().join("runs/bench"));
-    record.write(&out.join("bench.json"), &out.join("bench.md"), &markdown)?;
     if arguments.record {
         let kept = workspace::root().join("bench/record").join(record.name());
         record.write(&kept.with_extension("json"), &kept.with_extension("md"), &markdown)?;
@@ -98,11 +103,23 @@ pub(super) fn run(arguments: &Arguments) -> Result<()> {
 }
 
 /// Rounds of turns, so that all contestants see the machine in the same moods.
-fn measure(workers: &mut [Worker], case: &Case) -> Result<Measured> {
+///
+/// A contestant whose process ends (for want of memory, say) is left out of the case and started anew.
+fn measure(workers: &mut [Worker], commands: &mut [(&'static str, Command)], case: &Case) -> Result<Measured> {
     let mut measured = Measured { case: case.clone(), ..Measured::default() };
     for _ in 0..ROUNDS {
-        for worker in workers.iter_mut() {
-            let turn = worker.time(case)?;
+        for (worker, (name, command)) in workers.iter_mut().zip(commands.iter_mut()) {
+            if measured.skipped.contains_key(*name) {
+                continue;
+            }
+            let turn = match worker.time(case) {
+                Ok(turn) => turn,
+                Err(error) => {
+                    measured.skipped.insert((*name).to_owned(), format!("{error:#}"));
+                    *worker = Worker::start(name, command)?;
+                    continue;
+                }
+            };
             for (contestant, seconds) in turn.seconds {
                 measured.seconds.entry(contestant).or_default().extend(seconds);
             }

@@ -140,6 +140,10 @@ impl Objective for VicReg {
     fn takes_references(&self) -> bool {
         true
     }
+
+    fn needs_references(&self) -> bool {
+        true
+    }
 }
 
 impl LossParams for VicRegParams {

@@ -31,11 +31,16 @@ pub struct SelfSupervised {
 }
 
 impl SelfSupervised {
-    /// Around a loss, which must take references if not symmetric.
+    /// Around a loss, which must take references if not symmetric, and must not need them if symmetric.
     ///
     /// # Errors
     /// When it does not.
     pub fn new(base: Box<dyn Objective>, config: SelfSupervisedConfig) -> Result<Self> {
+        if config.symmetric && base.needs_references() {
+            let problem =
+                "symmetric makes one batch of all views, and the loss compares them row by row: want symmetric = false";
+            return Err(setting("self_supervised", problem));
+        }
         if config.symmetric || base.takes_references() {
             return Ok(Self { base, symmetric: config.symmetric });
         }
