@@ -32,4 +32,4 @@ pub use projection::{Projected, Projection};
 pub use real::Real;
 pub use row::Row;
 pub use scores::{for_each_score_row, scores, self_scores};
-pub use terms::{GROUPS, Reduction, Terms};
+pub use terms::{GROUPS, Reduction, Terms, over};

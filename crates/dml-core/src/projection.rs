@@ -79,24 +79,6 @@ impl Projection {
         Projected { values, projection: self, norms, d }
     }
 
-    /// As [`Self::apply`], in place of `values` `[n, d]`.
-    ///
-    /// # Errors
-    /// When there are not `n·d` values.
-    pub fn take<T: Real>(self, values: Vec<T>, n: usize, d: usize) -> Result<Projected<T>> {
-        Matrix::new(&values, n, d)?;
-        Ok(self.project(values, d))
-    }
-
-    fn project<T: Real>(self, mut values: Vec<T>, d: usize) -> Projected<T> {
-        if self == Self::None || d == 0 {
-            return Projected { values, projection: Self::None, norms: Vec::new(), d };
-        }
-        let rows = values.par_chunks_mut(d).with_min_len(16);
-        let norms = rows.map(|row| self.project_row(row)).collect();
-        Projected { values, projection: self, norms, d }
-    }
-
     /// Projects a row in place; returns the norm that it had.
     fn project_row<T: Real>(self, row: &mut [T]) -> T {
         let norm = dot(row, row).sqrt();

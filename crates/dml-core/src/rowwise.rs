@@ -84,8 +84,6 @@ pub struct Statistics {
 pub struct RowwiseOutput<T> {
     /// The loss.
     pub value: f64,
-    /// Sum of the terms of each anchor, not divided by anything, `[n]`.
-    pub anchor_sums: Vec<f64>,
     /// `dL/danchors` `[n, d]`; where the anchors are the references, through both.
     pub d_anchors: Vec<T>,
     /// `dL/dreferences` `[m, d]`; empty where the anchors are the references, or these want none.
@@ -297,7 +295,6 @@ impl<'a, T: Real> Driver<'a, T> {
         let group = |g: usize| outcomes.iter().map(|row| row.sums[g]).sum::<f64>() * over(divisors[g]);
         RowwiseOutput {
             value: (0..GROUPS).map(group).sum(),
-            anchor_sums: outcomes.iter().map(|row| row.sums.iter().sum()).collect(),
             d_anchors,
             d_references,
             slopes,

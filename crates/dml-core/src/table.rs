@@ -56,28 +56,28 @@ impl<T: Real> Table<'_, T> {
 }
 
 /// Value and gradients of `loss`, a function of the whole score matrix that writes `dL/dscores` `[n, m]` into its second
-/// argument, which comes as zeros, and returns the value. References are the anchors themselves when `None`; then all of
-/// the gradient is in the first `[n, d]`, and the second is empty.
+/// argument, which comes as zeros, and returns the value, and whatever else it saw, which comes back last. References are
+/// the anchors themselves when `None`; then all of the gradient is in the first `[n, d]`, and the second is empty.
 ///
 /// # Errors
 /// When vectors differ in length, or those of `loss`.
-pub fn tablewise<T: Real, E: From<crate::Error>>(
+pub fn tablewise<T: Real, X, E: From<crate::Error>>(
     metric: Metric,
     anchors: Matrix<'_, T>,
     references: Option<Matrix<'_, T>>,
     relevance: &dyn Relevance,
-    loss: impl FnOnce(&Table<'_, T>, &mut [T]) -> std::result::Result<f64, E>,
-) -> std::result::Result<(f64, Vec<T>, Vec<T>), E> {
+    loss: impl FnOnce(&Table<'_, T>, &mut [T]) -> std::result::Result<(f64, X), E>,
+) -> std::result::Result<(f64, Vec<T>, Vec<T>, X), E> {
     if metric == Metric::Cosine {
         let a = Projection::Unit.apply(anchors);
         let b = references.map(|b| Projection::Unit.apply(b));
         let unit = b.as_ref().map(|b| b.matrix());
-        let (value, mut da, mut db) = tablewise(Metric::Dot, a.matrix(), unit, relevance, loss)?;
+        let (value, mut da, mut db, seen) = tablewise(Metric::Dot, a.matrix(), unit, relevance, loss)?;
         a.pull_back(&mut da);
         if let Some(b) = &b {
             b.pull_back(&mut db);
         }
-        return Ok((value, da, db));
+        return Ok((value, da, db, seen));
     }
     same_width(anchors, references)?;
     let (n, m, d) = (anchors.rows(), references.unwrap_or(anchors).rows(), anchors.cols());
@@ -91,7 +91,7 @@ pub fn tablewise<T: Real, E: From<crate::Error>>(
         }
     }
     let mut gradient = vec![T::zero(); n * m];
-    let value = loss(&Table { scores: &scores, n, m, relevance }, &mut gradient)?;
+    let (value, seen) = loss(&Table { scores: &scores, n, m, relevance }, &mut gradient)?;
     let mut puller = Puller::new(metric, (&a, n), (b.as_ref(), m), d, true);
     if m > 0 {
         let rows = gradient.par_chunks_mut(m).zip(scores.par_chunks(m)).enumerate();
@@ -99,7 +99,7 @@ pub fn tablewise<T: Real, E: From<crate::Error>>(
         puller.add_rows(0, &scores, &mut gradient, &pulls);
     }
     let (da, db) = puller.finish();
-    Ok((value, da, db))
+    Ok((value, da, db, seen))
 }
 
 fn same_width<T>(anchors: Matrix<'_, T>, references: Option<Matrix<'_, T>>) -> Result<()> {

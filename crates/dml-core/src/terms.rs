@@ -66,7 +66,7 @@ impl Reduction {
 }
 
 /// `1/x`, and 0 of 0: a loss of no terms is 0.
-pub(crate) fn over(x: f64) -> f64 {
+pub fn over(x: f64) -> f64 {
     if x == 0.0 { 0.0 } else { 1.0 / x }
 }
 

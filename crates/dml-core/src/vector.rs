@@ -88,14 +88,10 @@ pub fn scale<T: Real>(x: &mut [T], factor: T) {
     }
 }
 
-/// `x ← 1/(1 + e^{−scale·(x − centre)})`, the exponent kept within ±`clamp`.
-pub fn sigmoid<T: Real>(x: &mut [T], scale: T, centre: T, clamp: T) {
-    for v in x {
-        let e = scale * (centre - *v);
-        let e = if e > clamp { clamp } else { e };
-        let e = if e < -clamp { -clamp } else { e };
-        *v = (T::one() + e.fast_exp()).recip();
-    }
+/// `[x]+` and its derivative, 0 at 0; what is not a number stays.
+#[inline(always)]
+pub fn hinge<T: Real>(x: T) -> (T, T) {
+    if x <= T::zero() { (T::zero(), T::zero()) } else { (x, T::one()) }
 }
 
 /// `log(1 + e^x)` and its derivative, without overflow and to the last digits however small; branchless, so that a loop

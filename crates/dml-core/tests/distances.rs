@@ -43,11 +43,12 @@ fn kernels<T: Real>(case: &Case, share: f64) {
     scores(metric, a.matrix(), b.matrix(), &mut matrix).unwrap();
     near("kernel", case, "matrix", wide(&matrix), share);
     let labels = Labels::new(&[0; 6], &[0; 7], None);
-    let (_, mut da, mut db) = tablewise::<T, Error>(metric, a.matrix(), Some(b.matrix()), &labels, |_, gradient| {
-        gradient.copy_from_slice(&weights);
-        Ok(0.0)
-    })
-    .unwrap();
+    let (_, mut da, mut db, ()) =
+        tablewise::<T, (), Error>(metric, a.matrix(), Some(b.matrix()), &labels, |_, gradient| {
+            gradient.copy_from_slice(&weights);
+            Ok((0.0, ()))
+        })
+        .unwrap();
     a.pull_back(&mut da);
     b.pull_back(&mut db);
     near("kernel", case, "rows_gradient", wide(&da), share);

@@ -89,6 +89,14 @@ impl ComposedTerms {
     }
 }
 
+/// Terms of which none counts.
+///
+/// # Errors
+/// When a tensor operation fails.
+pub fn no_terms(scores: &Tensor) -> Result<Vec<ComposedTerms>> {
+    Ok(vec![ComposedTerms::new(scores.clone(), scores.zeros_like()?)])
+}
+
 /// `x` where `mask` is above 0, else `other`.
 ///
 /// # Errors

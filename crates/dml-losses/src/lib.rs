@@ -77,6 +77,7 @@ mod reduction;
 pub mod registry;
 pub mod regularizer;
 pub mod row_loss;
+mod setting;
 mod softmax;
 mod supervision;
 mod tabular;

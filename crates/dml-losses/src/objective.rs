@@ -1,5 +1,6 @@
 //! The one trait of this crate.
 
+use crate::tuples::Mined;
 use crate::{Error, Result, Supervision, Tuples};
 use candle_core::{DType, Device, Tensor, Var};
 use dml_core::relevance::Relevance;
@@ -63,6 +64,16 @@ impl<'a> Batch<'a> {
             None => self.supervision.relate(n, self.supervision, m, Some(0)),
             Some(references) => self.supervision.relate(n, references.supervision, m, references.self_offset),
         }
+    }
+
+    /// The same, narrowed to the pairs that a miner has named if one has; with `repeats`, a pair that is named twice (by two
+    /// triplets) counts twice.
+    pub(crate) fn named(&self, repeats: bool) -> Result<Box<dyn Relevance + 'a>> {
+        let all = self.relevance()?;
+        Ok(match self.tuples {
+            None => all,
+            Some(tuples) => Box::new(Mined::new(all, tuples, repeats)),
+        })
     }
 
     /// One label per row.

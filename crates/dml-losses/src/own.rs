@@ -15,9 +15,9 @@ pub use dml_core::{Metric, Real, Reduction, Row, Terms};
 
 use crate::error::setting;
 use crate::row_loss::{Fused, Run, Sides, composed, fused};
-use crate::tuples::Mined;
 use crate::{Batch, Evaluation, Kernel, Objective, Result};
 use candle_core::Tensor;
+use dml_core::relevance::Relevance;
 use dml_core::rowwise::Memory;
 
 /// A loss of each row of the scores in `space`, whose terms are reduced by `reduction`. A pair that a miner names twice counts twice.
@@ -56,17 +56,9 @@ struct OfScores<F> {
 
 struct OfBatch<F>(F);
 
-/// Calls `f` with how the rows of a batch are taken.
-fn with_run<X>(
-    batch: &Batch<'_>,
-    space: Space,
-    reduction: &Reduction,
-    f: impl FnOnce(&Run<'_>) -> Result<X>,
-) -> Result<X> {
-    let relevance = batch.relevance()?;
-    let mined = batch.tuples.map(|tuples| Mined::new(relevance.as_ref(), tuples, true));
-    let relevance = mined.as_ref().map_or(relevance.as_ref(), |mined| mined);
-    f(&Run { space, relevance, reduction, weights: &[], memory: Memory::Auto })
+/// How the rows of a loss of one's own are taken.
+fn run<'a>(relevance: &'a dyn Relevance, space: Space, reduction: &'a Reduction) -> Run<'a> {
+    Run { space, relevance, reduction, weights: &[], memory: Memory::Auto }
 }
 
 impl<R: RowObjective<f32> + RowObjective<f64> + Send> Objective for OfRows<R> {
@@ -81,8 +73,9 @@ impl<R: RowObjective<f32> + RowObjective<f64> + Send> Objective for OfRows<R> {
                 "rows are taken on the CPU: bring the embeddings there, or use of_scores",
             ));
         }
-        let run = |run: &Run<'_>| fused(sides, run, &self.row);
-        let Fused { loss, statistics, .. } = with_run(batch, self.space, &self.reduction, run)?;
+        let relevance = batch.named(true)?;
+        let run = run(relevance.as_ref(), self.space, &self.reduction);
+        let Fused { loss, statistics, .. } = fused(sides, &run, &self.row)?;
         Ok(Evaluation { loss, statistics })
     }
 
@@ -97,8 +90,8 @@ impl<R: RowObjective<f32> + RowObjective<f64> + Send> Objective for OfRows<R> {
 
 impl<F: FnMut(&Tensor, &Masks) -> Result<Vec<ComposedTerms>> + Send> Objective for OfScores<F> {
     fn evaluate(&mut self, batch: &Batch<'_>) -> Result<Evaluation> {
-        let terms = &mut self.terms;
-        with_run(batch, self.space, &self.reduction, |run| composed(Sides::of(batch), run, terms))
+        let relevance = batch.named(true)?;
+        composed(Sides::of(batch), &run(relevance.as_ref(), self.space, &self.reduction), &mut self.terms)
     }
 
     fn takes_references(&self) -> bool {

@@ -3,7 +3,7 @@
 use crate::autograd::{attach, nothing};
 use crate::composed::{ComposedTerms, Masks, reduce};
 use crate::objective::{Batch, Context, Evaluation, Kernel};
-use crate::tuples::Mined;
+use crate::setting::Setting;
 use crate::{Objective, Result};
 use candle_core::{DType, Tensor, WithDType};
 use dml_core::relevance::{Relevance, Sets};
@@ -50,13 +50,13 @@ impl Space {
     const CLIP: f64 = 2.3;
 
     /// A metric of vectors that are normalised first, or not. For a hyperbolic metric "normalised" is the way into the
-    /// ball: norms clipped to 2.3, exponential map. Cosine normalises by itself.
+    /// ball: norms clipped to 2.3, exponential map. Cosine is the dot product of rows that are always normalised.
     pub fn new(metric: Metric, normalize: bool) -> Self {
-        let projection = match metric {
-            Metric::Cosine => Projection::None,
-            Metric::Hyperbolic(curvature) if normalize => Projection::Ball { curvature, clip: Self::CLIP },
-            _ if normalize => Projection::Unit,
-            _ => Projection::None,
+        let (metric, projection) = match metric {
+            Metric::Cosine => (Metric::Dot, Projection::Unit),
+            Metric::Hyperbolic(curvature) if normalize => (metric, Projection::Ball { curvature, clip: Self::CLIP }),
+            _ if normalize => (metric, Projection::Unit),
+            _ => (metric, Projection::None),
         };
         Self { metric, projection }
     }
@@ -167,15 +167,10 @@ fn fused_in<T: Real + WithDType, B: Beside>(
     row: &dyn RowObjective<T>,
     beside: &B,
 ) -> Result<Fused> {
-    // Cosine is the dot product of unit vectors: normalised in place, where the driver would have to copy them.
-    let (metric, projection) = match (run.space.metric, run.space.projection) {
-        (Metric::Cosine, Projection::None) => (Metric::Dot, Projection::Unit),
-        other => other,
-    };
-    on_host::<T, _>(sides, projection, |anchors, references| {
+    on_host::<T, _>(sides, run.space.projection, |anchors, references| {
         let mut output: RowwiseOutput<T> = rowwise(
             &Problem {
-                metric,
+                metric: run.space.metric,
                 anchors,
                 references,
                 reference_gradient: sides.references.is_some_and(Tensor::track_op),
@@ -193,13 +188,16 @@ fn fused_in<T: Real + WithDType, B: Beside>(
     .map(|(loss, (slopes, statistics))| Fused { loss, slopes, statistics })
 }
 
-/// A loss of the whole score matrix, generic over the float type: value, with `dL/dscores` into the second argument.
+/// A loss of the whole score matrix, generic over the float type.
 pub trait TableForm {
-    /// The loss of a table.
+    /// What it tells beside its value.
+    type Seen;
+
+    /// The loss of a table, with `dL/dscores` added to `gradient` `[n, m]`, which comes as zeros.
     ///
     /// # Errors
     /// When it cannot be taken.
-    fn table<T: Real>(&self, table: &Table<'_, T>, gradient: &mut [T]) -> Result<f64>;
+    fn table<T: Real>(&self, table: &Table<'_, T>, gradient: &mut [T]) -> Result<(f64, Self::Seen)>;
 }
 
 /// The fused form of a loss of the whole score matrix.
@@ -211,19 +209,17 @@ pub fn fused_table<F: TableForm>(
     space: Space,
     relevance: &dyn Relevance,
     form: &F,
-) -> Result<Tensor> {
+) -> Result<(Tensor, F::Seen)> {
     fn run<T: Real + WithDType, F: TableForm>(
         sides: Sides<'_>,
         space: Space,
         relevance: &dyn Relevance,
         form: &F,
-    ) -> Result<Tensor> {
-        let (loss, ()) = on_host::<T, _>(sides, space.projection, |anchors, references| {
+    ) -> Result<(Tensor, F::Seen)> {
+        on_host::<T, _>(sides, space.projection, |anchors, references| {
             let loss = |table: &Table<'_, T>, gradient: &mut [T]| form.table(table, gradient);
-            let (value, da, db) = tablewise(space.metric, anchors, references, relevance, loss)?;
-            Ok((value, da, db, ()))
-        })?;
-        Ok(loss)
+            tablewise(space.metric, anchors, references, relevance, loss)
+        })
     }
     if sides.double() {
         run::<f64, F>(sides, space, relevance, form)
@@ -315,52 +311,29 @@ pub(crate) fn nothing_of(sides: Sides<'_>, reduction: &Reduction) -> Result<Tens
 
 /// A row in a space, over the batch or against references.
 pub struct RowLoss<R> {
-    /// The row.
-    pub row: R,
-    /// Where vectors are compared.
-    pub space: Space,
-    /// How terms are reduced.
-    pub reduction: Reduction,
-    /// Fused or composed.
-    pub kernel: Kernel,
-    /// How much of the score matrix exists at a time.
-    pub memory: Memory,
+    pub(crate) row: R,
+    pub(crate) setting: Setting,
 }
 
 impl<R: RowForm> RowLoss<R> {
     /// In a space, with the loss's own reduction unless the context has another.
     pub fn new(row: R, space: Space, reduction: Reduction, context: &Context) -> Self {
-        let reduction = context.reduction.clone().unwrap_or(reduction);
-        Self { row, space, reduction, kernel: context.kernel, memory: context.memory }
+        Self { row, setting: Setting::new(space, reduction, context) }
     }
 }
 
 impl<R: RowForm> Objective for RowLoss<R> {
     fn evaluate(&mut self, batch: &Batch<'_>) -> Result<Evaluation> {
-        let relevance = batch.relevance()?;
         let as_weights = self.row.tuples_are_weights();
+        let relevance = if as_weights { batch.relevance()? } else { batch.named(self.row.repeats())? };
         let weights = batch.tuples.filter(|tuples| as_weights && !tuples.is_empty());
         let weights =
             weights.map_or_else(Vec::new, |tuples| tuples.weights(relevance.anchors(), batch.references.is_none()));
-        let mined = batch.tuples.filter(|_| !as_weights);
-        let mined = mined.map(|tuples| Mined::new(relevance.as_ref(), tuples, self.row.repeats()));
-        let run = Run {
-            space: self.space,
-            relevance: mined.as_ref().map_or(relevance.as_ref(), |mined| mined),
-            reduction: &self.reduction,
-            weights: &weights,
-            memory: self.memory,
-        };
         let sides = Sides::of(batch);
-        if self.row.wants_both_kinds() && !both_kinds(run.relevance) {
-            return Ok(nothing_of(sides, &self.reduction)?.into());
+        if self.row.wants_both_kinds() && !both_kinds(relevance.as_ref()) {
+            return Ok(nothing_of(sides, &self.setting.reduction)?.into());
         }
-        // A number for each anchor cannot carry one gradient: autograd's it is.
-        if sides.fused(self.kernel) && self.reduction != Reduction::None {
-            let Fused { loss, statistics, .. } = fused(sides, &run, &self.row)?;
-            return Ok(Evaluation { loss, statistics });
-        }
-        composed(sides, &run, |scores, masks| self.row.compose(scores, masks))
+        self.setting.evaluate(sides, relevance.as_ref(), &weights, &self.row)
     }
 
     fn takes_references(&self) -> bool {

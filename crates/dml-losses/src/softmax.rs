@@ -9,13 +9,8 @@ use crate::row_loss::RowForm;
 use candle_core::Tensor;
 use dml_core::relevance::{Relevance, Sets};
 use dml_core::rowwise::RowObjective;
+pub(crate) use dml_core::vector::softplus;
 use dml_core::{Real, Row, Terms, vector};
-
-/// `log(1 + e^x)` and its slope.
-pub(crate) fn softplus(x: f64) -> (f64, f64) {
-    let tail = (-x.abs()).exp();
-    (x.max(0.0) + tail.ln_1p(), if x > 0.0 { 1.0 / (1.0 + tail) } else { tail / (1.0 + tail) })
-}
 
 /// What no exponential of `scale·x` sees.
 pub(crate) fn unseen<T: Real>(scale: T) -> T {

@@ -1,15 +1,14 @@
 //! Losses of the whole score matrix over a batch or references, in either form.
 
 use crate::composed::{ComposedTerms, Masks};
-use crate::row_loss::{Run, Sides, Space, TableForm, composed, fused_table, nothing_of};
-use crate::tuples::Mined;
-use crate::{Batch, Context, Evaluation, Kernel, Result};
+use crate::row_loss::{Sides, Space, TableForm, composed, fused_table, nothing_of};
+use crate::setting::Setting;
+use crate::{Batch, Context, Evaluation, Result};
 use candle_core::Tensor;
 use dml_core::relevance::Relevance;
-use dml_core::rowwise::{Memory, Statistics};
+use dml_core::rowwise::Statistics;
 use dml_core::table::Table;
 use dml_core::{Real, Reduction};
-use std::cell::Cell;
 
 /// A loss of the whole score matrix that counts its terms.
 pub(crate) trait Counting {
@@ -17,21 +16,19 @@ pub(crate) trait Counting {
     fn count<T: Real>(&self, table: &Table<'_, T>, gradient: &mut [T], seen: &mut Statistics) -> Result<f64>;
 }
 
-/// A counting loss as one that does not tell.
-struct Counted<'a, F> {
-    form: &'a F,
-    seen: Cell<Statistics>,
-}
+/// A counting loss as a table's.
+struct Counted<'a, F>(&'a F);
 
 impl<F: Counting> TableForm for Counted<'_, F> {
-    fn table<T: Real>(&self, table: &Table<'_, T>, gradient: &mut [T]) -> Result<f64> {
+    type Seen = Statistics;
+
+    fn table<T: Real>(&self, table: &Table<'_, T>, gradient: &mut [T]) -> Result<(f64, Statistics)> {
         if gradient.is_empty() {
-            return Ok(0.0);
+            return Ok((0.0, Statistics::default()));
         }
         let mut seen = table.pairs();
-        let value = self.form.count(table, gradient, &mut seen)?;
-        self.seen.set(seen);
-        Ok(value)
+        let value = self.0.count(table, gradient, &mut seen)?;
+        Ok((value, seen))
     }
 }
 
@@ -42,26 +39,20 @@ pub(crate) fn fused_counting<F: Counting>(
     relevance: &dyn Relevance,
     form: &F,
 ) -> Result<Evaluation> {
-    let counted = Counted { form, seen: Cell::default() };
-    let loss = fused_table(sides, space, relevance, &counted)?;
-    Ok(Evaluation { loss, statistics: counted.seen.get() })
+    let (loss, statistics) = fused_table(sides, space, relevance, &Counted(form))?;
+    Ok(Evaluation { loss, statistics })
 }
 
-/// Where a loss of the score matrix is taken, and how it is reduced.
+/// A loss of the score matrix: its setting, and the one reduction that the fused form knows.
 pub(crate) struct Tabular {
-    space: Space,
-    /// What the fused form knows; any other is left to the composed one.
     own: Reduction,
-    reduction: Reduction,
-    kernel: Kernel,
-    memory: Memory,
+    setting: Setting,
 }
 
 impl Tabular {
     /// In a space, with the loss's own reduction unless the context has another.
     pub(crate) fn new(space: Space, own: Reduction, context: &Context) -> Self {
-        let reduction = context.reduction.clone().unwrap_or_else(|| own.clone());
-        Self { space, own, reduction, kernel: context.kernel, memory: context.memory }
+        Self { setting: Setting::new(space, own.clone(), context), own }
     }
 
     /// The loss of a batch, in which a pair that a miner names twice counts twice.
@@ -71,17 +62,14 @@ impl Tabular {
         form: &F,
         compose: impl FnOnce(&Tensor, &Masks) -> Result<Vec<ComposedTerms>>,
     ) -> Result<Evaluation> {
-        let relevance = batch.relevance()?;
-        let mined = batch.tuples.map(|tuples| Mined::new(relevance.as_ref(), tuples, true));
-        let relevance = mined.as_ref().map_or(relevance.as_ref(), |mined| mined);
-        let sides = Sides::of(batch);
+        let (relevance, sides, setting) = (batch.named(true)?, Sides::of(batch), &self.setting);
+        let relevance = relevance.as_ref();
         if relevance.anchors() * relevance.references() == 0 {
-            return Ok(nothing_of(sides, &self.reduction)?.into());
+            return Ok(nothing_of(sides, &setting.reduction)?.into());
         }
-        if sides.fused(self.kernel) && self.reduction == self.own {
-            return fused_counting(sides, self.space, relevance, form);
+        if sides.fused(setting.kernel) && setting.reduction == self.own {
+            return fused_counting(sides, setting.space, relevance, form);
         }
-        let run = Run { space: self.space, relevance, reduction: &self.reduction, weights: &[], memory: self.memory };
-        composed(sides, &run, compose)
+        composed(sides, &setting.run(relevance, &[]), compose)
     }
 }

@@ -66,7 +66,7 @@ impl Tuples {
 
 /// A relevance narrowed to what a miner has named.
 pub(crate) struct Mined<'a> {
-    inner: &'a dyn Relevance,
+    inner: Box<dyn Relevance + 'a>,
     positives: Vec<Vec<u32>>,
     negatives: Vec<Vec<u32>>,
     triplets: Option<Vec<Vec<(u32, u32)>>>,
@@ -74,7 +74,7 @@ pub(crate) struct Mined<'a> {
 
 impl<'a> Mined<'a> {
     /// With `repeats`, a pair that is named twice (by two triplets) counts twice.
-    pub(crate) fn new(inner: &'a dyn Relevance, tuples: &Tuples, repeats: bool) -> Self {
+    pub(crate) fn new(inner: Box<dyn Relevance + 'a>, tuples: &Tuples, repeats: bool) -> Self {
         let n = inner.anchors();
         let (mut positives, mut negatives) = (vec![Vec::new(); n], vec![Vec::new(); n]);
         let mut by_anchor = None;

@@ -6,12 +6,13 @@
 
 use crate::autograd::nothing;
 use crate::params::{LossParams, metric, positive, wrong};
-use crate::row_loss::{RowForm, Run, Sides, Space, composed, on_host, wide};
+use crate::row_loss::{RowForm, Sides, Space, composed, on_host, wide};
+use crate::setting::Setting;
 use crate::softmax::CrossEntropy;
-use crate::{Batch, Context, Evaluation, Kernel, Objective, Result};
+use crate::{Batch, Context, Evaluation, Objective, Result};
 use candle_core::{DType, Tensor, WithDType};
 use dml_core::relevance::Labels;
-use dml_core::rowwise::{Memory, Problem, rowwise};
+use dml_core::rowwise::{Problem, rowwise};
 use dml_core::{Matrix, Metric, Projection, Real, Reduction};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -38,9 +39,7 @@ struct Prototypical {
     n_support: usize,
     metric: Metric,
     row: CrossEntropy,
-    reduction: Reduction,
-    kernel: Kernel,
-    memory: Memory,
+    setting: Setting,
 }
 
 /// Who of a batch is a query of which class, and who supports the classes.
@@ -72,20 +71,10 @@ impl Episode {
 }
 
 impl Prototypical {
-    fn run<'a>(&'a self, relevance: &'a Labels<'a>) -> Run<'a> {
-        Run {
-            space: Space::new(self.metric, false),
-            relevance,
-            reduction: &self.reduction,
-            weights: &[],
-            memory: self.memory,
-        }
-    }
-
     /// Means and queries as rows of the host, and their gradients back to the rows they came from.
     fn fused<T: Real + WithDType>(&self, embeddings: &Tensor, episode: &Episode) -> Result<Evaluation> {
         let relevance = Labels::new(&episode.query_labels, &episode.classes, None);
-        let run = self.run(&relevance);
+        let run = self.setting.run(&relevance, &[]);
         let kernel = |x: Matrix<'_, T>, _: Option<Matrix<'_, T>>| {
             let d = x.cols();
             let mut prototypes = vec![T::zero(); episode.classes.len() * d];
@@ -97,7 +86,7 @@ impl Prototypical {
             let queries: Vec<T> = episode.queries.iter().flat_map(|&i| x.row(i)).copied().collect();
             let output = rowwise(
                 &Problem {
-                    metric: run.space.metric,
+                    metric: self.metric,
                     anchors: Matrix::new(&queries, episode.queries.len(), d)?,
                     references: Some(Matrix::new(&prototypes, episode.classes.len(), d)?),
                     reference_gradient: true,
@@ -139,7 +128,7 @@ impl Prototypical {
         let queries = embeddings.index_select(&Tensor::new(rows, device)?, 0)?;
         let relevance = Labels::new(&episode.query_labels, &episode.classes, None);
         let sides = Sides { anchors: &queries, references: Some(&prototypes) };
-        composed(sides, &self.run(&relevance), |scores, masks| self.row.compose(scores, masks))
+        composed(sides, &self.setting.run(&relevance, &[]), |scores, masks| self.row.compose(scores, masks))
     }
 }
 
@@ -153,7 +142,7 @@ impl Objective for Prototypical {
             return Ok(nothing(&[embeddings])?.into());
         }
         let sides = Sides { anchors: embeddings, references: None };
-        if !sides.fused(self.kernel) || self.reduction == Reduction::None {
+        if !self.setting.fused(sides) {
             return self.composed(embeddings, &episode);
         }
         if embeddings.dtype() == DType::F64 {
@@ -185,9 +174,7 @@ impl LossParams for PrototypicalParams {
             n_support: self.n_support,
             metric,
             row: CrossEntropy { scale: -metric.sign() * self.scale },
-            reduction: context.reduction.clone().unwrap_or(Reduction::Mean),
-            kernel: context.kernel,
-            memory: context.memory,
+            setting: Setting::new(Space::new(metric, false), Reduction::Mean, context),
         }))
     }
 }

@@ -6,7 +6,7 @@ use crate::row_loss::Space;
 use crate::{Batch, Error, Result, Tuples};
 use candle_core::{DType, WithDType};
 use dml_core::relevance::Sets;
-use dml_core::{Projected, Real, Row, for_each_score_row, to_host};
+use dml_core::{Projected, Real, Row, for_each_score_row, with_host};
 use std::sync::OnceLock;
 
 /// What a miner finds in one row.
@@ -110,10 +110,8 @@ pub(crate) fn both_sides<T: Real + WithDType>(
     space: Space,
     batch: &Batch<'_>,
 ) -> Result<(Projected<T>, Option<Projected<T>>)> {
-    let take = |tensor| -> Result<Projected<T>> {
-        let (values, rows, cols) = to_host::<T>(tensor)?;
-        Ok(space.projection.take(values, rows, cols)?)
-    };
+    let take =
+        |tensor| -> Result<Projected<T>> { Ok(with_host::<T, _>(tensor, |values| space.projection.apply(values))?) };
     Ok((take(batch.embeddings)?, batch.references.map(|r| take(r.embeddings)).transpose()?))
 }
 

@@ -11,7 +11,6 @@ use crate::composed::{ComposedTerms, Masks, any, log_one_plus_sum_exp, reduce};
 use crate::params::{LossParams, wrong};
 use crate::row_loss::{Sides, Space, nothing_of, wide};
 use crate::tabular::{Counting, fused_counting};
-use crate::tuples::Mined;
 use crate::{Batch, Context, Evaluation, Kernel, Objective, Result};
 use candle_core::{DType, Tensor};
 use dml_core::relevance::Relevance;
@@ -65,12 +64,6 @@ struct Anchor {
     negatives: Vec<Range<usize>>,
 }
 
-/// `log(1 + e^x)`.
-fn one_plus(x: f64) -> f64 {
-    let above = if x < 0.0 { 0.0 } else { x };
-    above + (-x.abs()).exp().ln_1p()
-}
-
 impl Angles<'_> {
     /// `4t(s_an + s_pn) − 2(1 + t) s_ap` of the negatives.
     fn exponents<T: Real>(&self, table: &Table<'_, T>, (a, p): (usize, usize), negatives: &[Range<usize>]) -> Vec<T> {
@@ -102,12 +95,12 @@ impl Angles<'_> {
         let sum: f64 = negatives.iter().map(|r| vector::dot(&row(a)[r.clone()], &row(p)[r.clone()])).sum();
         if !(SMALLEST..f64::INFINITY).contains(&sum) {
             let log = vector::log_sum_exp(&mut self.exponents(table, (a, p), negatives), T::one(), T::zero());
-            let term = one_plus(log);
+            let term = vector::softplus(log).0;
             return Pair { positive, term, slope: 0.0, share: -(-term).exp_m1(), direct: true };
         }
         let base = 4.0 * self.square * (tops[a].wide() + tops[p].wide()) + self.base(table, (a, p));
         let log = base + sum.ln();
-        let term = one_plus(log);
+        let term = vector::softplus(log).0;
         let slope = (base - term).exp();
         Pair { positive, term, slope, share: slope * sum, direct: false }
     }
@@ -216,16 +209,14 @@ impl Angular {
 
 impl Objective for Angular {
     fn evaluate(&mut self, batch: &Batch<'_>) -> Result<Evaluation> {
-        let all = batch.relevance()?;
-        let mined = batch.tuples.map(|tuples| Mined::new(all.as_ref(), tuples, true));
-        let named = mined.as_ref().map_or(all.as_ref(), |mined| mined);
+        let (all, named) = (batch.relevance()?, batch.named(true)?);
         let sides = Sides::of(batch);
         // A positive that is a reference has no row of scores.
         if batch.references.is_none() && self.reduction == Reduction::Mean && sides.fused(self.kernel) {
             let form = Angles { square: self.square, all: all.as_ref() };
-            return fused_counting(sides, self.space, named, &form);
+            return fused_counting(sides, self.space, named.as_ref(), &form);
         }
-        self.compose(sides, all.as_ref(), named)
+        self.compose(sides, all.as_ref(), named.as_ref())
     }
 
     fn takes_references(&self) -> bool {

@@ -10,8 +10,7 @@
 //!
 //! c_P need not be made where a difference scales the distance: `a − c_P = r/(r − 1)·(a − c)` with the mean c of all r rows.
 
-use super::triplet::no_terms;
-use crate::composed::{ComposedTerms, Masks, any, hinge, reduce, softplus};
+use crate::composed::{ComposedTerms, Masks, any, hinge, no_terms, reduce, softplus};
 use crate::params::{LossParams, finite, metric};
 use crate::row_loss::{Sides, Space, on_host, wide};
 use crate::{Batch, Context, Evaluation, Kernel, Objective, Result};
@@ -111,13 +110,7 @@ impl<T: Real> RowObjective<T> for CentroidRow {
         let mut pull = T::zero();
         for k in row.negatives() {
             let violation = reach - sign * row.scores[k];
-            let (value, slope) = if self.soft {
-                vector::softplus(violation)
-            } else if violation <= T::zero() {
-                (T::zero(), T::zero())
-            } else {
-                (violation, T::one())
-            };
+            let (value, slope) = if self.soft { vector::softplus(violation) } else { vector::hinge(violation) };
             let step = sign * slope * terms.add(0, value);
             gradient[k] -= step;
             pull += step;
@@ -339,8 +332,8 @@ impl LossParams for CentroidTripletParams {
     fn build(&self, context: &Context) -> Result<Box<dyn Objective>> {
         let metric = metric(Self::NAME, &self.metric)?;
         // Cosine normalises by itself, but not before means are taken.
-        let unit = self.normalize && metric == Metric::Cosine;
-        let projection = if unit { Projection::Unit } else { Space::new(metric, self.normalize).projection };
+        let raw = metric == Metric::Cosine && !self.normalize;
+        let projection = if raw { Projection::None } else { Space::new(metric, self.normalize).projection };
         Ok(Box::new(CentroidTriplet {
             params: self.clone(),
             metric,

@@ -20,7 +20,6 @@ use dml_core::table::Table;
 use dml_core::{Metric, Real, Reduction, vector};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
-use std::cell::Cell;
 use std::collections::{HashMap, VecDeque};
 
 /// Parameters of the CLIP loss.
@@ -48,7 +47,6 @@ struct Clip {
 }
 
 /// What a table gives besides its value.
-#[derive(Clone, Copy, Default)]
 struct Seen {
     /// Derivative by `log(1/τ)`.
     slope: f64,
@@ -60,7 +58,6 @@ struct BothWays {
     /// 1/τ.
     scale: f64,
     learned: bool,
-    seen: Cell<Seen>,
 }
 
 /// Columns, and rows between two sums in double precision, that are taken at a time.
@@ -101,7 +98,9 @@ fn columns<T: Real>(table: &Table<'_, T>, factor: f64, first: usize) -> Vec<f64>
 }
 
 impl TableForm for BothWays {
-    fn table<T: Real>(&self, table: &Table<'_, T>, gradient: &mut [T]) -> Result<f64> {
+    type Seen = Seen;
+
+    fn table<T: Real>(&self, table: &Table<'_, T>, gradient: &mut [T]) -> Result<(f64, Seen)> {
         let (n, factor, learned) = (table.n, self.scale, self.learned);
         let (scale, half) = (T::of(factor), 0.5 / n as f64);
         let target = |i: usize| factor * table.row(i)[i].wide();
@@ -137,8 +136,8 @@ impl TableForm for BothWays {
             negative_pairs: others,
             mean_negative: if n > 1 { (total(3) - total(2)) / others } else { 0.0 },
         };
-        self.seen.set(Seen { slope: total(1), statistics });
-        Ok(half * (total(0) + columns.iter().map(|c| c.0).sum::<f64>()))
+        let value = half * (total(0) + columns.iter().map(|c| c.0).sum::<f64>());
+        Ok((value, Seen { slope: total(1), statistics }))
     }
 }
 
@@ -154,9 +153,9 @@ impl Clip {
     }
 
     fn fused(&self, sides: Sides<'_>, pairs: &Diagonal<'_>) -> Result<Evaluation> {
-        let form = BothWays { scale: self.scale()?, learned: self.logit_scale.is_some(), seen: Cell::default() };
-        let mut loss = fused_table(sides, Space::new(Metric::Cosine, true), pairs, &form)?;
-        let Seen { slope, statistics } = form.seen.get();
+        let form = BothWays { scale: self.scale()?, learned: self.logit_scale.is_some() };
+        let (mut loss, seen) = fused_table(sides, Space::new(Metric::Cosine, true), pairs, &form)?;
+        let Seen { slope, statistics } = seen;
         if let Some(logit_scale) = &self.logit_scale {
             let by_scale = attach(0.0, vec![(logit_scale.as_tensor(), vec![slope])])?;
             loss = (&loss + by_scale.to_dtype(loss.dtype())?)?;

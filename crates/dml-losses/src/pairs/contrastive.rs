@@ -45,18 +45,11 @@ pub(crate) struct Contrastive {
 }
 
 impl Contrastive {
-    /// A term of the given violation.
+    /// A term of the given violation, and its derivative.
     #[inline(always)]
-    fn term<T: Real>(&self, violation: T) -> T {
-        let hinge = if violation <= T::zero() { T::zero() } else { violation };
-        if self.squared { T::of(0.5) * hinge * hinge } else { hinge }
-    }
-
-    /// Its derivative by the violation.
-    #[inline(always)]
-    fn slope<T: Real>(&self, violation: T) -> T {
-        let slope = if self.squared { violation } else { T::one() };
-        if violation <= T::zero() { T::zero() } else { slope }
+    fn term<T: Real>(&self, violation: T) -> (T, T) {
+        let (hinge, slope) = vector::hinge(violation);
+        if self.squared { (T::of(0.5) * hinge * hinge, hinge) } else { (hinge, slope) }
     }
 }
 
@@ -68,22 +61,22 @@ impl<T: Real> RowObjective<T> for Contrastive {
     fn row(&self, row: &Row<'_, T>, terms: &mut Terms<'_>, gradient: &mut [T]) {
         let (sign, pos_margin, neg_margin) = (T::of(self.sign), T::of(self.pos_margin), T::of(self.neg_margin));
         for j in row.positives() {
-            let violation = sign * (row.scores[j] - pos_margin);
-            gradient[j] += sign * self.slope(violation) * terms.add(0, self.term(violation));
+            let (value, slope) = self.term(sign * (row.scores[j] - pos_margin));
+            gradient[j] += sign * slope * terms.add(0, value);
         }
         let violation = |score: T| sign * (neg_margin - score);
         if terms.wants_single_terms() {
             for j in row.negatives() {
-                let violation = violation(row.scores[j]);
-                gradient[j] -= sign * self.slope(violation) * terms.add(1, self.term(violation));
+                let (value, slope) = self.term(violation(row.scores[j]));
+                gradient[j] -= sign * slope * terms.add(1, value);
             }
             return;
         }
         let (mut sum, mut active) = (0.0, 0.0);
         for range in row.negative_ranges() {
             let scores = &row.scores[range];
-            sum += vector::sum_of(scores, |s| self.term(violation(s)));
-            active += vector::sum_of(scores, |s| if violation(s) <= T::zero() { T::zero() } else { T::one() });
+            sum += vector::sum_of(scores, |s| self.term(violation(s)).0);
+            active += vector::sum_of(scores, |s| vector::hinge(violation(s)).1);
         }
         let active = active as usize;
         let weight = terms.add_many::<T>(1, active, sum);
@@ -93,7 +86,7 @@ impl<T: Real> RowObjective<T> for Contrastive {
         }
         for range in row.negative_ranges() {
             for (g, &score) in gradient[range.clone()].iter_mut().zip(&row.scores[range]) {
-                *g -= sign * weight * self.slope(violation(score));
+                *g -= sign * weight * self.term(violation(score)).1;
             }
         }
     }

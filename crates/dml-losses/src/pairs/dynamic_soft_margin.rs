@@ -11,20 +11,17 @@
 //! fails, beyond the last bin, both bins are the last one; below the first, all is in the first. The histogram is saved
 //! state.
 
-use super::triplet::{no_terms, pick};
-use crate::composed::{ComposedTerms, Masks};
+use super::triplet::pick;
+use crate::composed::{ComposedTerms, Masks, no_terms};
 use crate::params::{LossParams, finite, within, wrong};
 use crate::row_loss::{Run, Sides, Space, TableForm, composed, fused_table};
-use crate::tuples::Mined;
 use crate::{Batch, Context, Error, Evaluation, Kernel, Objective, Result};
 use candle_core::{DType, Device, Tensor};
-use dml_core::relevance::Relevance;
 use dml_core::rowwise::{Memory, Statistics};
 use dml_core::table::Table;
 use dml_core::{Metric, Real, Reduction, Row};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
-use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 
 /// Parameters of the dynamic soft margin loss.
@@ -105,15 +102,12 @@ fn each_positive<T: Real>(row: &Row<'_, T>, mut f: impl FnMut(usize, std::ops::R
     }
 }
 
-/// The loss of a table, which changes the histogram.
-struct Form {
-    histogram: RefCell<Histogram>,
-    seen: Cell<Statistics>,
-}
+/// The loss of a table; it tells the histogram after it.
+impl TableForm for Histogram {
+    type Seen = (Statistics, Histogram);
 
-impl TableForm for Form {
-    fn table<T: Real>(&self, table: &Table<'_, T>, gradient: &mut [T]) -> Result<f64> {
-        let mut histogram = self.histogram.borrow_mut();
+    fn table<T: Real>(&self, table: &Table<'_, T>, gradient: &mut [T]) -> Result<(f64, Self::Seen)> {
+        let mut histogram = self.clone();
         let bins = histogram.heights.len();
         let (start, scale, most) = (T::of(histogram.start), T::of(1.0 / histogram.width), T::of(bins as f64));
         // 0 is below the first bin, so that a cast rounds down in all of them; what is not a number goes there too.
@@ -149,14 +143,14 @@ impl TableForm for Form {
             seen.active += row.active;
         }
         let triplets: f64 = seen.counts.iter().sum();
-        self.seen.set(Statistics { terms: [triplets, 0.0], active: [seen.active, 0.0], ..table.pairs() });
+        let statistics = Statistics { terms: [triplets, 0.0], active: [seen.active, 0.0], ..table.pairs() };
         if triplets == 0.0 {
-            return Ok(0.0);
+            return Ok((0.0, (statistics, histogram)));
         }
         if seen.sums.iter().sum::<f64>().is_nan() {
             // The histogram is not to be spoilt for ever.
             gradient.fill(T::nan());
-            return Ok(f64::NAN);
+            return Ok((f64::NAN, (statistics, histogram)));
         }
         let (cumulative, by_alpha) = histogram.update(&seen);
         let value: f64 = cumulative[0] * seen.sums[0]
@@ -181,7 +175,7 @@ impl TableForm for Form {
                 });
             });
         });
-        Ok(value / triplets)
+        Ok((value / triplets, (statistics, histogram)))
     }
 }
 
@@ -249,14 +243,12 @@ impl DynamicSoftMargin {
 
 impl Objective for DynamicSoftMargin {
     fn evaluate(&mut self, batch: &Batch<'_>) -> Result<Evaluation> {
-        let (relevance, sides) = (batch.relevance()?, Sides::of(batch));
-        let mined = batch.tuples.map(|tuples| Mined::new(relevance.as_ref(), tuples, true));
-        let relevance: &dyn Relevance = mined.as_ref().map_or(relevance.as_ref(), |mined| mined);
+        let (relevance, sides) = (batch.named(true)?, Sides::of(batch));
+        let relevance = relevance.as_ref();
         if sides.fused(self.kernel) && self.reduction == Reduction::Mean {
-            let form = Form { histogram: RefCell::new(self.histogram.clone()), seen: Cell::default() };
-            let loss = fused_table(sides, self.space, relevance, &form)?;
-            self.histogram = form.histogram.into_inner();
-            return Ok(Evaluation { loss, statistics: form.seen.get() });
+            let (loss, (statistics, histogram)) = fused_table(sides, self.space, relevance, &self.histogram)?;
+            self.histogram = histogram;
+            return Ok(Evaluation { loss, statistics });
         }
         let (reduction, space, memory) = (self.reduction.clone(), self.space, self.memory);
         let run = Run { space, relevance, reduction: &reduction, weights: &[], memory };

@@ -8,13 +8,14 @@
 //! that it has no row for.
 
 use crate::autograd::nothing;
-use crate::composed::{ComposedTerms, log_sum_exp};
+use crate::composed::{ComposedTerms, log_sum_exp, no_terms};
 use crate::params::{LossParams, positive};
-use crate::row_loss::{Fused, Run, Sides, Space, composed, fused};
-use crate::{Batch, Context, Evaluation, Kernel, Objective, Result};
+use crate::row_loss::{Fused, Sides, Space, composed, fused};
+use crate::setting::Setting;
+use crate::{Batch, Context, Evaluation, Objective, Result};
 use candle_core::Tensor;
 use dml_core::relevance::Labels;
-use dml_core::rowwise::{Memory, RowObjective};
+use dml_core::rowwise::RowObjective;
 use dml_core::{Metric, Projection, Real, Reduction, Row, Terms, vector};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -131,10 +132,8 @@ impl Slots {
 }
 
 struct Hyperbolic {
-    params: HyperbolicParams,
-    reduction: Reduction,
-    kernel: Kernel,
-    memory: Memory,
+    temperature: f64,
+    setting: Setting,
 }
 
 impl Objective for Hyperbolic {
@@ -142,26 +141,28 @@ impl Objective for Hyperbolic {
         batch.without_references(HyperbolicParams::NAME)?;
         batch.without_tuples(HyperbolicParams::NAME)?;
         let (embeddings, labels) = (batch.embeddings, batch.labels(HyperbolicParams::NAME)?);
-        let HyperbolicParams { curvature, clip, temperature } = self.params;
-        let slots = Slots::new(labels, temperature);
-        if slots.count() < 2 && self.reduction != Reduction::None {
+        let (slots, setting) = (Slots::new(labels, self.temperature), &self.setting);
+        if slots.count() < 2 && setting.reduction != Reduction::None {
             return Ok(nothing(&[embeddings])?.into());
         }
         let index = |rows: &[u32]| Ok::<_, crate::Error>(Tensor::new(rows, embeddings.device())?);
         let ordered = embeddings.index_select(&index(&slots.order)?, 0)?;
         let classes: Vec<u64> = slots.order.iter().map(|&i| labels[i as usize]).collect();
         let relevance = Labels::within(&classes);
-        let space = Space { metric: Metric::Hyperbolic(curvature), projection: Projection::Ball { curvature, clip } };
-        let run = Run { space, relevance: &relevance, reduction: &self.reduction, weights: &[], memory: self.memory };
-        let sides = Sides { anchors: &ordered, references: None };
-        if sides.fused(self.kernel) && self.reduction != Reduction::None {
+        let (run, sides) = (setting.run(&relevance, &[]), Sides { anchors: &ordered, references: None });
+        if setting.fused(sides) {
             let Fused { loss, statistics, .. } = fused(sides, &run, &slots)?;
             return Ok(Evaluation { loss, statistics });
         }
-        let mut evaluation = composed(sides, &run, |scores, _| {
-            if slots.count() < 2 { super::triplet::no_terms(scores) } else { slots.compose(scores) }
-        })?;
-        if self.reduction == Reduction::None {
+        let mut evaluation =
+            composed(
+                sides,
+                &run,
+                |scores, _| {
+                    if slots.count() < 2 { no_terms(scores) } else { slots.compose(scores) }
+                },
+            )?;
+        if setting.reduction == Reduction::None {
             // Back from slots to the order of the batch.
             let mut places = vec![0u32; slots.order.len()];
             slots.order.iter().enumerate().for_each(|(place, &row)| places[row as usize] = place as u32);
@@ -185,12 +186,9 @@ impl LossParams for HyperbolicParams {
     }
 
     fn build(&self, context: &Context) -> Result<Box<dyn Objective>> {
-        Ok(Box::new(Hyperbolic {
-            params: self.clone(),
-            reduction: context.reduction.clone().unwrap_or(Reduction::Mean),
-            kernel: context.kernel,
-            memory: context.memory,
-        }))
+        let Self { curvature, clip, temperature } = *self;
+        let space = Space { metric: Metric::Hyperbolic(curvature), projection: Projection::Ball { curvature, clip } };
+        Ok(Box::new(Hyperbolic { temperature, setting: Setting::new(space, Reduction::Mean, context) }))
     }
 
     fn presets() -> Vec<(&'static str, Self)> {

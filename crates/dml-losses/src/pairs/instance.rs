@@ -6,10 +6,10 @@
 //! pytorch-metric-learning, which takes the rank of the row's label for its column, and so another loss.
 
 use crate::params::{LossParams, positive};
-use crate::row_loss::{Fused, RowForm, Run, Sides, Space, composed, fused};
+use crate::row_loss::{Sides, Space};
+use crate::setting::Setting;
 use crate::softmax::{CrossEntropy, Diagonal};
-use crate::{Batch, Context, Evaluation, Kernel, Objective, Result, Supervision};
-use dml_core::rowwise::Memory;
+use crate::{Batch, Context, Evaluation, Objective, Result, Supervision};
 use dml_core::{Metric, Reduction};
 use serde::{Deserialize, Serialize};
 
@@ -29,9 +29,7 @@ impl Default for InstanceParams {
 
 struct Instance {
     row: CrossEntropy,
-    reduction: Reduction,
-    kernel: Kernel,
-    memory: Memory,
+    setting: Setting,
 }
 
 impl Objective for Instance {
@@ -44,19 +42,7 @@ impl Objective for Instance {
             Supervision::Labels(_) => Some(batch.labels(InstanceParams::NAME)?),
             _ => None,
         };
-        let run = Run {
-            space: Space::new(Metric::Cosine, true),
-            relevance: &Diagonal { rows, classes },
-            reduction: &self.reduction,
-            weights: &[],
-            memory: self.memory,
-        };
-        let sides = Sides::of(batch);
-        if sides.fused(self.kernel) && self.reduction != Reduction::None {
-            let Fused { loss, statistics, .. } = fused(sides, &run, &self.row)?;
-            return Ok(Evaluation { loss, statistics });
-        }
-        composed(sides, &run, |scores, masks| self.row.compose(scores, masks))
+        self.setting.evaluate(Sides::of(batch), &Diagonal { rows, classes }, &[], &self.row)
     }
 
     fn takes_reduction(&self) -> bool {
@@ -72,11 +58,7 @@ impl LossParams for InstanceParams {
     }
 
     fn build(&self, context: &Context) -> Result<Box<dyn Objective>> {
-        Ok(Box::new(Instance {
-            row: CrossEntropy { scale: self.gamma },
-            reduction: context.reduction.clone().unwrap_or(Reduction::Mean),
-            kernel: context.kernel,
-            memory: context.memory,
-        }))
+        let setting = Setting::new(Space::new(Metric::Cosine, true), Reduction::Mean, context);
+        Ok(Box::new(Instance { row: CrossEntropy { scale: self.gamma }, setting }))
     }
 }

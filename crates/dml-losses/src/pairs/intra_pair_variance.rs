@@ -34,11 +34,6 @@ impl Default for IntraPairVarianceParams {
     }
 }
 
-/// `max(x, 0)` that keeps what is not a number.
-fn above<T: Real>(x: T) -> T {
-    if x <= T::zero() { T::zero() } else { x }
-}
-
 /// Sums over the pairs of a row, or of all: a number for positives and one for negatives.
 type Both = [f64; 2];
 
@@ -66,7 +61,7 @@ impl Counting for IntraPairVarianceParams {
         // Of each kind: which way is worse, and how much of the mean the threshold is.
         let (signs, shares) = ([-1.0, 1.0], [1.0 - self.pos_eps, 1.0 + self.neg_eps]);
         let thresholds = KINDS.map(|kind| T::of(shares[kind] * means[kind]));
-        let violation = |kind: usize, s: T| above(T::of(signs[kind]) * (s - thresholds[kind]));
+        let violation = |kind: usize, s: T| vector::hinge(T::of(signs[kind]) * (s - thresholds[kind])).0;
         let first = over_pairs(table, violation);
         let second = over_pairs(table, |kind, s| {
             let violation = violation(kind, s);

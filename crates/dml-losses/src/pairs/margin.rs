@@ -13,12 +13,12 @@
 use crate::autograd::{attach, nothing};
 use crate::composed::{ComposedTerms, Masks, hinge};
 use crate::params::{LossParams, finite, metric, not_negative, wrong};
-use crate::row_loss::{Run, Sides, Space, composed, fused};
-use crate::tuples::Mined;
-use crate::{Batch, Context, Error, Evaluation, Kernel, Objective, Result};
+use crate::row_loss::{Sides, Space, composed, fused};
+use crate::setting::Setting;
+use crate::{Batch, Context, Error, Evaluation, Objective, Result};
 use candle_core::{Tensor, Var};
 use dml_core::relevance::{Relevance, Sets};
-use dml_core::rowwise::{Memory, RowObjective};
+use dml_core::rowwise::RowObjective;
 use dml_core::{Real, Reduction, Row, Terms, vector};
 use serde::{Deserialize, Serialize};
 
@@ -87,7 +87,7 @@ impl<T: Real> RowObjective<T> for MarginRow {
         let reach = sign * beta + margin;
         if terms.wants_single_terms() {
             for j in row.negatives() {
-                let weight = add_repeated(terms, of_negative, hinge_of(reach - sign * row.scores[j]));
+                let weight = add_repeated(terms, of_negative, vector::hinge(reach - sign * row.scores[j]).0);
                 gradient[j] -= sign * weight;
                 slope += sign * weight;
             }
@@ -95,8 +95,8 @@ impl<T: Real> RowObjective<T> for MarginRow {
             let (mut sum, mut active) = (0f64, 0f64);
             for range in row.negative_ranges() {
                 let (scores, gradient) = (&row.scores[range.clone()], &mut gradient[range]);
-                sum += vector::sum_of(scores, |s| hinge_of(reach - sign * s));
-                let is_active = |s: T| if reach - sign * s <= T::zero() { T::zero() } else { T::one() };
+                sum += vector::sum_of(scores, |s| vector::hinge(reach - sign * s).0);
+                let is_active = |s: T| vector::hinge(reach - sign * s).1;
                 active += vector::sum_of(scores, is_active);
                 gradient.iter_mut().zip(scores).for_each(|(g, &s)| *g += is_active(s));
             }
@@ -107,7 +107,7 @@ impl<T: Real> RowObjective<T> for MarginRow {
             slope += sign * weight * T::of(active);
         }
         for j in row.positives() {
-            let weight = add_repeated(terms, of_positive, hinge_of(sign * (row.scores[j] - beta) + margin));
+            let weight = add_repeated(terms, of_positive, vector::hinge(sign * (row.scores[j] - beta) + margin).0);
             gradient[j] += sign * weight;
             slope -= sign * weight;
         }
@@ -115,22 +115,13 @@ impl<T: Real> RowObjective<T> for MarginRow {
     }
 }
 
-/// `max(x, 0)`; what is not a number stays.
-#[inline(always)]
-fn hinge_of<T: Real>(x: T) -> T {
-    if x <= T::zero() { T::zero() } else { x }
-}
-
 struct Margin {
     params: MarginParams,
-    space: Space,
+    setting: Setting,
     sign: f64,
     /// `[1]` or `[C]`, if learned.
     beta: Option<Var>,
     classes: usize,
-    reduction: Reduction,
-    kernel: Kernel,
-    memory: Memory,
 }
 
 impl Margin {
@@ -167,7 +158,7 @@ impl Margin {
         if triplets.iter().all(|&count| count == 0.0) {
             return Ok(None);
         }
-        let divisor = match self.reduction {
+        let divisor = match self.setting.reduction {
             Reduction::Sum => 1.0,
             Reduction::Divisor(by) => by,
             _ if terms == 0.0 => f64::INFINITY,
@@ -204,13 +195,11 @@ impl Margin {
 
 impl Objective for Margin {
     fn evaluate(&mut self, batch: &Batch<'_>) -> Result<Evaluation> {
-        let (relevance, sides) = (batch.relevance()?, Sides::of(batch));
+        let (relevance, sides) = (batch.named(true)?, Sides::of(batch));
+        let relevance = relevance.as_ref();
         let places = self.places(batch, relevance.anchors())?;
-        let mined = batch.tuples.map(|tuples| Mined::new(relevance.as_ref(), tuples, true));
-        let relevance: &dyn Relevance = mined.as_ref().map_or(relevance.as_ref(), |mined| mined);
-        let (space, reduction, memory) = (self.space, &self.reduction, self.memory);
-        let run = Run { space, relevance, reduction, weights: &[], memory };
-        let mut evaluation = if sides.fused(self.kernel) && self.reduction != Reduction::None {
+        let run = self.setting.run(relevance, &[]);
+        let mut evaluation = if self.setting.fused(sides) {
             let all: Vec<f64> = match &self.beta {
                 Some(beta) => beta.to_dtype(candle_core::DType::F64)?.to_vec1()?,
                 None => vec![self.params.beta; if self.params.per_class { self.classes } else { 1 }],
@@ -281,13 +270,10 @@ impl LossParams for MarginParams {
         };
         Ok(Box::new(Margin {
             params: self.clone(),
-            space: Space::new(metric, self.normalize),
+            setting: Setting::new(Space::new(metric, self.normalize), Reduction::MeanNonZero, context),
             sign: metric.sign(),
             beta: self.learn_beta.then(beta).transpose()?,
             classes: context.classes,
-            reduction: context.reduction.clone().unwrap_or(Reduction::MeanNonZero),
-            kernel: context.kernel,
-            memory: context.memory,
         }))
     }
 

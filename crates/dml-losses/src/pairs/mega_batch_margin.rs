@@ -10,12 +10,13 @@ use super::triplet::pick;
 use crate::autograd::nothing;
 use crate::composed::{ComposedTerms, Masks, any, fill, hinge};
 use crate::params::{LossParams, finite};
-use crate::row_loss::{Fused, RowForm, Run, Sides, Space, composed, fused};
-use crate::{Batch, Context, Evaluation, Kernel, Objective, Result};
+use crate::row_loss::{RowForm, Sides, Space};
+use crate::setting::Setting;
+use crate::{Batch, Context, Evaluation, Objective, Result};
 use candle_core::Tensor;
 use dml_core::relevance::Labels;
-use dml_core::rowwise::{Memory, RowObjective};
-use dml_core::{Metric, Real, Reduction, Row, Terms};
+use dml_core::rowwise::RowObjective;
+use dml_core::{Metric, Real, Reduction, Row, Terms, vector};
 use serde::{Deserialize, Serialize};
 
 /// Parameters of the mega-batch margin loss.
@@ -36,11 +37,6 @@ impl Default for MegaBatchMarginParams {
     }
 }
 
-/// The term of a violation, and its derivative.
-fn term<T: Real>(violation: T) -> (T, T) {
-    if violation <= T::zero() { (T::zero(), T::zero()) } else { (violation, T::one()) }
-}
-
 impl<T: Real> RowObjective<T> for MegaBatchMarginParams {
     fn groups(&self) -> usize {
         2
@@ -49,11 +45,11 @@ impl<T: Real> RowObjective<T> for MegaBatchMarginParams {
     fn row(&self, row: &Row<'_, T>, terms: &mut Terms<'_>, gradient: &mut [T]) {
         let (positive_margin, negative_margin) = (T::of(self.positive_margin), T::of(self.negative_margin));
         for j in row.positives() {
-            let (value, slope) = term(positive_margin - row.scores[j]);
+            let (value, slope) = vector::hinge(positive_margin - row.scores[j]);
             gradient[j] -= slope * terms.add(0, value);
         }
         let mut push = |j: usize| {
-            let (value, slope) = term(row.scores[j] - negative_margin);
+            let (value, slope) = vector::hinge(row.scores[j] - negative_margin);
             gradient[j] += slope * terms.add(1, value);
         };
         if self.hard {
@@ -86,9 +82,7 @@ impl RowForm for MegaBatchMarginParams {
 
 struct MegaBatchMargin {
     row: MegaBatchMarginParams,
-    reduction: Reduction,
-    kernel: Kernel,
-    memory: Memory,
+    setting: Setting,
 }
 
 impl Objective for MegaBatchMargin {
@@ -104,19 +98,8 @@ impl Objective for MegaBatchMargin {
         let take = |rows: Vec<u32>| embeddings.index_select(&Tensor::new(rows, embeddings.device())?, 0);
         let (a, b) = (take(anchors)?, take(positives)?);
         let relevance = Labels::new(&classes, &classes, None);
-        let run = Run {
-            space: Space::new(Metric::Cosine, true),
-            relevance: &relevance,
-            reduction: &self.reduction,
-            weights: &[],
-            memory: self.memory,
-        };
         let sides = Sides { anchors: &a, references: Some(&b) };
-        if sides.fused(self.kernel) && self.reduction != Reduction::None {
-            let Fused { loss, statistics, .. } = fused(sides, &run, &self.row)?;
-            return Ok(Evaluation { loss, statistics });
-        }
-        composed(sides, &run, |scores, masks| self.row.compose(scores, masks))
+        self.setting.evaluate(sides, &relevance, &[], &self.row)
     }
 
     fn takes_reduction(&self) -> bool {
@@ -133,12 +116,8 @@ impl LossParams for MegaBatchMarginParams {
     }
 
     fn build(&self, context: &Context) -> Result<Box<dyn Objective>> {
-        Ok(Box::new(MegaBatchMargin {
-            row: self.clone(),
-            reduction: context.reduction.clone().unwrap_or(Reduction::Mean),
-            kernel: context.kernel,
-            memory: context.memory,
-        }))
+        let setting = Setting::new(Space::new(Metric::Cosine, true), Reduction::Mean, context);
+        Ok(Box::new(MegaBatchMargin { row: self.clone(), setting }))
     }
 
     fn presets() -> Vec<(&'static str, Self)> {

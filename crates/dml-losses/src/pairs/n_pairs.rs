@@ -8,11 +8,11 @@
 
 use crate::autograd::nothing;
 use crate::params::{LossParams, not_negative, positive};
-use crate::row_loss::{Fused, RowForm, Run, Sides, Space, composed, fused};
+use crate::row_loss::{Sides, Space};
+use crate::setting::Setting;
 use crate::softmax::CrossEntropy;
-use crate::{Batch, Context, Evaluation, Kernel, Objective, Result, Tuples};
+use crate::{Batch, Context, Evaluation, Objective, Result, Tuples};
 use dml_core::relevance::Labels;
-use dml_core::rowwise::Memory;
 use dml_core::{Metric, Reduction};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -37,9 +37,7 @@ impl Default for NPairsParams {
 
 struct NPairs {
     params: NPairsParams,
-    reduction: Reduction,
-    kernel: Kernel,
-    memory: Memory,
+    setting: Setting,
 }
 
 impl Objective for NPairs {
@@ -57,20 +55,8 @@ impl Objective for NPairs {
         let take = |rows: Vec<u32>| embeddings.index_select(&candle_core::Tensor::new(rows, embeddings.device())?, 0);
         let (a, p) = (take(anchors)?, take(positives)?);
         let relevance = Labels::new(&classes, &classes, None);
-        let run = Run {
-            space: Space::new(Metric::Dot, self.params.normalize),
-            relevance: &relevance,
-            reduction: &self.reduction,
-            weights: &[],
-            memory: self.memory,
-        };
         let (sides, row) = (Sides { anchors: &a, references: Some(&p) }, CrossEntropy { scale: self.params.scale });
-        let mut evaluation = if sides.fused(self.kernel) && self.reduction != Reduction::None {
-            let Fused { loss, statistics, .. } = fused(sides, &run, &row)?;
-            Evaluation { loss, statistics }
-        } else {
-            composed(sides, &run, |scores, masks| row.compose(scores, masks))?
-        };
+        let mut evaluation = self.setting.evaluate(sides, &relevance, &[], &row)?;
         if self.params.l2 != 0.0 {
             let norms = (a.sqr()?.sum_all()? + p.sqr()?.sum_all()?)?;
             let mean = (norms * (self.params.l2 / (2 * classes.len()) as f64))?.to_dtype(evaluation.loss.dtype())?;
@@ -121,12 +107,8 @@ impl LossParams for NPairsParams {
     }
 
     fn build(&self, context: &Context) -> Result<Box<dyn Objective>> {
-        Ok(Box::new(NPairs {
-            params: self.clone(),
-            reduction: context.reduction.clone().unwrap_or(Reduction::Mean),
-            kernel: context.kernel,
-            memory: context.memory,
-        }))
+        let setting = Setting::new(Space::new(Metric::Dot, self.normalize), Reduction::Mean, context);
+        Ok(Box::new(NPairs { params: self.clone(), setting }))
     }
 
     fn presets() -> Vec<(&'static str, Self)> {

@@ -8,10 +8,11 @@
 //!
 //! The nearest pair of two classes is searched once, and again only for the two classes that it is of.
 
-use super::triplet::{no_terms, pick};
-use crate::composed::{ComposedTerms, hinge};
+use super::triplet::pick;
+use crate::composed::{ComposedTerms, hinge, no_terms};
 use crate::params::{LossParams, finite, metric};
-use crate::row_loss::{Run, Sides, Space, TableForm, composed, fused_table};
+use crate::row_loss::{Run, Sides, Space, composed};
+use crate::tabular::{Counting, fused_counting};
 use crate::{Batch, Context, Evaluation, Kernel, Objective, Result};
 use candle_core::{DType, Tensor};
 use dml_core::relevance::Labels;
@@ -20,7 +21,6 @@ use dml_core::table::Table;
 use dml_core::{Metric, Real, Reduction, vector};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
-use std::cell::Cell;
 
 /// Parameters of the quadruplet loss.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -55,12 +55,6 @@ struct Form<'a> {
     margins: [f64; 2],
     /// +1 for distances, −1 for similarities.
     sign: f64,
-}
-
-/// The fused form, which tells what it has seen.
-struct Fused<'a> {
-    form: Form<'a>,
-    seen: Cell<Statistics>,
 }
 
 /// A pair of rows and how far apart they are.
@@ -139,28 +133,26 @@ impl Form<'_> {
     }
 }
 
-impl TableForm for Fused<'_> {
-    fn table<T: Real>(&self, table: &Table<'_, T>, gradient: &mut [T]) -> Result<f64> {
-        let Form { margins, sign, .. } = self.form;
-        let picks = self.form.picks(table);
-        let mut statistics = table.pairs();
+impl Counting for Form<'_> {
+    fn count<T: Real>(&self, table: &Table<'_, T>, gradient: &mut [T], seen: &mut Statistics) -> Result<f64> {
+        let Self { margins, sign, .. } = *self;
+        let picks = self.picks(table);
         let mut value = 0.0;
         for (group, (list, margin)) in [&picks.near, &picks.strangers].into_iter().zip(margins).enumerate() {
-            statistics.terms[group] = list.len() as f64;
+            seen.terms[group] = list.len() as f64;
             let weight = 1.0 / list.len().max(1) as f64;
             let step = T::of(sign * weight);
             for &[a, p, l, k] in list {
                 let (ap, lk) = (a as usize * table.m + p as usize, l as usize * table.m + k as usize);
                 let violation = T::of(sign) * (table.scores[ap] - table.scores[lk]) + T::of(margin);
                 if violation > T::zero() {
-                    statistics.active[group] += 1.0;
+                    seen.active[group] += 1.0;
                     value += weight * violation.wide();
                     gradient[ap] += step;
                     gradient[lk] -= step;
                 }
             }
         }
-        self.seen.set(statistics);
         if picks.lost {
             gradient.fill(T::nan());
             value = f64::NAN;
@@ -187,9 +179,7 @@ impl Objective for Quadruplet {
         let form = Form { labels, margins, sign: self.metric.sign() };
         let reduction = self.reduction.as_ref().unwrap_or(&Reduction::Mean);
         if sides.fused(self.kernel) && *reduction == Reduction::Mean {
-            let fused = Fused { form, seen: Cell::default() };
-            let loss = fused_table(sides, space, &relevance, &fused)?;
-            return Ok(Evaluation { loss, statistics: fused.seen.get() });
+            return fused_counting(sides, space, &relevance, &form);
         }
         let run = Run { space, relevance: &relevance, reduction, weights: &[], memory: self.memory };
         composed(sides, &run, |scores, _| form.compose(scores, &relevance))

@@ -22,7 +22,7 @@
 mod rows;
 mod swap;
 
-use crate::composed::{ComposedTerms, Masks, any, fill, hinge, softplus};
+use crate::composed::{ComposedTerms, Masks, any, fill, hinge, no_terms, softplus};
 use crate::params::{LossParams, finite, metric};
 use crate::row_loss::{RowForm, RowLoss, Space};
 use crate::{Context, Objective, Result};
@@ -87,13 +87,7 @@ const FAR: f64 = 1e30;
 impl Triplet {
     /// The term of a violation, and its derivative.
     fn term<T: Real>(&self, violation: T) -> (T, T) {
-        if self.soft {
-            vector::softplus(violation)
-        } else if violation <= T::zero() {
-            (T::zero(), T::zero())
-        } else {
-            (violation, T::one())
-        }
+        if self.soft { vector::softplus(violation) } else { vector::hinge(violation) }
     }
 
     /// The same of tensors.
@@ -189,11 +183,6 @@ pub(super) fn pick(matrix: &Tensor, rows: &[u32], columns: &[u32]) -> Result<Ten
     let m = matrix.dim(1)? as i64;
     let index: Vec<i64> = rows.iter().zip(columns).map(|(&i, &j)| i64::from(i) * m + i64::from(j)).collect();
     Ok(matrix.flatten_all()?.index_select(&Tensor::new(index, matrix.device())?, 0)?)
-}
-
-/// Terms of which none counts.
-pub(super) fn no_terms(scores: &Tensor) -> Result<Vec<ComposedTerms>> {
-    Ok(vec![ComposedTerms::new(scores.clone(), scores.zeros_like()?)])
 }
 
 impl RowForm for Triplet {

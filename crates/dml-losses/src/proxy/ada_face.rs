@@ -9,15 +9,16 @@
 //! what is not known does not move the running numbers.
 
 use super::margin_softmax::against_others;
-use super::proxies::{Proxies, ProxyColumns, Setting};
+use super::proxies::{Proxies, ProxyColumns};
 use crate::composed::{ComposedTerms, Masks};
 use crate::params::{LossParams, positive, within};
 use crate::row_loss::{Fused, RowForm, Sides, Space, composed, fused, wide};
+use crate::setting::Setting;
 use crate::softmax::cross_entropy;
 use crate::{Batch, Context, Error, Evaluation, Objective, Result};
 use candle_core::{DType, Device, Tensor, Var};
 use dml_core::rowwise::RowObjective;
-use dml_core::{Metric, Real, Row, Terms};
+use dml_core::{Metric, Real, Reduction, Row, Terms};
 use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
 use std::f64::consts::PI;
@@ -194,7 +195,7 @@ impl LossParams for AdaFaceParams {
         Ok(Box::new(AdaFace {
             proxies: Proxies::on_sphere(Self::NAME, context)?,
             params: self.clone(),
-            setting: Setting::new(Space::new(Metric::Cosine, true), context),
+            setting: Setting::new(Space::new(Metric::Cosine, true), Reduction::Mean, context),
             mean: 20.0,
             std: 100.0,
         }))

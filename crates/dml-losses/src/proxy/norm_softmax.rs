@@ -2,15 +2,16 @@
 
 use super::margin_softmax::against_others;
 use super::multiplicative_margin::{Psi, norms};
-use super::proxies::{Proxies, ProxyColumns, Setting};
+use super::proxies::{Proxies, ProxyColumns};
 use crate::autograd::attach;
 use crate::composed::Masks;
 use crate::row_loss::{Beside, Fused, Sides, Space, composed, fused_beside, wide};
+use crate::setting::Setting;
 use crate::softmax::cross_entropy;
 use crate::{Batch, Context, Evaluation, Objective, Result};
 use candle_core::{Tensor, Var};
 use dml_core::rowwise::{RowObjective, RowwiseOutput};
-use dml_core::{Matrix, Metric, Projection, Real, Row, Terms, to_host, vector};
+use dml_core::{Matrix, Metric, Projection, Real, Reduction, Row, Terms, to_host, vector};
 
 /// `−log softmax(s·‖x‖‖w_c‖·cos θ_c)` at the target, whose cosine becomes ψ; without `‖w_c‖` unless `proxy_norms`.
 pub(crate) struct NormSoftmax {
@@ -30,7 +31,7 @@ impl NormSoftmax {
         } else {
             Space::new(Metric::Cosine, true)
         };
-        Self { proxies, psi: Psi(margin), scale, proxy_norms, setting: Setting::new(space, context) }
+        Self { proxies, psi: Psi(margin), scale, proxy_norms, setting: Setting::new(space, Reduction::Mean, context) }
     }
 
     fn compose(&self, x: &Tensor, w: &Tensor, scores: &Tensor, masks: &Masks) -> Result<Tensor> {

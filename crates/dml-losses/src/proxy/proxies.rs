@@ -1,11 +1,11 @@
 //! The learned vectors `[C·k, d]` that stand for the classes, k for each.
 
-use crate::row_loss::{Fused, RowForm, Run, Sides, Space, composed, fused};
-use crate::{Batch, Context, Error, Evaluation, Kernel, Objective, Result};
+use crate::row_loss::{RowForm, Sides, Space};
+use crate::setting::Setting;
+use crate::{Batch, Context, Error, Evaluation, Objective, Result};
 use candle_core::{Tensor, Var};
 use dml_core::Reduction;
 use dml_core::relevance::{Relevance, Sets};
-use dml_core::rowwise::Memory;
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use std::collections::HashMap;
@@ -89,32 +89,6 @@ impl Proxies {
     }
 }
 
-/// How a proxy loss is run.
-pub(crate) struct Setting {
-    pub(crate) space: Space,
-    pub(crate) reduction: Reduction,
-    pub(crate) kernel: Kernel,
-    pub(crate) memory: Memory,
-}
-
-impl Setting {
-    /// As a context says; the mean, if it does not.
-    pub(crate) fn new(space: Space, context: &Context) -> Self {
-        let reduction = context.reduction.clone().unwrap_or(Reduction::Mean);
-        Self { space, reduction, kernel: context.kernel, memory: context.memory }
-    }
-
-    pub(crate) fn run<'a>(&'a self, relevance: &'a dyn Relevance, weights: &'a [f64]) -> Run<'a> {
-        Run { space: self.space, relevance, reduction: &self.reduction, weights, memory: self.memory }
-    }
-
-    /// Whether the fused form can be taken.
-    pub(crate) fn fused(&self, sides: Sides<'_>) -> bool {
-        // A number for each anchor cannot carry one gradient.
-        sides.fused(self.kernel) && self.reduction != Reduction::None
-    }
-}
-
 /// Samples against proxies: the positives of a sample are the proxies of its class.
 pub(crate) struct ProxyColumns<'a> {
     pub(crate) labels: &'a [u64],
@@ -163,7 +137,7 @@ pub(crate) struct ProxyLoss<R> {
 
 impl<R: RowForm> ProxyLoss<R> {
     pub(crate) fn new(proxies: Proxies, row: R, space: Space, sample_rate: f64, context: &Context) -> Self {
-        let setting = Setting::new(space, context);
+        let setting = Setting::new(space, Reduction::Mean, context);
         Self { proxies, row, setting, sample_rate, takes_tuples: true, seed: context.seed, step: 0 }
     }
 
@@ -214,13 +188,8 @@ impl<R: RowForm> Objective for ProxyLoss<R> {
             columns.places = Some(chosen.into_iter().enumerate().map(|(place, class)| (class, place)).collect());
         }
         self.step += 1;
-        let run = self.setting.run(&columns, &weights);
         let sides = Sides { anchors: batch.embeddings, references: Some(&vectors) };
-        if self.setting.fused(sides) {
-            let Fused { loss, statistics, .. } = fused(sides, &run, &self.row)?;
-            return Ok(Evaluation { loss, statistics });
-        }
-        composed(sides, &run, |scores, masks| self.row.compose(scores, masks))
+        self.setting.evaluate(sides, &columns, &weights, &self.row)
     }
 
     fn takes_tuples(&self) -> bool {

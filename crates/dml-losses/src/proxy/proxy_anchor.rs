@@ -5,14 +5,15 @@
 //! Mined tuples add `w − 1` to the exponents of a sample (as pytorch-metric-learning), w being how often it was mined over
 //! the most.
 
-use super::proxies::{Proxies, sample_weights};
+use super::proxies::Proxies;
 use crate::composed::{ComposedTerms, Masks, any, log_one_plus_sum_exp};
 use crate::params::{LossParams, finite, positive};
-use crate::row_loss::{Fused, RowForm, Run, Sides, Space, composed, fused};
-use crate::{Batch, Context, Evaluation, Kernel, Objective, Result};
+use crate::row_loss::{RowForm, Sides, Space};
+use crate::setting::Setting;
+use crate::{Batch, Context, Evaluation, Objective, Result};
 use candle_core::{Tensor, Var};
 use dml_core::relevance::Labels;
-use dml_core::rowwise::{Memory, RowObjective};
+use dml_core::rowwise::RowObjective;
 use dml_core::{Metric, Real, Reduction, Row, Terms, vector};
 use serde::{Deserialize, Serialize};
 
@@ -87,33 +88,17 @@ struct ProxyAnchor {
     proxies: Proxies,
     classes: Vec<u64>,
     params: ProxyAnchorParams,
-    reduction: Reduction,
-    kernel: Kernel,
-    memory: Memory,
+    setting: Setting,
 }
 
 impl Objective for ProxyAnchor {
     fn evaluate(&mut self, batch: &Batch<'_>) -> Result<Evaluation> {
-        batch.without_references(ProxyAnchorParams::NAME)?;
-        let labels = batch.labels(ProxyAnchorParams::NAME)?;
-        self.proxies.check(labels)?;
-        let weights = sample_weights(batch, labels.len(), &self.proxies)?;
+        let (labels, weights) = self.proxies.admit(batch)?;
         let row = ProxyRow { params: self.params.clone(), weights };
         let vectors = self.proxies.like(batch.embeddings)?;
         let relevance = Labels::new(&self.classes, labels, None);
-        let run = Run {
-            space: Space::new(Metric::Cosine, true),
-            relevance: &relevance,
-            reduction: &self.reduction,
-            weights: &[],
-            memory: self.memory,
-        };
         let sides = Sides { anchors: &vectors, references: Some(batch.embeddings) };
-        if sides.fused(self.kernel) && self.reduction != Reduction::None {
-            let Fused { loss, statistics, .. } = fused(sides, &run, &row)?;
-            return Ok(Evaluation { loss, statistics });
-        }
-        composed(sides, &run, |scores, masks| row.compose(scores, masks))
+        self.setting.evaluate(sides, &relevance, &[], &row)
     }
 
     fn takes_tuples(&self) -> bool {
@@ -144,9 +129,7 @@ impl LossParams for ProxyAnchorParams {
             proxies: Proxies::normal(Self::NAME, std, 1, context)?,
             classes: (0..context.classes as u64).collect(),
             params: self.clone(),
-            reduction: context.reduction.clone().unwrap_or(Reduction::Mean),
-            kernel: context.kernel,
-            memory: context.memory,
+            setting: Setting::new(Space::new(Metric::Cosine, true), Reduction::Mean, context),
         }))
     }
 }

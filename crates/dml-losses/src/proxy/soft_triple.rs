@@ -8,15 +8,16 @@
 //! so that the mean of them is the loss.
 
 use super::margin_softmax::against_others;
-use super::proxies::{Proxies, ProxyColumns, Setting};
+use super::proxies::{Proxies, ProxyColumns};
 use crate::composed::{ComposedTerms, Masks};
 use crate::params::{LossParams, not_negative, positive, within};
 use crate::row_loss::{Beside, Fused, RowForm, Sides, Space, composed, fused_beside};
+use crate::setting::Setting;
 use crate::softmax::cross_entropy_at;
 use crate::{Batch, Context, Evaluation, Objective, Result};
 use candle_core::{Tensor, Var};
 use dml_core::rowwise::{RowObjective, RowwiseOutput};
-use dml_core::{Matrix, Metric, Projection, Real, Row, Terms, vector};
+use dml_core::{Matrix, Metric, Projection, Real, Reduction, Row, Terms, vector};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
@@ -209,7 +210,7 @@ impl LossParams for SoftTripleParams {
             proxies: Proxies::uniform(Self::NAME, bound, k, context)?,
             params: self.clone(),
             spread: Spread { per_class: k, weight },
-            setting: Setting::new(Space::new(Metric::Cosine, true), context),
+            setting: Setting::new(Space::new(Metric::Cosine, true), Reduction::Mean, context),
         }))
     }
 

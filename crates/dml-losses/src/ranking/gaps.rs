@@ -2,7 +2,7 @@
 
 use crate::Result;
 use crate::composed::{ComposedTerms, Masks, any};
-use candle_core::{D, Tensor};
+use candle_core::Tensor;
 
 /// A row for each of the `q` pairs of an anchor and a positive.
 pub(super) struct Gaps {
@@ -76,11 +76,4 @@ impl Gaps {
     pub(super) fn counts(&self) -> &Tensor {
         &self.counts
     }
-}
-
-/// Terms of a batch without any positive: none.
-pub(super) fn no_terms(scores: &Tensor) -> Result<Vec<ComposedTerms>> {
-    let zeros = (scores * scores.zeros_like()?)?.sum(D::Minus1)?;
-    let none = zeros.zeros_like()?;
-    Ok(vec![ComposedTerms::new(zeros, none)])
 }

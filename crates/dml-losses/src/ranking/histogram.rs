@@ -9,7 +9,6 @@
 use crate::autograd::nothing;
 use crate::params::{LossParams, within};
 use crate::row_loss::{Sides, Space, TableForm, fused_table, wide};
-use crate::tuples::Mined;
 use crate::{Batch, Context, Evaluation, Kernel, Objective, Result, Supervision};
 use candle_core::{DType, Tensor};
 use dml_core::relevance::{Relevance, Sets};
@@ -114,10 +113,12 @@ struct Histogram {
 }
 
 impl TableForm for Histogram {
-    fn table<T: Real>(&self, table: &Table<'_, T>, gradient: &mut [T]) -> Result<f64> {
+    type Seen = ();
+
+    fn table<T: Real>(&self, table: &Table<'_, T>, gradient: &mut [T]) -> Result<(f64, ())> {
         let (n, m, bins) = (table.n, table.m, self.bins);
         if gradient.is_empty() {
-            return Ok(0.0);
+            return Ok((0.0, ()));
         }
         let of_tile = |tile: usize| {
             let mut densities = KINDS.map(|_| vec![0f64; bins + 1]);
@@ -137,7 +138,7 @@ impl TableForm for Histogram {
         let tiles: Vec<_> = (0..n.div_ceil(TILE)).into_par_iter().map(of_tile).collect();
         let counts = KINDS.map(|kind| tiles.iter().map(|tile| tile.1[kind]).sum::<f64>());
         if counts.contains(&0.0) {
-            return Ok(0.0);
+            return Ok((0.0, ()));
         }
         let density =
             |kind: usize, node: usize| tiles.iter().map(|tile| tile.0[kind][node]).sum::<f64>() / counts[kind];
@@ -159,7 +160,7 @@ impl TableForm for Histogram {
                 self.pairs.of_row(row, |kind, j| gradient[j] += slopes[kind][place(bins, row.scores[j].wide()).0]);
             });
         });
-        Ok(value)
+        Ok((value, ()))
     }
 }
 
@@ -201,13 +202,12 @@ struct HistogramLoss {
 impl Objective for HistogramLoss {
     fn evaluate(&mut self, batch: &Batch<'_>) -> Result<Evaluation> {
         batch.without_references(HistogramParams::NAME)?;
-        let relevance = batch.relevance()?;
-        let mined = batch.tuples.map(|tuples| Mined::new(relevance.as_ref(), tuples, false));
-        let relevance = mined.as_ref().map_or(relevance.as_ref(), |mined| mined);
+        let relevance = batch.named(false)?;
+        let relevance = relevance.as_ref();
         let form = Histogram { bins: self.bins, pairs: Pairs::of(batch, relevance) };
         let sides = Sides::of(batch);
         if sides.fused(self.kernel) {
-            return Ok(fused_table(sides, Space::new(Metric::Cosine, true), relevance, &form)?.into());
+            return Ok(fused_table(sides, Space::new(Metric::Cosine, true), relevance, &form)?.0.into());
         }
         Ok(form.compose(&wide(batch.embeddings)?, relevance)?.into())
     }

@@ -6,9 +6,9 @@
 //! *Rethinking the Optimization of Average Precision: Only Penalizing Negative Instances before Positive Ones is Enough*, 2022. The authors
 //! keep exponents within ±50, which is below rounding. Mined tuples narrow who is a positive and a negative.
 
-use super::gaps::{Gaps, no_terms};
+use super::gaps::Gaps;
 use super::soft_rank::{Field, Sigmoid, compose, own_score};
-use crate::composed::{ComposedTerms, Masks};
+use crate::composed::{ComposedTerms, Masks, no_terms};
 use crate::params::{LossParams, positive};
 use crate::row_loss::{RowForm, RowLoss, Space};
 use crate::{Context, Objective, Result};

@@ -5,9 +5,9 @@
 //! 16, τ₁ = 1, τ₂ = 0.01. Patel et al., *Recall@k Surrogate Loss with Large Batches and Similarity Mixup*, 2022, eq. 4–7. Not in pytorch-metric-learning. Made for
 //! batches of thousands. Mined tuples narrow who is a positive and a negative.
 
-use super::gaps::{Gaps, no_terms};
+use super::gaps::Gaps;
 use super::soft_rank::{Field, Sigmoid, compose};
-use crate::composed::{ComposedTerms, Masks, any, sigmoid};
+use crate::composed::{ComposedTerms, Masks, any, no_terms, sigmoid};
 use crate::params::{LossParams, positive, wrong};
 use crate::row_loss::{RowForm, RowLoss, Space};
 use crate::{Context, Objective, Result};

@@ -7,21 +7,19 @@
 //! constants (τ = 0.01, ρ = 100, δ = 0.05, offset 1.44, λ = ½) are those of the authors' code, where H, unlike in the paper, has a jump
 //! at δ. Cosine. Not in pytorch-metric-learning. Mined tuples narrow who is a positive and a negative.
 
-use super::gaps::{Gaps, no_terms};
+use super::gaps::Gaps;
 use super::soft_rank::{Field, Sigmoid, Step, compose};
-use crate::composed::{ComposedTerms, Masks};
+use crate::composed::{ComposedTerms, Masks, no_terms};
 use crate::pairs::contrastive::Contrastive;
 use crate::params::{LossParams, finite, not_negative, positive, within};
 use crate::row_loss::{Fused, RowForm, Run, Sides, Space, TableForm, composed, fused, fused_table};
-use crate::tuples::Mined;
 use crate::{Batch, Context, Evaluation, Kernel, Objective, Result};
 use candle_core::Tensor;
 use dml_core::rowwise::{Memory, RowObjective, Statistics};
 use dml_core::table::Table;
-use dml_core::{Metric, Real, Reduction, Row, Terms, vector};
+use dml_core::{Metric, Real, Reduction, Row, Terms, over, vector};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
-use std::cell::Cell;
 
 /// Parameters of ROADMAP.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -101,23 +99,6 @@ impl RoadmapParams {
     }
 }
 
-/// What is above 0; what is not a number stays.
-#[inline(always)]
-fn hinge<T: Real>(violation: T) -> T {
-    if violation <= T::zero() { T::zero() } else { violation }
-}
-
-/// 1 of what is above 0, or not a number.
-#[inline(always)]
-fn active<T: Real>(violation: T) -> T {
-    if violation <= T::zero() { T::zero() } else { T::one() }
-}
-
-/// `1/x`, and 0 of 0.
-fn over(x: f64) -> f64 {
-    if x == 0.0 { 0.0 } else { 1.0 / x }
-}
-
 /// What one row adds: values and numbers of its terms (its query, its positive pairs, its negative pairs), and numbers and
 /// summed scores of its pairs.
 #[derive(Clone, Copy, Default)]
@@ -142,17 +123,16 @@ impl Seen {
 }
 
 /// The whole loss in one pass over the scores: its means go over all rows, so they are known only after the first.
-struct Whole<'a> {
-    params: &'a RoadmapParams,
-    statistics: Cell<Statistics>,
-}
+struct Whole<'a>(&'a RoadmapParams);
 
 impl TableForm for Whole<'_> {
-    fn table<T: Real>(&self, table: &Table<'_, T>, gradient: &mut [T]) -> Result<f64> {
+    type Seen = Statistics;
+
+    fn table<T: Real>(&self, table: &Table<'_, T>, gradient: &mut [T]) -> Result<(f64, Statistics)> {
         if table.m == 0 {
-            return Ok(0.0);
+            return Ok((0.0, Statistics::default()));
         }
-        let params = self.params;
+        let params = self.0;
         let (pos_margin, neg_margin) = (T::of(params.pos_margin), T::of(params.neg_margin));
         let first = |(i, g): (usize, &mut [T])| {
             table.with_row(i, |row| {
@@ -161,15 +141,15 @@ impl TableForm for Whole<'_> {
                     seen.terms[0] = (params.ranking(row, g), 1.0);
                 }
                 for score in row.positives().map(|j| row.scores[j]) {
-                    seen.terms[1].0 += hinge(pos_margin - score).wide();
-                    seen.terms[1].1 += active(pos_margin - score).wide();
+                    seen.terms[1].0 += vector::hinge(pos_margin - score).0.wide();
+                    seen.terms[1].1 += vector::hinge(pos_margin - score).1.wide();
                     seen.pairs[0].0 += 1.0;
                     seen.pairs[0].1 += score.wide();
                 }
                 for range in row.negative_ranges() {
                     let scores = &row.scores[range];
-                    seen.terms[2].0 += vector::sum_of(scores, |s| hinge(s - neg_margin));
-                    seen.terms[2].1 += vector::sum_of(scores, |s| active(s - neg_margin));
+                    seen.terms[2].0 += vector::sum_of(scores, |s| vector::hinge(s - neg_margin).0);
+                    seen.terms[2].1 += vector::sum_of(scores, |s| vector::hinge(s - neg_margin).1);
                     seen.pairs[1].0 += scores.len() as f64;
                     seen.pairs[1].1 += vector::sum(scores);
                 }
@@ -186,16 +166,18 @@ impl TableForm for Whole<'_> {
             table.with_row(i, |row| {
                 vector::scale(g, of_query);
                 for j in row.positives() {
-                    g[j] -= of_positive * active(pos_margin - row.scores[j]);
+                    g[j] -= of_positive * vector::hinge(pos_margin - row.scores[j]).1;
                 }
                 for range in row.negative_ranges() {
                     let scores = &row.scores[range.clone()];
-                    g[range].iter_mut().zip(scores).for_each(|(g, &s)| *g += of_negative * active(s - neg_margin));
+                    g[range]
+                        .iter_mut()
+                        .zip(scores)
+                        .for_each(|(g, &s)| *g += of_negative * vector::hinge(s - neg_margin).1);
                 }
             });
         });
-        self.statistics.set(all.statistics());
-        Ok((0..3).map(|k| weights[k] * all.terms[k].0).sum())
+        Ok(((0..3).map(|k| weights[k] * all.terms[k].0).sum(), all.statistics()))
     }
 }
 
@@ -238,9 +220,8 @@ const LARGEST_WHOLE: usize = 1 << 26;
 
 impl Objective for Roadmap {
     fn evaluate(&mut self, batch: &Batch<'_>) -> Result<Evaluation> {
-        let relevance = batch.relevance()?;
-        let mined = batch.tuples.map(|tuples| Mined::new(relevance.as_ref(), tuples, false));
-        let relevance = mined.as_ref().map_or(relevance.as_ref(), |mined| mined);
+        let relevance = batch.named(false)?;
+        let relevance = relevance.as_ref();
         let (sides, space) = (Sides::of(batch), Space::new(Metric::Cosine, true));
         let is_fused = sides.fused(self.kernel) && self.reduction != Some(Reduction::None);
         let whole = match self.memory {
@@ -249,9 +230,8 @@ impl Objective for Roadmap {
             Memory::Rows(_) => false,
         };
         if is_fused && whole && self.reduction.is_none() {
-            let whole = Whole { params: &self.params, statistics: Cell::default() };
-            let loss = fused_table(sides, space, relevance, &whole)?;
-            return Ok(Evaluation { loss, statistics: whole.statistics.get() });
+            let (loss, statistics) = fused_table(sides, space, relevance, &Whole(&self.params))?;
+            return Ok(Evaluation { loss, statistics });
         }
         let (ap, calibration) = (SupAp(&self.params), self.params.calibration());
         let by_default = [Reduction::Mean, Reduction::MeanNonZero];

@@ -6,9 +6,9 @@
 //! the query for one of its own positives (`include_self`), and so does pytorch-metric-learning, which besides wants
 //! classes of one size, in order. Mined tuples weigh the queries. References that are the query itself are left out.
 
-use super::gaps::{Gaps, no_terms};
+use super::gaps::Gaps;
 use super::soft_rank::{Field, Sigmoid, compose, own_score};
-use crate::composed::{ComposedTerms, Masks};
+use crate::composed::{ComposedTerms, Masks, no_terms};
 use crate::params::{LossParams, positive};
 use crate::row_loss::{RowForm, RowLoss, Space};
 use crate::{Context, Objective, Result};

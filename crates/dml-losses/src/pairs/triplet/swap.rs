@@ -2,46 +2,37 @@
 
 use super::Triplet;
 use super::TripletMining;
-use crate::row_loss::{RowLoss, Run, Sides, TableForm, composed, fused_table, wide};
-use crate::tuples::Mined;
+use crate::row_loss::{RowLoss, Sides, composed, wide};
+use crate::tabular::{Counting, fused_counting};
 use crate::{Batch, Evaluation, Objective, Result};
 use dml_core::relevance::Sets;
 use dml_core::rowwise::Statistics;
 use dml_core::table::Table;
-use dml_core::{Real, Reduction, vector};
+use dml_core::{Real, Reduction, over, vector};
 use rayon::prelude::*;
-use std::cell::Cell;
 
 /// The loss of a batch with itself is fused; with references, tuples or an unusual reduction it is composed.
 pub(super) struct SwapLoss(pub(super) RowLoss<Triplet>);
 
 impl Objective for SwapLoss {
     fn evaluate(&mut self, batch: &Batch<'_>) -> Result<Evaluation> {
-        let RowLoss { row, space, reduction, kernel, memory } = &self.0;
-        let (relevance, sides) = (batch.relevance()?, Sides::of(batch));
+        let RowLoss { row, setting } = &self.0;
+        let (relevance, sides, reduction) = (batch.named(true)?, Sides::of(batch), &setting.reduction);
         let plain = batch.references.is_none() && batch.tuples.is_none();
         if plain
-            && sides.fused(*kernel)
+            && sides.fused(setting.kernel)
             && matches!(reduction, Reduction::MeanNonZero | Reduction::Mean | Reduction::Sum | Reduction::Divisor(_))
         {
-            let form = SwapTable { triplet: *row, reduction, seen: Cell::default() };
-            let loss = fused_table(sides, *space, relevance.as_ref(), &form)?;
-            return Ok(Evaluation { loss, statistics: form.seen.get() });
+            let form = SwapTable { triplet: *row, reduction };
+            return fused_counting(sides, setting.space, relevance.as_ref(), &form);
         }
-        let mined = batch.tuples.map(|tuples| Mined::new(relevance.as_ref(), tuples, true));
-        let run = Run {
-            space: *space,
-            relevance: mined.as_ref().map_or(relevance.as_ref(), |mined| mined),
-            reduction,
-            weights: &[],
-            memory: *memory,
-        };
+        let run = setting.run(relevance.as_ref(), &[]);
         composed(sides, &run, |scores, masks| {
             let between = match sides.references {
                 None => scores.clone(),
                 Some(references) => {
                     let y = wide(references)?.to_dtype(scores.dtype())?;
-                    space.compose(&y, &y)?
+                    setting.space.compose(&y, &y)?
                 }
             };
             row.composed(scores, Some(&between), masks)
@@ -64,7 +55,6 @@ impl Objective for SwapLoss {
 struct SwapTable<'a> {
     triplet: Triplet,
     reduction: &'a Reduction,
-    seen: Cell<Statistics>,
 }
 
 /// The same, for all threads.
@@ -132,8 +122,8 @@ impl Swap<'_> {
     }
 }
 
-impl TableForm for SwapTable<'_> {
-    fn table<T: Real>(&self, table: &Table<'_, T>, gradient: &mut [T]) -> Result<f64> {
+impl Counting for SwapTable<'_> {
+    fn count<T: Real>(&self, table: &Table<'_, T>, gradient: &mut [T], seen: &mut Statistics) -> Result<f64> {
         let mut anchors_of = vec![Vec::new(); table.m];
         let mut sets = Sets::default();
         for a in 0..table.n {
@@ -145,7 +135,7 @@ impl TableForm for SwapTable<'_> {
         let hardest: Option<Vec<_>> = (triplet.mining == TripletMining::BatchHard)
             .then(|| (0..table.n).into_par_iter().map(|a| table.with_row(a, |row| triplet.hardest_of(row))).collect());
         let swap = Swap { triplet, hardest: hardest.as_deref() };
-        let rows = gradient.par_chunks_mut(table.m.max(1)).zip(&anchors_of).enumerate();
+        let rows = gradient.par_chunks_mut(table.m).zip(&anchors_of).enumerate();
         let tallies: Vec<Tally> = rows.map(|(r, (gradient, anchors))| swap.row(table, r, anchors, gradient)).collect();
         let (mut sum, mut count, mut active) = (0.0, 0, 0);
         for tally in tallies {
@@ -163,10 +153,9 @@ impl TableForm for SwapTable<'_> {
             _ => active as f64,
         };
         let terms = if *self.reduction == Reduction::MeanNonZero { active } else { count };
-        let (terms, active) = ([terms as f64, 0.0], [active as f64, 0.0]);
-        self.seen.set(Statistics { terms, active, ..table.pairs() });
-        let factor = if divisor == 0.0 { 0.0 } else { 1.0 / divisor };
-        gradient.par_chunks_mut(table.m.max(1)).for_each(|row| vector::scale(row, T::of(factor)));
+        (seen.terms[0], seen.active[0]) = (terms as f64, active as f64);
+        let factor = over(divisor);
+        gradient.par_chunks_mut(table.m).for_each(|row| vector::scale(row, T::of(factor)));
         Ok(sum * factor)
     }
 }
