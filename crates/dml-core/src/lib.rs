@@ -6,6 +6,7 @@
 
 mod device;
 mod error;
+mod hyperbolic;
 mod matrix;
 mod metric;
 mod nearest;
@@ -18,6 +19,7 @@ pub mod relevance;
 mod row;
 pub mod rowwise;
 mod scores;
+mod scratch;
 pub mod table;
 mod terms;
 pub mod vector;
@@ -32,4 +34,5 @@ pub use projection::{Projected, Projection};
 pub use real::Real;
 pub use row::Row;
 pub use scores::{for_each_score_row, scores, self_scores};
+pub use scratch::release_scratch;
 pub use terms::{GROUPS, Reduction, Terms, over};

@@ -1,6 +1,6 @@
 //! How two vectors are compared.
 
-use crate::{Error, Real};
+use crate::Error;
 use std::fmt;
 use std::str::FromStr;
 
@@ -54,37 +54,6 @@ impl Metric {
     pub fn closer(self, a: f32, b: f32) -> bool {
         if self.is_similarity() { a > b } else { a < b }
     }
-
-    /// The score, from `a·b`, `‖a‖²` and `‖b‖²` (of centred vectors for SNR, of unit vectors for cosine).
-    #[inline(always)]
-    pub(crate) fn score_of_products<T: Real>(self, dot: T, aa: T, bb: T) -> T {
-        let square = aa + bb - dot - dot;
-        // Not `max`, which hides what is not a number.
-        let square = if square < T::zero() { T::zero() } else { square };
-        match self {
-            Self::Cosine | Self::Dot => dot,
-            Self::SquaredEuclidean => square,
-            Self::Euclidean => square.sqrt(),
-            Self::Snr => {
-                if aa > T::zero() {
-                    square / aa
-                } else {
-                    T::zero()
-                }
-            }
-            Self::Hyperbolic(c) => hyperbolic(c, square, dot, aa, bb),
-            Self::Lp(_) => T::nan(),
-        }
-    }
-}
-
-/// The distance in the ball from `‖a − b‖²`, with `‖−a ⊕ b‖² = ‖a − b‖² / (1 − 2c·a·b + c²‖a‖²‖b‖²)`.
-#[inline(always)]
-pub(crate) fn hyperbolic<T: Real>(c: f64, square: T, dot: T, aa: T, bb: T) -> T {
-    let c = T::of(c);
-    let gyro = square / (T::one() - T::of(2.0) * c * dot + c * c * aa * bb);
-    let root = c.sqrt();
-    T::of(2.0) / root * (root * gyro.sqrt()).atanh()
 }
 
 impl fmt::Display for Metric {

@@ -5,20 +5,24 @@
 //! columns.
 
 use crate::device::cpu::{Strided, add_transposed, parallel_product};
+use crate::hyperbolic::{self, Slopes};
 use crate::scores::{CANCELLED, Side};
+use crate::vector::{sum, widest};
 use crate::{Metric, Real};
 use rayon::prelude::*;
 
-/// Numbers summed side by side, so that a loop becomes vector instructions.
-const LANES: usize = 8;
+/// Columns gone through together.
+const COLUMNS: usize = 256;
 
-/// What a row leaves beside its `dL/d(a·b)`.
-pub(crate) struct RowPull<T> {
-    /// `dL/d‖a‖²`.
-    coefficient: T,
-    /// Columns at so small a distance that `Σg·a − G·B` would be the difference of two nearly equal numbers, with
-    /// `dL/d‖a−b‖²`: pulled back by subtraction.
-    near: Vec<(u32, T)>,
+/// What a block of rows leaves beside their `dL/d(a·b)`.
+pub(crate) struct BlockPull<T> {
+    /// `dL/d‖a‖²` of each row.
+    coefficients: Vec<T>,
+    /// `dL/d‖b‖²` of each column, from these rows; empty where it is not wanted.
+    columns: Vec<T>,
+    /// Row, column and `dL/d‖a−b‖²` of pairs at so small a distance that `Σg·a − G·B` would be the difference of two nearly
+    /// equal numbers: pulled back by subtraction.
+    near: Vec<(usize, usize, T)>,
 }
 
 /// Two sides and the gradients that gather at them.
@@ -61,87 +65,135 @@ impl<'a, T: Real> Puller<'a, T> {
         self.references.unwrap_or(self.anchors)
     }
 
+    /// Whether norms have a part in the scores.
+    fn of_norms(&self) -> bool {
+        !self.metric.is_similarity() && !matches!(self.metric, Metric::Lp(_))
+    }
+
+    /// What a block of rows begins with.
+    pub(crate) fn block(&self) -> BlockPull<T> {
+        let columns = vec![T::zero(); if self.of_norms() && self.at_references { self.m } else { 0 }];
+        BlockPull { coefficients: Vec::new(), columns, near: Vec::new() }
+    }
+
     /// Turns row `i` of `dL/dscores` into `dL/d(a·b)`.
-    pub(crate) fn to_products(&self, i: usize, scores: &[T], gradient: &mut [T]) -> RowPull<T> {
-        let mut pull = RowPull { coefficient: T::zero(), near: Vec::new() };
-        if self.metric.is_similarity() || matches!(self.metric, Metric::Lp(_)) {
-            return pull;
+    pub(crate) fn to_products(&self, i: usize, scores: &[T], gradient: &mut [T], pull: &mut BlockPull<T>) {
+        if !self.of_norms() {
+            return;
         }
-        let (aa, squares) = (self.anchors.squares[i], &self.columns().squares[..]);
-        let (two, cancelled) = (T::of(2.0), T::of(CANCELLED));
-        if let Metric::Hyperbolic(c) = self.metric {
-            for (j, (g, &score)) in gradient.iter().zip(scores).enumerate() {
-                if *g != T::zero() && hyperbolic_near(score, aa, squares[j]) {
-                    let by_square = Hyperbolic::new(c, score.wide(), aa.wide(), squares[j].wide()).by_square;
-                    pull.near.push((j as u32, T::of(g.wide() * by_square)));
+        let aa = self.anchors.squares[i];
+        let (columns, near) = (&mut pull.columns, &mut pull.near);
+        let coefficient = widest(
+            #[inline(always)]
+            || match self.metric {
+                Metric::Hyperbolic(c) => self.hyperbolic(c, (i, aa), scores, gradient, columns, near),
+                Metric::Snr => snr(aa, scores, gradient, columns),
+                _ => self.euclidean((i, aa), scores, gradient, columns, near),
+            },
+        );
+        pull.coefficients.push(coefficient);
+    }
+
+    /// A row of distances in the ball; returns the anchor's coefficient.
+    #[inline(always)]
+    fn hyperbolic(
+        &self,
+        c: f64,
+        (i, aa): (usize, T),
+        scores: &[T],
+        gradient: &mut [T],
+        columns: &mut [T],
+        near: &mut Vec<(usize, usize, T)>,
+    ) -> T {
+        let squares = &self.columns().squares[..];
+        for begin in (0..scores.len()).step_by(COLUMNS) {
+            let end = scores.len().min(begin + COLUMNS);
+            let is_near = |j: usize| (gradient[j] != T::zero()) & hyperbolic::near(scores[j], aa, squares[j]);
+            if (begin..end).fold(false, |any, j| any | is_near(j)) {
+                for j in (begin..end).filter(|&j| is_near(j)) {
+                    let by_square = Slopes::new(c, scores[j].wide(), aa.wide(), squares[j].wide()).by_square;
+                    near.push((i, j, T::of(gradient[j].wide() * by_square)));
                 }
             }
-            let c = T::of(c);
-            let mut lanes = [T::zero(); LANES];
-            for begin in (0..gradient.len()).step_by(LANES) {
-                let end = gradient.len().min(begin + LANES);
-                for (lane, j) in lanes.iter_mut().zip(begin..end) {
-                    let (g, parts) = (gradient[j], Hyperbolic::new(c, scores[j], aa, squares[j]));
-                    let none = g == T::zero();
-                    *lane += if none { T::zero() } else { g * parts.by_aa };
-                    gradient[j] = if none { T::zero() } else { g * parts.by_dot };
+        }
+        let c = T::of(c);
+        let (mut coefficient, mut by_aa, mut by_bb) = (0.0, [T::zero(); COLUMNS], [T::zero(); COLUMNS]);
+        for (block, (g, scores)) in gradient.chunks_mut(COLUMNS).zip(scores.chunks(COLUMNS)).enumerate() {
+            let begin = block * COLUMNS;
+            let places = by_aa.iter_mut().zip(&mut by_bb).zip(&squares[begin..]);
+            for ((g, &score), ((by_aa, by_bb), &bb)) in g.iter_mut().zip(scores).zip(places) {
+                let slopes = Slopes::new(c, score, aa, bb);
+                let some = *g != T::zero();
+                *by_aa = if some { *g * slopes.by_aa } else { T::zero() };
+                *by_bb = if some { *g * slopes.by_bb } else { T::zero() };
+                *g = if some { *g * slopes.by_dot } else { T::zero() };
+            }
+            coefficient += sum(&by_aa[..g.len()]);
+            columns.iter_mut().skip(begin).zip(&by_bb[..g.len()]).for_each(|(sum, &v)| *sum += v);
+        }
+        T::of(coefficient)
+    }
+
+    /// A row of Euclidean distances or their squares; returns the anchor's coefficient.
+    #[inline(always)]
+    fn euclidean(
+        &self,
+        (i, aa): (usize, T),
+        scores: &[T],
+        gradient: &mut [T],
+        columns: &mut [T],
+        near: &mut Vec<(usize, usize, T)>,
+    ) -> T {
+        let (squared, two, cancelled) = (self.metric == Metric::SquaredEuclidean, T::of(2.0), T::of(CANCELLED));
+        let squares = &self.columns().squares[..];
+        let is_near = |g: T, score: T, bb: T| {
+            let square = if squared { score } else { score * score };
+            // Two zeros are near too: 0 is not below a share of 0.
+            (g != T::zero()) & (square <= cancelled * (aa + bb))
+        };
+        let chunks = gradient.chunks_mut(COLUMNS).zip(scores.chunks(COLUMNS)).zip(squares.chunks(COLUMNS));
+        for (block, ((gradient, scores), squares)) in chunks.enumerate() {
+            let pairs = gradient.iter().zip(scores).zip(squares);
+            if !pairs.fold(false, |any, ((&g, &score), &bb)| any | is_near(g, score, bb)) {
+                continue;
+            }
+            for (j, ((g, &score), &bb)) in gradient.iter_mut().zip(scores).zip(squares).enumerate() {
+                if is_near(*g, score, bb) {
+                    // d‖a−b‖ = d‖a−b‖² / (2‖a−b‖), and 0 at distance 0.
+                    let by_square = if squared {
+                        *g
+                    } else if score == T::zero() {
+                        T::zero()
+                    } else {
+                        *g / (two * score)
+                    };
+                    near.push((i, block * COLUMNS + j, by_square));
+                    *g = T::zero();
                 }
             }
-            pull.coefficient = lanes.into_iter().sum();
-            return pull;
         }
-        if self.metric == Metric::Snr {
-            let by = if aa > T::zero() { aa.recip() } else { T::zero() };
-            for (g, &score) in gradient.iter_mut().zip(scores) {
-                let slope = *g * by;
-                pull.coefficient -= slope * (score - T::one());
-                *g = -two * slope;
-            }
-            return pull;
-        }
-        let euclidean = self.metric == Metric::Euclidean;
-        for (j, (g, &score)) in gradient.iter_mut().zip(scores).enumerate() {
-            let square = if euclidean { score * score } else { score };
-            if *g != T::zero() && square < cancelled * (aa + squares[j]) {
-                // d‖a−b‖ = d‖a−b‖² / (2‖a−b‖), and 0 at distance 0.
-                let by_square = if !euclidean {
-                    *g
-                } else if score > T::zero() {
-                    *g / (two * score)
-                } else if score == T::zero() {
-                    T::zero()
-                } else {
-                    T::nan()
-                };
-                pull.near.push((j as u32, by_square));
-                *g = T::zero();
-            }
-        }
-        if euclidean {
+        if squared {
+            gradient.iter_mut().for_each(|g| *g = -two * *g);
+        } else {
             for (g, &score) in gradient.iter_mut().zip(scores) {
                 let h = *g / score;
                 *g = if *g == T::zero() { T::zero() } else { -h };
             }
-        } else {
-            gradient.iter_mut().for_each(|g| *g = -two * *g);
         }
-        pull.coefficient = T::of(-0.5 * crate::vector::sum(gradient));
-        pull
+        half_from(gradient, columns)
     }
 
     /// Adds the rows that begin at `first`: their scores, `dL/d(a·b)` and the rest.
-    pub(crate) fn add_rows(&mut self, first: usize, table: &[T], gradient: &mut [T], pulls: &[RowPull<T>]) {
-        let (count, m, d) = (pulls.len(), self.m, self.d);
-        if count == 0 || m == 0 || d == 0 {
+    pub(crate) fn add_rows(&mut self, first: usize, table: &[T], gradient: &mut [T], pulls: Vec<BlockPull<T>>) {
+        let (m, d) = (self.m, self.d);
+        if gradient.is_empty() || d == 0 {
             return;
         }
+        let count = gradient.len() / m;
         if let Metric::Lp(p) = self.metric {
             return self.add_lp(p, first, table, gradient, count);
         }
         let (a, b) = (&self.anchors.values[first * d..][..count * d], &self.columns().values[..]);
-        if self.at_references {
-            self.add_column_coefficients(first, table, gradient);
-        }
         if self.references.is_none() && count == m {
             // (G + Gᵀ)·X: one product instead of two.
             add_transposed(m, gradient);
@@ -156,54 +208,25 @@ impl<'a, T: Real> Puller<'a, T> {
                 parallel_product((m, d, count), g.transposed(), Strided::rows(a, d), self.d_columns(), add);
             }
         }
-        let two = T::of(2.0);
-        for (i, pull) in pulls.iter().enumerate() {
-            let (a, row) = (&a[i * d..][..d], (first + i) * d);
-            for (g, &v) in self.d_anchors[row..][..d].iter_mut().zip(a) {
-                *g += two * pull.coefficient * v;
-            }
-            for &(j, by_square) in &pull.near {
-                let column = j as usize * d;
-                for k in 0..d {
-                    let step = two * by_square * (a[k] - b[column + k]);
-                    self.d_anchors[row + k] += step;
-                    if self.at_references {
-                        self.d_columns()[column + k] -= step;
-                    }
-                }
-            }
+        let coefficients: Vec<T> = pulls.iter().flat_map(|pull| &pull.coefficients).copied().collect();
+        add_multiples(d, &coefficients, a, &mut self.d_anchors[first * d..]);
+        for pull in pulls {
+            self.column_coefficients.iter_mut().zip(&pull.columns).for_each(|(sum, &v)| *sum += v);
+            pull.near.into_iter().for_each(|pair| self.subtract(pair));
         }
     }
 
-    fn add_column_coefficients(&mut self, first: usize, table: &[T], gradient: &[T]) {
-        /// Columns summed together.
-        const WIDTH: usize = 256;
-        if self.metric.is_similarity() {
-            return;
-        }
-        let (m, metric, aa) = (self.m, self.metric, &self.anchors.squares[first..]);
-        let squares = &self.columns().squares;
-        self.column_coefficients.par_chunks_mut(WIDTH).enumerate().for_each(|(chunk, sums)| {
-            let begin = chunk * WIDTH;
-            for (i, row) in gradient.chunks_exact(m).enumerate() {
-                let row = &row[begin..][..sums.len()];
-                if let Metric::Hyperbolic(c) = metric {
-                    let (c, one, aa) = (T::of(c), T::one(), aa[i]);
-                    let scores = &table[i * m + begin..][..sums.len()];
-                    let squares = &squares[begin..][..sums.len()];
-                    for (((sum, &g), &score), &bb) in sums.iter_mut().zip(row).zip(scores).zip(squares) {
-                        // dL/d‖b‖² over dL/d(a·b).
-                        let u = Hyperbolic::gyro(c, score);
-                        let far = -(one - c * c * aa * u) / (T::of(2.0) * (one - c * u));
-                        let near = T::of(-0.5) * c * aa;
-                        *sum += g * if hyperbolic_near(score, aa, bb) { near } else { far };
-                    }
-                } else {
-                    let half = T::of(-0.5);
-                    sums.iter_mut().zip(row).for_each(|(sum, &g)| *sum += half * g);
-                }
+    /// Pulls a near pair back.
+    fn subtract(&mut self, (i, j, by_square): (usize, usize, T)) {
+        let (d, twice) = (self.d, T::of(2.0) * by_square);
+        let (a, b) = (self.anchors.row(i), self.columns().row(j));
+        for (k, (&x, &y)) in a.iter().zip(b).enumerate() {
+            let step = twice * (x - y);
+            self.d_anchors[i * d + k] += step;
+            if self.at_references {
+                self.d_columns()[j * d + k] -= step;
             }
-        });
+        }
     }
 
     /// `(Σ|a−b|^p)^{1/p}`: no products to lean on.
@@ -234,12 +257,9 @@ impl<'a, T: Real> Puller<'a, T> {
     /// The gradients `[n, d]` and `[m, d]`; where the anchors are the references, all is in the first.
     pub(crate) fn finish(mut self) -> (Vec<T>, Vec<T>) {
         let columns = self.columns();
-        if self.at_references && !self.metric.is_similarity() && !matches!(self.metric, Metric::Lp(_)) && self.d > 0 {
-            let (two, d) = (T::of(2.0), self.d);
-            let coefficients = std::mem::take(&mut self.column_coefficients);
-            for (j, (out, coefficient)) in self.d_columns().chunks_exact_mut(d).zip(coefficients).enumerate() {
-                out.iter_mut().zip(columns.row(j)).for_each(|(o, &v)| *o += two * coefficient * v);
-            }
+        if self.at_references && self.of_norms() && self.d > 0 {
+            let (coefficients, d) = (std::mem::take(&mut self.column_coefficients), self.d);
+            add_multiples(d, &coefficients, &columns.values, self.d_columns());
         }
         if self.metric == Metric::Snr {
             for row in self.d_anchors.chunks_exact_mut(self.d).chain(self.d_references.chunks_exact_mut(self.d)) {
@@ -251,44 +271,29 @@ impl<'a, T: Real> Puller<'a, T> {
     }
 }
 
-/// Whether a pair in the ball is so near that it is pulled back by subtraction. `score ≥ 2‖a−b‖`, so it is near indeed.
+/// `out ← out + 2·coefficient·row` of each row.
+fn add_multiples<T: Real>(d: usize, coefficients: &[T], rows: &[T], out: &mut [T]) {
+    let places = out.par_chunks_mut(d).zip(rows.par_chunks(d)).zip(coefficients).with_min_len(16);
+    places.for_each(|((out, row), &coefficient)| {
+        let twice = T::of(2.0) * coefficient;
+        out.iter_mut().zip(row).for_each(|(o, &v)| *o += twice * v);
+    });
+}
+
+/// Of a row `dL/d(a·b)`, all of which comes through `‖a−b‖²`: minus half of it goes to either norm.
 #[inline(always)]
-fn hyperbolic_near<T: Real>(score: T, aa: T, bb: T) -> bool {
-    score * score < T::of(4.0 * CANCELLED) * (aa + bb)
+fn half_from<T: Real>(gradient: &[T], columns: &mut [T]) -> T {
+    let half = T::of(-0.5);
+    columns.iter_mut().zip(gradient).for_each(|(sum, &g)| *sum += half * g);
+    T::of(-0.5 * sum(gradient))
 }
 
-/// Derivatives of the distance in the ball by `‖a−b‖²`, and by `a·b` and `‖a‖²`; of a near pair, the latter without their
-/// share in `‖a−b‖²`.
-struct Hyperbolic<T> {
-    by_square: T,
-    by_dot: T,
-    by_aa: T,
-}
-
-impl<T: Real> Hyperbolic<T> {
-    /// `u = ‖−a⊕b‖² = tanh²(√c·s/2)/c`.
-    #[inline(always)]
-    fn gyro(c: T, score: T) -> T {
-        let e = (c.sqrt() * score).fast_exp();
-        let t = (e - T::one()) / (e + T::one());
-        t * t / c
-    }
-
-    /// From the distance: `u = q/D` with `q = ‖a−b‖²`, `D = 1 − 2c·a·b + c²‖a‖²‖b‖²`. All 0 at distance 0.
-    #[inline(always)]
-    fn new(c: T, score: T, aa: T, bb: T) -> Self {
-        let (one, two) = (T::one(), T::of(2.0));
-        let u = Self::gyro(c, score);
-        let dot = (aa + bb - u * (one + c * c * aa * bb)) / (two * (one - c * u));
-        let denominator = one - two * c * dot + c * c * aa * bb;
-        let by_square = one / ((one - c * u) * u.sqrt() * denominator);
-        let by_square = if u == T::zero() { T::zero() } else { by_square };
-        let by_denominator = -by_square * u;
-        let square = if hyperbolic_near(score, aa, bb) { T::zero() } else { by_square };
-        Self {
-            by_square,
-            by_dot: -two * square - two * c * by_denominator,
-            by_aa: square + c * c * bb * by_denominator,
-        }
-    }
+/// A row of signal-to-noise ratios; returns the anchor's coefficient.
+#[inline(always)]
+fn snr<T: Real>(aa: T, scores: &[T], gradient: &mut [T], columns: &mut [T]) -> T {
+    // s = ‖a−b‖²/‖a‖²: by ‖a‖² it is (1 − s)/‖a‖².
+    let by = if aa > T::zero() { aa.recip() } else { T::zero() };
+    let own = T::of(-crate::vector::dot(gradient, scores)) * by;
+    gradient.iter_mut().for_each(|g| *g = T::of(-2.0) * (*g * by));
+    own + half_from(gradient, columns)
 }

@@ -4,11 +4,13 @@
 //! middle. Rows are independent, so they run in parallel; sums are taken in row order, so the result does not depend
 //! on the number of threads.
 
-use crate::pull_back::{Puller, RowPull};
+use crate::pull_back::{BlockPull, Puller};
 use crate::relevance::{Relevance, Sets};
 use crate::row::Row;
 use crate::scores::{Side, parallel_scores, parallel_self_scores};
+use crate::scratch::Scratch;
 use crate::terms::{GROUPS, Reduction, Terms, over};
+use crate::vector::widest;
 use crate::{Error, Matrix, Metric, Projection, Real, Result};
 use rayon::prelude::*;
 
@@ -21,7 +23,17 @@ pub trait RowObjective<T: Real>: Sync {
 
     /// Gives the terms of this row to `terms`, and **adds** the derivative of each by the scores, times the weight that
     /// `terms` returned for it, to `gradient` `[m]`, which comes as zeros. It may be asked twice for one row.
+    ///
+    /// `#[inline(always)]` on it, and on what its loops call, lets the driver compile it for the machine's widest vectors.
     fn row(&self, row: &Row<'_, T>, terms: &mut Terms<'_>, gradient: &mut [T]);
+
+    /// [`Self::row`] in the widest vector instructions that this machine has.
+    fn wide_row(&self, row: &Row<'_, T>, terms: &mut Terms<'_>, gradient: &mut [T]) {
+        widest(
+            #[inline(always)]
+            || self.row(row, terms, gradient),
+        );
+    }
 }
 
 /// How much of the score matrix exists at a time.
@@ -40,6 +52,8 @@ pub enum Memory {
 const LARGEST_WHOLE: usize = 1 << 29;
 /// And so many bytes are held then.
 const STREAMED: usize = 1 << 27;
+/// Rows whose sums over columns are taken together: never a matter of threads, so that no sum is.
+pub(crate) const BLOCK: usize = 16;
 
 /// Anchors, references, who belongs with whom, and how terms are reduced.
 #[derive(Clone, Copy)]
@@ -183,7 +197,7 @@ impl<'a, T: Real> Driver<'a, T> {
         }
     }
 
-    /// Runs one row; the gradient's row comes as zeros.
+    /// Runs one row; writes all of the gradient's row.
     fn row(
         &self,
         i: usize,
@@ -202,12 +216,13 @@ impl<'a, T: Real> Driver<'a, T> {
         let mut factors = factors;
         if *problem.reduction == Reduction::PerAnchor {
             let mut terms = Terms::new(problem.reduction, weight, class, [0.0; GROUPS]);
-            self.objective.row(&row, &mut terms, g);
             g.fill(T::zero());
+            self.objective.wide_row(&row, &mut terms, g);
             factors.iter_mut().zip(terms.counts).for_each(|(f, count)| *f *= over(count));
         }
         let mut terms = Terms::new(problem.reduction, weight, class, factors);
-        self.objective.row(&row, &mut terms, g);
+        g.fill(T::zero());
+        self.objective.wide_row(&row, &mut terms, g);
         let mut sums = terms.sums;
         if *problem.reduction == Reduction::PerAnchor {
             sums.iter_mut().zip(terms.counts).for_each(|(sum, count)| *sum *= over(count));
@@ -232,9 +247,7 @@ impl<'a, T: Real> Driver<'a, T> {
             self.fill(first, table);
             let rows = gradient.par_chunks_mut(self.m).zip(table.par_chunks(self.m)).enumerate();
             let count = |scratch: &mut (Sets, Vec<u32>), (i, (g, scores)): (usize, (&mut [T], &[T]))| {
-                let outcome = self.row(first + i, scores, [0.0; GROUPS], scratch, g);
-                g.fill(T::zero());
-                outcome.counts
+                self.row(first + i, scores, [0.0; GROUPS], scratch, g).counts
             };
             let rows: Vec<[f64; GROUPS]> = rows.map_init(Default::default, count).collect();
             rows.iter().for_each(|row| counts.iter_mut().zip(row).for_each(|(all, one)| *all += one));
@@ -254,8 +267,7 @@ impl<'a, T: Real> Driver<'a, T> {
         let fixed = reduction.fixed_divisor(n);
         let mut divisors = [fixed; GROUPS].map(|fixed| fixed.unwrap_or(1.0));
         if m > 0 {
-            let mut table = vec![T::zero(); tile * m];
-            let mut gradient = vec![T::zero(); tile * m];
+            let (mut table, mut gradient) = (Scratch::new(tile * m), Scratch::new(tile * m));
             let count_first = fixed.is_none() && self.objective.groups() > 1;
             if count_first {
                 divisors = self.counted(tile, &mut table, &mut gradient);
@@ -267,18 +279,24 @@ impl<'a, T: Real> Driver<'a, T> {
                 if !(count_first && tile >= n) {
                     self.fill(first, table);
                 }
-                if first > 0 {
-                    gradient.par_chunks_mut(m).for_each(|g| g.fill(T::zero()));
-                }
-                let rows = gradient.par_chunks_mut(m).zip(table.par_chunks(m)).enumerate();
-                let run = |scratch: &mut (Sets, Vec<u32>), (i, (g, scores)): (usize, (&mut [T], &[T]))| {
-                    let outcome = self.row(first + i, scores, factors, scratch, g);
-                    (outcome, puller.to_products(first + i, scores, g))
+                let blocks = gradient.par_chunks_mut(BLOCK * m).zip(table.par_chunks(BLOCK * m)).enumerate();
+                let run = |scratch: &mut (Sets, Vec<u32>), (block, (g, scores)): (usize, (&mut [T], &[T]))| {
+                    let mut pull = puller.block();
+                    let rows = g.chunks_exact_mut(m).zip(scores.chunks_exact(m)).enumerate();
+                    let outcomes: Vec<Outcome> = rows
+                        .map(|(i, (g, scores))| {
+                            let anchor = first + block * BLOCK + i;
+                            let outcome = self.row(anchor, scores, factors, scratch, g);
+                            puller.to_products(anchor, scores, g, &mut pull);
+                            outcome
+                        })
+                        .collect();
+                    (outcomes, pull)
                 };
-                let rows: Vec<(Outcome, RowPull<T>)> = rows.map_init(Default::default, run).collect();
-                let (rows, pulls): (Vec<Outcome>, Vec<RowPull<T>>) = rows.into_iter().unzip();
-                outcomes.extend(rows);
-                puller.add_rows(first, table, gradient, &pulls);
+                let blocks: Vec<(Vec<Outcome>, BlockPull<T>)> = blocks.map_init(Default::default, run).collect();
+                let (blocks, pulls): (Vec<Vec<Outcome>>, Vec<BlockPull<T>>) = blocks.into_iter().unzip();
+                outcomes.extend(blocks.into_iter().flatten());
+                puller.add_rows(first, table, gradient, pulls);
             }
             if fixed.is_none() && !count_first {
                 divisors[0] = outcomes.iter().map(|row| row.counts[0]).sum();

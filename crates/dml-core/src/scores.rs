@@ -1,8 +1,8 @@
 //! Score matrices on the CPU.
 
 use crate::device::cpu::{Strided, dot, parallel_gram, parallel_product, product, squared_distance};
-use crate::metric::hyperbolic;
-use crate::{Error, Matrix, Metric, Projection, Real, Result};
+use crate::vector::widest;
+use crate::{Error, Matrix, Metric, Projection, Real, Result, hyperbolic};
 use rayon::prelude::*;
 use std::borrow::Cow;
 
@@ -28,7 +28,7 @@ impl<'a, T: Real> Side<'a, T> {
         let cols = x.cols();
         let mut side = Self { values, squares: Vec::new(), cols };
         if !matches!(metric, Metric::Cosine | Metric::Dot | Metric::Lp(_)) {
-            side.squares = (0..x.rows()).map(|i| dot(side.row(i), side.row(i))).collect();
+            side.squares = (0..x.rows()).into_par_iter().map(|i| dot(side.row(i), side.row(i))).collect();
         }
         side
     }
@@ -67,53 +67,79 @@ pub(crate) fn score_tile<T: Real>(
     }
     let a = Strided::rows(&queries.values[first * d..][..count * d], d);
     product((count, columns, d), a, Strided::rows(&gallery.values, d).transposed(), out, columns, false);
-    for (i, row) in out.chunks_exact_mut(columns).enumerate() {
-        finish(metric, queries, gallery, first + i, row);
+    if !metric.is_similarity() {
+        let rows = out.chunks_exact_mut(columns).enumerate();
+        rows.for_each(|(i, row)| finish(metric, queries, gallery, first + i, 0, row));
     }
 }
 
-/// From dot products of query `i` to scores.
-fn finish<T: Real>(metric: Metric, queries: &Side<'_, T>, gallery: &Side<'_, T>, i: usize, row: &mut [T]) {
-    if metric.is_similarity() {
-        return;
-    }
-    let (aa, cancelled) = (queries.squares[i], T::of(CANCELLED));
-    let near = |dot: T, bb: T| aa + bb - dot - dot < cancelled * (aa + bb);
+/// From dot products of query `i` with the gallery's rows `first..` to scores.
+fn finish<T: Real>(
+    metric: Metric,
+    queries: &Side<'_, T>,
+    gallery: &Side<'_, T>,
+    i: usize,
+    first: usize,
+    row: &mut [T],
+) {
+    let (aa, squares) = (queries.squares[i], &gallery.squares[first..][..row.len()]);
     // The few near ones are found before the loop over all of them writes.
-    let close: Vec<usize> = (0..row.len()).filter(|&j| near(row[j], gallery.squares[j])).collect();
-    let exact: Vec<T> = close
-        .iter()
-        .map(|&j| {
-            let (square, bb) = (squared_distance(queries.row(i), gallery.row(j)), gallery.squares[j]);
-            match metric {
-                Metric::Euclidean => square.sqrt(),
-                Metric::Snr if aa > T::zero() => square / aa,
-                Metric::Snr => T::zero(),
-                Metric::Hyperbolic(c) => hyperbolic(c, square, row[j], aa, bb),
-                _ => square,
-            }
-        })
-        .collect();
-    // One loop per metric, so that each becomes vector instructions.
-    let pairs = row.iter_mut().zip(&gallery.squares);
-    match metric {
-        Metric::Euclidean => pairs.for_each(|(s, &bb)| *s = Metric::Euclidean.score_of_products(*s, aa, bb)),
-        Metric::SquaredEuclidean => {
-            pairs.for_each(|(s, &bb)| *s = Metric::SquaredEuclidean.score_of_products(*s, aa, bb))
-        }
-        Metric::Hyperbolic(c) => {
-            // (2/√c) artanh t = (1/√c) ln((1 + t)/(1 − t)).
-            let (c, root, one) = (T::of(c), T::of(c.sqrt()), T::one());
-            pairs.for_each(|(s, &bb)| {
-                let square = Metric::SquaredEuclidean.score_of_products(*s, aa, bb);
-                let t = root * (square / (one - (c + c) * *s + c * c * aa * bb)).sqrt();
-                *s = ((one + t) / (one - t)).fast_ln() / root;
+    let mut close: Vec<(usize, T)> = Vec::new();
+    widest(
+        #[inline(always)]
+        || {
+            near(aa, squares, row, &mut close);
+            close.iter_mut().for_each(|(j, score)| {
+                let square = squared_distance(queries.row(i), gallery.row(first + *j));
+                *score = of_square(metric, square, row[*j], aa, squares[*j]);
             });
-        }
-        _ => pairs.for_each(|(s, &bb)| *s = metric.score_of_products(*s, aa, bb)),
-    }
-    for (j, score) in close.into_iter().zip(exact) {
+            // One loop per metric, so that each becomes vector instructions.
+            let pairs = row.iter_mut().zip(squares);
+            match metric {
+                Metric::Euclidean => pairs.for_each(|(s, &bb)| *s = square(*s, aa, bb).sqrt()),
+                Metric::SquaredEuclidean => pairs.for_each(|(s, &bb)| *s = square(*s, aa, bb)),
+                Metric::Hyperbolic(c) => {
+                    pairs.for_each(|(s, &bb)| *s = hyperbolic::distance(c, square(*s, aa, bb), *s, aa, bb));
+                }
+                _ => pairs.for_each(|(s, &bb)| *s = of_square(metric, square(*s, aa, bb), *s, aa, bb)),
+            }
+        },
+    );
+    for (j, score) in close {
         row[j] = score;
+    }
+}
+
+/// Columns whose distance is lost in the norms.
+#[inline(always)]
+fn near<T: Real>(aa: T, squares: &[T], dots: &[T], found: &mut Vec<(usize, T)>) {
+    /// Columns looked at together.
+    const COLUMNS: usize = 64;
+    let is_near = |dot: T, bb: T| aa + bb - dot - dot < T::of(CANCELLED) * (aa + bb);
+    for (block, (dots, squares)) in dots.chunks(COLUMNS).zip(squares.chunks(COLUMNS)).enumerate() {
+        if dots.iter().zip(squares).fold(false, |any, (&dot, &bb)| any | is_near(dot, bb)) {
+            let here = (0..dots.len()).filter(|&j| is_near(dots[j], squares[j]));
+            found.extend(here.map(|j| (block * COLUMNS + j, T::zero())));
+        }
+    }
+}
+
+/// `‖a − b‖²` from products; not by `max`, which hides what is not a number.
+#[inline(always)]
+fn square<T: Real>(dot: T, aa: T, bb: T) -> T {
+    let square = aa + bb - dot - dot;
+    if square < T::zero() { T::zero() } else { square }
+}
+
+/// The score of a pair at `‖a − b‖²`, of centred vectors for SNR.
+#[inline(always)]
+fn of_square<T: Real>(metric: Metric, square: T, dot: T, aa: T, bb: T) -> T {
+    match metric {
+        Metric::Euclidean => square.sqrt(),
+        Metric::Snr if aa > T::zero() => square / aa,
+        Metric::Snr => T::zero(),
+        Metric::Hyperbolic(c) => hyperbolic::distance(c, square, dot, aa, bb),
+        _ => square,
     }
 }
 
@@ -132,10 +158,15 @@ pub(crate) fn parallel_self_scores<T: Real>(metric: Metric, side: &Side<'_, T>, 
         out.par_chunks_mut(n).enumerate().for_each(|(i, row)| score_tile(metric, side, side, i, n, row));
         return;
     }
-    parallel_gram(n, side.cols, &side.values, out);
-    if !metric.is_similarity() {
-        out.par_chunks_mut(n).enumerate().for_each(|(i, row)| finish(metric, side, side, i, row));
+    if metric.is_similarity() {
+        return parallel_gram((n, side.cols), &side.values, out, |_, _, _| ());
     }
+    if metric == Metric::Snr {
+        // Not symmetric.
+        parallel_gram((n, side.cols), &side.values, out, |_, _, _| ());
+        return out.par_chunks_mut(n).enumerate().for_each(|(i, row)| finish(metric, side, side, i, 0, row));
+    }
+    parallel_gram((n, side.cols), &side.values, out, |i, first, row| finish(metric, side, side, i, first, row));
 }
 
 /// All scores of `queries` (`[q, d]`) against `gallery` (`[m, d]`), row-major into `out` (`[q, m]`).
@@ -193,7 +224,7 @@ pub(crate) fn parallel_scores<T: Real>(
     let queries = Strided::rows(&a.values[first * d..][..count * d], d);
     parallel_product((count, columns, d), queries, Strided::rows(&b.values, d).transposed(), out, false);
     if !metric.is_similarity() {
-        out.par_chunks_mut(columns).enumerate().for_each(|(i, row)| finish(metric, a, b, first + i, row));
+        out.par_chunks_mut(columns).enumerate().for_each(|(i, row)| finish(metric, a, b, first + i, 0, row));
     }
 }
 

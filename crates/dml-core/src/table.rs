@@ -1,13 +1,17 @@
 //! Losses of the whole score matrix: those whose terms tie several rows together.
 
-use crate::pull_back::{Puller, RowPull};
+use crate::pull_back::{BlockPull, Puller};
 use crate::relevance::{Relevance, Sets};
 use crate::row::Row;
-use crate::rowwise::Statistics;
+use crate::rowwise::{BLOCK, Statistics};
 use crate::scores::{Side, parallel_scores, parallel_self_scores};
+use crate::scratch::Scratch;
 use crate::terms::over;
 use crate::{Matrix, Metric, Projection, Real, Result};
 use rayon::prelude::*;
+
+/// Numbers set to 0 together.
+const ZEROED: usize = 1 << 16;
 
 /// A whole score matrix.
 pub struct Table<'a, T> {
@@ -83,20 +87,27 @@ pub fn tablewise<T: Real, X, E: From<crate::Error>>(
     let (n, m, d) = (anchors.rows(), references.unwrap_or(anchors).rows(), anchors.cols());
     let a = Side::new(metric, anchors);
     let b = references.map(|b| Side::new(metric, b));
-    let mut scores = vec![T::zero(); n * m];
+    let mut scores = Scratch::new(n * m);
     if !scores.is_empty() {
         match &b {
             None => parallel_self_scores(metric, &a, n, &mut scores),
             Some(b) => parallel_scores(metric, &a, b, 0, m, &mut scores),
         }
     }
-    let mut gradient = vec![T::zero(); n * m];
+    let mut gradient = Scratch::new(n * m);
+    gradient.par_chunks_mut(ZEROED).for_each(|g| g.fill(T::zero()));
     let (value, seen) = loss(&Table { scores: &scores, n, m, relevance }, &mut gradient)?;
     let mut puller = Puller::new(metric, (&a, n), (b.as_ref(), m), d, true);
     if m > 0 {
-        let rows = gradient.par_chunks_mut(m).zip(scores.par_chunks(m)).enumerate();
-        let pulls: Vec<RowPull<T>> = rows.map(|(i, (g, scores))| puller.to_products(i, scores, g)).collect();
-        puller.add_rows(0, &scores, &mut gradient, &pulls);
+        let blocks = gradient.par_chunks_mut(BLOCK * m).zip(scores.par_chunks(BLOCK * m)).enumerate();
+        let pull = |(block, (g, scores)): (usize, (&mut [T], &[T]))| {
+            let mut pull = puller.block();
+            let rows = g.chunks_exact_mut(m).zip(scores.chunks_exact(m)).enumerate();
+            rows.for_each(|(i, (g, scores))| puller.to_products(block * BLOCK + i, scores, g, &mut pull));
+            pull
+        };
+        let pulls: Vec<BlockPull<T>> = blocks.map(pull).collect();
+        puller.add_rows(0, &scores, &mut gradient, pulls);
     }
     let (da, db) = puller.finish();
     Ok((value, da, db, seen))

@@ -137,6 +137,11 @@ impl<'a> Terms<'a> {
         matches!(self.reduction, Reduction::Threshold { .. })
     }
 
+    /// Whether a term's own value decides whether it counts.
+    pub fn selects(&self) -> bool {
+        self.reduction.selects()
+    }
+
     /// Adds to the derivative by the anchor's own parameter (a learned boundary, its norm), weight included.
     pub fn add_slope<T: Real>(&mut self, slope: T) {
         self.slope += slope.wide();

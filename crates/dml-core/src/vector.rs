@@ -6,6 +6,13 @@ use crate::Real;
 const BLOCK: usize = 256;
 const LANES: usize = 16;
 
+/// `f`, compiled for the widest vector instructions that this machine has. What it calls should be `#[inline(always)]`.
+/// Wider vectors do the same operations on the same numbers, so results are the same.
+#[inline(always)]
+pub fn widest<R>(f: impl FnOnce() -> R) -> R {
+    pulp::Arch::new().dispatch(f)
+}
+
 /// `Σ f(x)` in `f64`, each block of numbers in lanes of `T`.
 #[inline(always)]
 pub fn sum_of<T: Real>(x: &[T], f: impl Fn(T) -> T) -> f64 {
@@ -28,16 +35,19 @@ pub fn sum_of<T: Real>(x: &[T], f: impl Fn(T) -> T) -> f64 {
 }
 
 /// `Σ x`.
+#[inline(always)]
 pub fn sum<T: Real>(x: &[T]) -> f64 {
     sum_of(x, |v| v)
 }
 
 /// `Σ x·y`, each block of numbers in lanes of `T`.
+#[inline(always)]
 pub fn dot<T: Real>(x: &[T], y: &[T]) -> f64 {
     x.chunks(BLOCK).zip(y.chunks(BLOCK)).map(|(x, y)| crate::device::cpu::dot(x, y).wide()).sum()
 }
 
 /// Largest number; `−∞` of nothing. NaN is passed over: it shows in the sums.
+#[inline(always)]
 pub fn largest<T: Real>(x: &[T]) -> T {
     let mut lanes = [T::neg_infinity(); LANES];
     let chunks = x.chunks_exact(LANES);
@@ -54,6 +64,7 @@ pub fn largest<T: Real>(x: &[T]) -> T {
 }
 
 /// Smallest number; `∞` of nothing.
+#[inline(always)]
 pub fn smallest<T: Real>(x: &[T]) -> T {
     let mut lanes = [T::infinity(); LANES];
     let chunks = x.chunks_exact(LANES);
@@ -70,6 +81,7 @@ pub fn smallest<T: Real>(x: &[T]) -> T {
 }
 
 /// `x ← e^{scale·x − shift}`; returns the sum.
+#[inline(always)]
 pub fn exp_sum<T: Real>(x: &mut [T], scale: T, shift: T) -> f64 {
     let mut total = 0f64;
     for block in x.chunks_mut(BLOCK) {
@@ -82,6 +94,7 @@ pub fn exp_sum<T: Real>(x: &mut [T], scale: T, shift: T) -> f64 {
 }
 
 /// `x ← factor·x`.
+#[inline(always)]
 pub fn scale<T: Real>(x: &mut [T], factor: T) {
     for v in x {
         *v *= factor;
@@ -94,12 +107,33 @@ pub fn hinge<T: Real>(x: T) -> (T, T) {
     if x <= T::zero() { (T::zero(), T::zero()) } else { (x, T::one()) }
 }
 
+/// Adds the slope of `term`, which is a value and its slope, at each of `x` to `slopes`; returns the sum of the values, and how
+/// many slopes are not 0.
+#[inline(always)]
+pub fn sweep<T: Real>(x: &[T], slopes: &mut [T], term: impl Fn(T) -> (T, T)) -> (f64, f64) {
+    let (mut sum, mut count) = (0.0, 0.0);
+    for (x, slopes) in x.chunks(BLOCK).zip(slopes.chunks_mut(BLOCK)) {
+        let (mut values, mut some) = ([T::zero(); LANES], [T::zero(); LANES]);
+        for (x, slopes) in x.chunks(LANES).zip(slopes.chunks_mut(LANES)) {
+            for (((value, some), &x), s) in values.iter_mut().zip(&mut some).zip(x).zip(slopes) {
+                let (v, slope) = term(x);
+                *value += v;
+                *some += if slope == T::zero() { T::zero() } else { T::one() };
+                *s += slope;
+            }
+        }
+        sum += values.into_iter().sum::<T>().wide();
+        count += some.into_iter().sum::<T>().wide();
+    }
+    (sum, count)
+}
+
 /// `log(1 + e^x)` and its derivative, without overflow and to the last digits however small; branchless, so that a loop
 /// over a slice becomes vector instructions.
 #[inline(always)]
 pub fn softplus<T: Real>(x: T) -> (T, T) {
     /// Terms of `artanh s / s = Σ s^{2k}/(2k + 1)` for the digits of either type, s being at most 1/3.
-    const TERMS: [usize; 2] = [9, 19];
+    const TERMS: [usize; 2] = [7, 16];
     let e = (-x.abs()).fast_exp();
     let s = e / (T::of(2.0) + e);
     let square = s * s;
@@ -117,6 +151,7 @@ pub fn softplus<T: Real>(x: T) -> (T, T) {
 ///
 /// `extra` is 0 or 1: the literal 1 of `log(1 + Σ)`. Of no numbers (or only `scale·x = −∞`) and `extra = 0` it is `−∞`
 /// with shares 0.
+#[inline(always)]
 pub fn log_sum_exp<T: Real>(x: &mut [T], scale: T, extra: T) -> f64 {
     let most = if scale >= T::zero() { scale * largest(x) } else { scale * smallest(x) };
     let top = if extra > T::zero() && most <= T::zero() { T::zero() } else { most };

@@ -13,12 +13,14 @@ pub(crate) use dml_core::vector::softplus;
 use dml_core::{Real, Row, Terms, vector};
 
 /// What no exponential of `scale·x` sees.
+#[inline(always)]
 pub(crate) fn unseen<T: Real>(scale: T) -> T {
     if scale < T::zero() { T::infinity() } else { T::neg_infinity() }
 }
 
 /// `log Σ_N e^{scale·s}` over the row's negatives; their shares of the sum go into `gradient`, 0 elsewhere. A negative
 /// that is listed twice counts twice. −∞ of none.
+#[inline(always)]
 pub(crate) fn negative_shares<T: Real>(row: &Row<'_, T>, scale: T, gradient: &mut [T]) -> f64 {
     let Some(listed) = row.listed_negatives() else {
         row.only_negatives(unseen(scale), gradient);
@@ -31,6 +33,7 @@ pub(crate) fn negative_shares<T: Real>(row: &Row<'_, T>, scale: T, gradient: &mu
 }
 
 /// `log Σ_P e^{scale·s}` over the row's positives, and their shares of the sum. −∞ of none.
+#[inline(always)]
 pub(crate) fn positive_shares<T: Real>(row: &Row<'_, T>, scale: T) -> (f64, Vec<T>) {
     let mut shares: Vec<T> = row.positives().map(|j| row.scores[j]).collect();
     (vector::log_sum_exp(&mut shares, scale, T::zero()), shares)
@@ -43,6 +46,7 @@ pub(crate) struct CrossEntropy {
 }
 
 impl<T: Real> RowObjective<T> for CrossEntropy {
+    #[inline(always)]
     fn row(&self, row: &Row<'_, T>, terms: &mut Terms<'_>, gradient: &mut [T]) {
         let Some(target) = row.positives().next() else { return };
         let scale = T::of(self.scale);

@@ -102,6 +102,7 @@ struct CentroidRow {
 }
 
 impl<T: Real> RowObjective<T> for CentroidRow {
+    #[inline(always)]
     fn row(&self, row: &Row<'_, T>, terms: &mut Terms<'_>, gradient: &mut [T]) {
         let Some(own) = row.positives().next() else { return };
         let (sign, stretch) = (T::of(self.sign), T::of(self.stretch[row.anchor]));

@@ -36,6 +36,7 @@ fn pace<T: Real>(x: T) -> T {
 }
 
 impl<T: Real> RowObjective<T> for CircleParams {
+    #[inline(always)]
     fn row(&self, row: &Row<'_, T>, terms: &mut Terms<'_>, gradient: &mut [T]) {
         if row.positives.is_empty() || row.count_negatives() == 0 {
             return terms.add_zeros(0, 1);

@@ -58,36 +58,30 @@ impl<T: Real> RowObjective<T> for Contrastive {
         2
     }
 
+    #[inline(always)]
     fn row(&self, row: &Row<'_, T>, terms: &mut Terms<'_>, gradient: &mut [T]) {
         let (sign, pos_margin, neg_margin) = (T::of(self.sign), T::of(self.pos_margin), T::of(self.neg_margin));
-        for j in row.positives() {
-            let (value, slope) = self.term(sign * (row.scores[j] - pos_margin));
-            gradient[j] += sign * slope * terms.add(0, value);
-        }
         let violation = |score: T| sign * (neg_margin - score);
         if terms.wants_single_terms() {
             for j in row.negatives() {
                 let (value, slope) = self.term(violation(row.scores[j]));
                 gradient[j] -= sign * slope * terms.add(1, value);
             }
-            return;
-        }
-        let (mut sum, mut active) = (0.0, 0.0);
-        for range in row.negative_ranges() {
-            let scores = &row.scores[range];
-            sum += vector::sum_of(scores, |s| self.term(violation(s)).0);
-            active += vector::sum_of(scores, |s| vector::hinge(violation(s)).1);
-        }
-        let active = active as usize;
-        let weight = terms.add_many::<T>(1, active, sum);
-        terms.add_zeros(1, row.count_negatives() - active);
-        if weight == T::zero() {
-            return;
-        }
-        for range in row.negative_ranges() {
-            for (g, &score) in gradient[range.clone()].iter_mut().zip(&row.scores[range]) {
-                *g -= sign * weight * self.term(violation(score)).1;
+        } else {
+            let (mut sum, mut active) = (0.0, 0.0);
+            for range in row.negative_ranges() {
+                let term = |score| self.term(violation(score));
+                let swept = vector::sweep(&row.scores[range.clone()], &mut gradient[range], term);
+                (sum, active) = (sum + swept.0, active + swept.1);
             }
+            let active = active as usize;
+            let weight = terms.add_many::<T>(1, active, sum);
+            terms.add_zeros(1, row.count_negatives() - active);
+            vector::scale(gradient, -sign * weight);
+        }
+        for j in row.positives() {
+            let (value, slope) = self.term(sign * (row.scores[j] - pos_margin));
+            gradient[j] += sign * slope * terms.add(0, value);
         }
     }
 }

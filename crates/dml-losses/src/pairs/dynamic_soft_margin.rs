@@ -11,16 +11,17 @@
 //! fails, beyond the last bin, both bins are the last one; below the first, all is in the first. The histogram is saved
 //! state.
 
+mod histogram;
+
 use super::triplet::pick;
 use crate::composed::{ComposedTerms, Masks, no_terms};
 use crate::params::{LossParams, finite, within, wrong};
-use crate::row_loss::{Run, Sides, Space, TableForm, composed, fused_table};
-use crate::{Batch, Context, Error, Evaluation, Kernel, Objective, Result};
+use crate::row_loss::{Sides, Space, composed, fused_table};
+use crate::setting::Setting;
+use crate::{Batch, Context, Error, Evaluation, Objective, Result};
 use candle_core::{DType, Device, Tensor};
-use dml_core::rowwise::{Memory, Statistics};
-use dml_core::table::Table;
-use dml_core::{Metric, Real, Reduction, Row};
-use rayon::prelude::*;
+use dml_core::{Metric, Reduction};
+use histogram::Histogram;
 use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
 
@@ -44,150 +45,12 @@ impl Default for DynamicSoftMarginParams {
     }
 }
 
-/// The bins, and what fell in them before.
-#[derive(Clone)]
-struct Histogram {
-    start: f64,
-    width: f64,
-    momentum: f64,
-    heights: Vec<f64>,
-}
-
-/// Violations of a batch by bins; the first place is for those below the first bin.
-#[derive(Clone)]
-struct Seen {
-    counts: Vec<f64>,
-    sums: Vec<f64>,
-    /// How many are above 0.
-    active: f64,
+struct DynamicSoftMargin {
+    histogram: Histogram,
+    setting: Setting,
 }
 
 impl Histogram {
-    /// The weight of this batch.
-    fn weight(&self) -> f64 {
-        if self.heights.iter().all(|&height| height == 0.0) { 1.0 } else { self.momentum }
-    }
-
-    /// What heights are divided by after a batch of so many triplets.
-    fn total(&self, triplets: f64) -> f64 {
-        (1.0 - self.weight()) * self.heights.iter().sum::<f64>() + self.weight() * triplets
-    }
-
-    /// Takes a batch in; returns the cumulative heights of the bins, and the derivative of each bin's by its α.
-    fn update(&mut self, seen: &Seen) -> (Vec<f64>, f64) {
-        let (weight, last) = (self.weight(), self.heights.len() - 1);
-        let total = self.total(seen.counts.iter().sum());
-        self.heights.iter_mut().for_each(|height| *height *= 1.0 - weight);
-        self.heights[0] += weight * seen.counts[0];
-        for k in 0..=last {
-            let (count, sum) = (seen.counts[k + 1], seen.sums[k + 1]);
-            let alpha = if k == last { 0.0 } else { (sum - self.start * count) / self.width - k as f64 * count };
-            self.heights[k] += weight * (count - alpha);
-            self.heights[(k + 1).min(last)] += weight * alpha;
-        }
-        self.heights.iter_mut().for_each(|height| *height /= total);
-        let cumulative = self.heights.iter().scan(0.0, |sum, height| {
-            *sum += height;
-            Some(*sum)
-        });
-        (cumulative.collect(), -weight / total)
-    }
-}
-
-/// Calls `f` with every positive of a row and the negatives that it makes triplets with, as ranges.
-fn each_positive<T: Real>(row: &Row<'_, T>, mut f: impl FnMut(usize, std::ops::Range<usize>)) {
-    match row.triplets {
-        Some(triplets) => triplets.iter().for_each(|&(p, q)| f(p as usize, q as usize..q as usize + 1)),
-        None => row.positives().for_each(|p| row.negative_ranges().for_each(|range| f(p, range))),
-    }
-}
-
-/// The loss of a table; it tells the histogram after it.
-impl TableForm for Histogram {
-    type Seen = (Statistics, Histogram);
-
-    fn table<T: Real>(&self, table: &Table<'_, T>, gradient: &mut [T]) -> Result<(f64, Self::Seen)> {
-        let mut histogram = self.clone();
-        let bins = histogram.heights.len();
-        let (start, scale, most) = (T::of(histogram.start), T::of(1.0 / histogram.width), T::of(bins as f64));
-        // 0 is below the first bin, so that a cast rounds down in all of them; what is not a number goes there too.
-        let place = move |v: T| -> usize {
-            let x = (v - start) * scale + T::one();
-            let x = if x > most { most } else { x };
-            let x = if x < T::zero() { T::zero() } else { x };
-            x.to_usize().unwrap_or(0)
-        };
-        let none = Seen { counts: vec![0.0; bins + 1], sums: vec![0.0; bins + 1], active: 0.0 };
-        let rows = (0..table.n).into_par_iter();
-        let of_rows: Vec<Seen> = rows
-            .map(|a| {
-                let mut seen = none.clone();
-                table.with_row(a, |row| {
-                    each_positive(row, |p, range| {
-                        let ap = row.scores[p];
-                        for &an in &row.scores[range] {
-                            let k = place(ap - an);
-                            seen.counts[k] += 1.0;
-                            seen.sums[k] += (ap - an).wide();
-                            seen.active += f64::from(u8::from(ap > an));
-                        }
-                    });
-                });
-                seen
-            })
-            .collect();
-        let mut seen = none;
-        for row in &of_rows {
-            seen.counts.iter_mut().zip(&row.counts).for_each(|(all, one)| *all += one);
-            seen.sums.iter_mut().zip(&row.sums).for_each(|(all, one)| *all += one);
-            seen.active += row.active;
-        }
-        let triplets: f64 = seen.counts.iter().sum();
-        let statistics = Statistics { terms: [triplets, 0.0], active: [seen.active, 0.0], ..table.pairs() };
-        if triplets == 0.0 {
-            return Ok((0.0, (statistics, histogram)));
-        }
-        if seen.sums.iter().sum::<f64>().is_nan() {
-            // The histogram is not to be spoilt for ever.
-            gradient.fill(T::nan());
-            return Ok((f64::NAN, (statistics, histogram)));
-        }
-        let (cumulative, by_alpha) = histogram.update(&seen);
-        let value: f64 = cumulative[0] * seen.sums[0]
-            + cumulative.iter().zip(&seen.sums[1..]).map(|(weight, sum)| weight * sum).sum::<f64>();
-        // What is below the first bin is weighted by it.
-        let weighted = |k: usize| if k == 1 { seen.sums[0] + seen.sums[1] } else { seen.sums[k] };
-        let slope = |k: usize| {
-            let through_alpha = if k == 0 || k == bins { 0.0 } else { by_alpha * weighted(k) / histogram.width };
-            T::of((cumulative[k.saturating_sub(1)] + through_alpha) / triplets)
-        };
-        let slopes: Vec<T> = (0..=bins).map(slope).collect();
-        gradient.par_chunks_mut(table.m).enumerate().for_each(|(a, gradient)| {
-            table.with_row(a, |row| {
-                each_positive(row, |p, range| {
-                    let (ap, mut pull) = (row.scores[p], T::zero());
-                    for (&an, g) in row.scores[range.clone()].iter().zip(&mut gradient[range]) {
-                        let step = slopes[place(ap - an)];
-                        pull += step;
-                        *g -= step;
-                    }
-                    gradient[p] += pull;
-                });
-            });
-        });
-        Ok((value / triplets, (statistics, histogram)))
-    }
-}
-
-struct DynamicSoftMargin {
-    histogram: Histogram,
-    space: Space,
-    reduction: Reduction,
-    kernel: Kernel,
-    memory: Memory,
-}
-
-impl DynamicSoftMargin {
     fn compose(&mut self, scores: &Tensor, masks: &Masks) -> Result<Vec<ComposedTerms>> {
         let (dtype, device) = (scores.dtype(), scores.device());
         let named = masks.rows.iter().any(|row| row.triplets.is_some());
@@ -218,9 +81,8 @@ impl DynamicSoftMargin {
         if triplets == 0.0 {
             return no_terms(scores);
         }
-        let histogram = &self.histogram;
-        let (bins, weight) = (histogram.heights.len(), histogram.weight());
-        let x = ((&violations - histogram.start)? / histogram.width)?;
+        let (bins, weight) = (self.heights.len(), self.weight());
+        let x = ((&violations - self.start)? / self.width)?;
         let k = x.detach().floor()?.clamp(0.0, (bins - 1) as f64)?;
         // Neither below the first bin nor in the last is there an α.
         let between = (x.detach().ge(0.0)? * k.lt((bins - 1) as f64)?)?;
@@ -230,12 +92,12 @@ impl DynamicSoftMargin {
         let here = ((1.0 - &alpha)? * &counts)?.flatten_all()?;
         let there = (alpha * &counts)?.flatten_all()?;
         let seen = Tensor::zeros(bins, dtype, device)?.index_add(&index, &here, 0)?.index_add(&next, &there, 0)?;
-        let old = Tensor::new(&histogram.heights[..], device)?.to_dtype(dtype)?;
-        let heights = (((old * (1.0 - weight))? + (seen * weight)?)? / histogram.total(triplets))?;
+        let old = Tensor::new(&self.heights[..], device)?.to_dtype(dtype)?;
+        let heights = (((old * (1.0 - weight))? + (seen * weight)?)? / self.total(triplets))?;
         let weights = heights.cumsum(0)?.index_select(&index, 0)?.reshape(violations.shape())?;
         let new: Vec<f64> = heights.detach().to_dtype(DType::F64)?.to_vec1()?;
         if new.iter().all(|height| height.is_finite()) {
-            self.histogram.heights = new;
+            self.heights = new;
         }
         Ok(vec![ComposedTerms { values: (weights * violations)?, counts, anchors: Some(anchors) }])
     }
@@ -243,16 +105,15 @@ impl DynamicSoftMargin {
 
 impl Objective for DynamicSoftMargin {
     fn evaluate(&mut self, batch: &Batch<'_>) -> Result<Evaluation> {
+        let Self { histogram, setting } = self;
         let (relevance, sides) = (batch.named(true)?, Sides::of(batch));
         let relevance = relevance.as_ref();
-        if sides.fused(self.kernel) && self.reduction == Reduction::Mean {
-            let (loss, (statistics, histogram)) = fused_table(sides, self.space, relevance, &self.histogram)?;
-            self.histogram = histogram;
+        if sides.fused(setting.kernel) && setting.reduction == Reduction::Mean {
+            let (loss, (statistics, after)) = fused_table(sides, setting.space, relevance, &*histogram)?;
+            *histogram = after;
             return Ok(Evaluation { loss, statistics });
         }
-        let (reduction, space, memory) = (self.reduction.clone(), self.space, self.memory);
-        let run = Run { space, relevance, reduction: &reduction, weights: &[], memory };
-        composed(sides, &run, |scores, masks| self.compose(scores, masks))
+        composed(sides, &setting.run(relevance, &[]), |scores, masks| histogram.compose(scores, masks))
     }
 
     fn takes_references(&self) -> bool {
@@ -307,13 +168,8 @@ impl LossParams for DynamicSoftMarginParams {
             momentum: self.momentum,
             heights: vec![0.0; self.num_bins],
         };
-        Ok(Box::new(DynamicSoftMargin {
-            histogram,
-            space: Space::new(Metric::Euclidean, self.normalize),
-            reduction: context.reduction.clone().unwrap_or(Reduction::Mean),
-            kernel: context.kernel,
-            memory: context.memory,
-        }))
+        let space = Space::new(Metric::Euclidean, self.normalize);
+        Ok(Box::new(DynamicSoftMargin { histogram, setting: Setting::new(space, Reduction::Mean, context) }))
     }
 
     fn presets() -> Vec<(&'static str, Self)> {

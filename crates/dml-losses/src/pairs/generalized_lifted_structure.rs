@@ -42,6 +42,7 @@ struct GeneralizedLiftedStructure {
 }
 
 impl<T: Real> RowObjective<T> for GeneralizedLiftedStructure {
+    #[inline(always)]
     fn row(&self, row: &Row<'_, T>, terms: &mut Terms<'_>, gradient: &mut [T]) {
         let sign = T::of(self.sign);
         let mut sum = 0.0;

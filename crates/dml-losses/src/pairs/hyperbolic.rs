@@ -81,6 +81,7 @@ impl Slots {
 }
 
 impl<T: Real> RowObjective<T> for Slots {
+    #[inline(always)]
     fn row(&self, row: &Row<'_, T>, terms: &mut Terms<'_>, gradient: &mut [T]) {
         let own = self.begins.partition_point(|&begin| begin <= row.anchor) - 1;
         let place = row.anchor - self.begins[own];
@@ -103,8 +104,11 @@ impl<T: Real> RowObjective<T> for Slots {
             let step = scale * weight * terms.add(0, T::of(value) * weight);
             shares[place] -= T::one();
             let (of_b, of_a) = shares.split_at(classes);
-            gradient[b..].iter_mut().zip(of_b).for_each(|(g, &share)| *g += step * share);
-            gradient[a..].iter_mut().zip(of_a).for_each(|(g, &share)| *g += step * share);
+            for (begin, shares) in [(b, of_b), (a, of_a)] {
+                for (g, &share) in gradient[begin..].iter_mut().zip(shares) {
+                    *g += step * share;
+                }
+            }
         }
     }
 }

@@ -58,6 +58,7 @@ struct Lifts {
 
 impl Lifted {
     /// The row's lift; the shares of its negatives in the sum are added to `gradient`.
+    #[inline(always)]
     fn lift<T: Real>(&self, row: &Row<'_, T>, kept: &mut Vec<T>, gradient: &mut [T]) -> Lifts {
         kept.clear();
         row.negative_ranges().for_each(|range| kept.extend_from_slice(&row.scores[range]));
@@ -93,8 +94,15 @@ impl Counting for Lifted {
     fn count<T: Real>(&self, table: &Table<'_, T>, gradient: &mut [T], seen: &mut Statistics) -> Result<f64> {
         let m = table.m;
         let rows = gradient.par_chunks_mut(m).enumerate();
-        let rows = rows.map_init(Vec::new, |kept, (i, g)| table.with_row(i, |row| self.lift(row, kept, g)));
-        let rows: Vec<Lifts> = rows.collect();
+        let lift = |kept: &mut Vec<T>, (i, g): (usize, &mut [T])| {
+            table.with_row(i, |row| {
+                vector::widest(
+                    #[inline(always)]
+                    || self.lift(row, kept, g),
+                )
+            })
+        };
+        let rows: Vec<Lifts> = rows.map_init(Vec::new, lift).collect();
         let pairs: usize = rows.iter().map(|row| row.positives.len()).sum();
         if pairs == 0 || rows.iter().all(|row| row.log.is_none()) {
             gradient.fill(T::zero());

@@ -75,6 +75,7 @@ fn add_repeated<T: Real>(terms: &mut Terms<'_>, times: usize, value: T) -> T {
 }
 
 impl<T: Real> RowObjective<T> for MarginRow {
+    #[inline(always)]
     fn row(&self, row: &Row<'_, T>, terms: &mut Terms<'_>, gradient: &mut [T]) {
         let (p, q) = (row.positives.len(), row.count_negatives());
         if p == 0 || q == 0 {
@@ -94,11 +95,9 @@ impl<T: Real> RowObjective<T> for MarginRow {
         } else {
             let (mut sum, mut active) = (0f64, 0f64);
             for range in row.negative_ranges() {
-                let (scores, gradient) = (&row.scores[range.clone()], &mut gradient[range]);
-                sum += vector::sum_of(scores, |s| vector::hinge(reach - sign * s).0);
-                let is_active = |s: T| vector::hinge(reach - sign * s).1;
-                active += vector::sum_of(scores, is_active);
-                gradient.iter_mut().zip(scores).for_each(|(g, &s)| *g += is_active(s));
+                let term = |score| vector::hinge(reach - sign * score);
+                let swept = vector::sweep(&row.scores[range.clone()], &mut gradient[range], term);
+                (sum, active) = (sum + swept.0, active + swept.1);
             }
             let times = of_negative as f64;
             let weight = terms.add_many::<T>(0, active as usize * of_negative, sum * times) * T::of(times);

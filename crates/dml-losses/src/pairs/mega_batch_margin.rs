@@ -42,6 +42,7 @@ impl<T: Real> RowObjective<T> for MegaBatchMarginParams {
         2
     }
 
+    #[inline(always)]
     fn row(&self, row: &Row<'_, T>, terms: &mut Terms<'_>, gradient: &mut [T]) {
         let (positive_margin, negative_margin) = (T::of(self.positive_margin), T::of(self.negative_margin));
         for j in row.positives() {

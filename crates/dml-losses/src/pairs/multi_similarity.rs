@@ -35,6 +35,7 @@ impl Default for MultiSimilarityParams {
 }
 
 impl<T: Real> RowObjective<T> for MultiSimilarityParams {
+    #[inline(always)]
     fn row(&self, row: &Row<'_, T>, terms: &mut Terms<'_>, gradient: &mut [T]) {
         let (alpha, beta, base) = (T::of(self.alpha), T::of(self.beta), T::of(self.base));
         row.only_negatives(T::neg_infinity(), gradient);

@@ -41,6 +41,7 @@ pub(crate) struct Neighbours {
 }
 
 impl<T: Real> RowObjective<T> for Neighbours {
+    #[inline(always)]
     fn row(&self, row: &Row<'_, T>, terms: &mut Terms<'_>, gradient: &mut [T]) {
         if row.positives.is_empty() {
             return;

@@ -39,6 +39,7 @@ struct NtXent {
 }
 
 impl<T: Real> RowObjective<T> for NtXent {
+    #[inline(always)]
     fn row(&self, row: &Row<'_, T>, terms: &mut Terms<'_>, gradient: &mut [T]) {
         if row.positives.is_empty() {
             return;

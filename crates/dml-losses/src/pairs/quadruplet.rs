@@ -18,7 +18,7 @@ use candle_core::{DType, Tensor};
 use dml_core::relevance::Labels;
 use dml_core::rowwise::{Memory, Statistics};
 use dml_core::table::Table;
-use dml_core::{Metric, Real, Reduction, vector};
+use dml_core::{Metric, Real, Reduction, Row, vector};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
@@ -60,36 +60,44 @@ struct Form<'a> {
 /// A pair of rows and how far apart they are.
 type Pair<T> = (T, usize, usize);
 
+/// The nearer of two; the first of equals.
+fn nearer<T: Real>(x: Pair<T>, y: Pair<T>) -> Pair<T> {
+    if y.0 < x.0 { y } else { x }
+}
+
 impl Form<'_> {
-    /// The nearest of the row's columns that are neither of its class nor of `without`; the first of equals.
-    fn nearest<T: Real>(&self, table: &Table<'_, T>, l: usize, without: Option<u64>) -> Option<Pair<T>> {
-        let (sign, own) = (T::of(self.sign), self.labels[l]);
-        let mut best: Option<Pair<T>> = None;
-        for (k, &score) in table.row(l).iter().enumerate() {
-            let far = sign * score;
-            let label = self.labels[k];
-            if best.is_none_or(|(least, ..)| far < least) && label != own && Some(label) != without && !far.is_nan() {
-                best = Some((far, l, k));
-            }
-        }
-        best
+    /// The nearest of the row's negatives that are not of the class `without`; the first of equals.
+    fn nearest<T: Real>(&self, row: &Row<'_, T>, without: u64) -> Option<Pair<T>> {
+        let others = row.negatives().filter(|&k| self.labels[k] != without);
+        let far = others.map(|k| (T::of(self.sign) * row.scores[k], row.anchor, k)).filter(|pair| !pair.0.is_nan());
+        far.reduce(nearer)
     }
 
     fn picks<T: Real>(&self, table: &Table<'_, T>) -> Picks {
         let sign = T::of(self.sign);
-        let rows = (0..table.n).into_par_iter();
-        // The nearest negative and furthest positive of each row.
-        let hardest: Vec<(Option<Pair<T>>, Option<usize>)> = rows
-            .map(|a| {
-                let further = |p: usize, q: usize| if sign * table.row(a)[q] > sign * table.row(a)[p] { q } else { p };
-                (self.nearest(table, a, None), table.with_row(a, |row| row.positives().reduce(further)))
+        // The nearest negative and furthest positive of each row, and whether all of it are numbers.
+        let of_row = |row: &Row<'_, T>| {
+            let further = |p: usize, q: usize| if sign * row.scores[q] > sign * row.scores[p] { q } else { p };
+            let negative = row.negative_ranges().filter_map(|range| {
+                let scores = &row.scores[range.clone()];
+                let best = if self.sign > 0.0 { vector::smallest(scores) } else { vector::largest(scores) };
+                scores.iter().position(|&s| s == best).map(|k| (sign * best, row.anchor, range.start + k))
+            });
+            (negative.reduce(nearer), row.positives().reduce(further), vector::sum(row.scores).is_nan())
+        };
+        let rows = (0..table.n).into_par_iter().map(|a| {
+            table.with_row(a, |row| {
+                vector::widest(
+                    #[inline(always)]
+                    || of_row(row),
+                )
             })
-            .collect();
-        let nearer = |x: Pair<T>, y: Pair<T>| if y.0 < x.0 { y } else { x };
+        });
+        let hardest: Vec<(Option<Pair<T>>, Option<usize>, bool)> = rows.collect();
         let without = |class: u64| {
             let rows = (0..table.n).into_par_iter().filter(|&l| self.labels[l] != class);
             let best = rows.filter_map(|l| match hardest[l].0 {
-                Some((_, _, k)) if self.labels[k] == class => self.nearest(table, l, Some(class)),
+                Some((_, _, k)) if self.labels[k] == class => table.with_row(l, |row| self.nearest(row, class)),
                 pair => pair,
             });
             best.collect::<Vec<_>>().into_iter().reduce(nearer)
@@ -98,7 +106,7 @@ impl Form<'_> {
         let classes = overall.map(|(_, l, k)| [self.labels[l], self.labels[k]]);
         let instead = classes.map(|classes| classes.map(without));
         let (mut near, mut strangers) = (Vec::new(), Vec::new());
-        for (a, &(negative, positive)) in hardest.iter().enumerate() {
+        for (a, &(negative, positive, _)) in hardest.iter().enumerate() {
             let Some(p) = positive else { continue };
             let with = |l: usize, k: usize| [a, p, l, k].map(|row| row as u32);
             near.extend(negative.map(|(_, a, n)| with(a, n)));
@@ -109,7 +117,7 @@ impl Form<'_> {
             };
             strangers.extend(stranger.map(|(_, l, k)| with(l, k)));
         }
-        Picks { near, strangers, lost: vector::sum(table.scores).is_nan() }
+        Picks { near, strangers, lost: hardest.iter().any(|row| row.2) }
     }
 
     fn compose(&self, scores: &Tensor, relevance: &Labels<'_>) -> Result<Vec<ComposedTerms>> {

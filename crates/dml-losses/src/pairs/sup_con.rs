@@ -29,6 +29,7 @@ impl Default for SupConParams {
 }
 
 impl<T: Real> RowObjective<T> for SupConParams {
+    #[inline(always)]
     fn row(&self, row: &Row<'_, T>, terms: &mut Terms<'_>, gradient: &mut [T]) {
         let Some(nearest) = row.positives().reduce(|a, b| if row.scores[b] > row.scores[a] { b } else { a }) else {
             return terms.add_zeros(0, 1);

@@ -11,7 +11,7 @@ use crate::row_loss::{RowForm, RowLoss, Space};
 use crate::{Context, Objective, Result};
 use candle_core::Tensor;
 use dml_core::rowwise::RowObjective;
-use dml_core::{Metric, Real, Reduction, Row, Terms};
+use dml_core::{Metric, Real, Reduction, Row, Terms, vector};
 use serde::{Deserialize, Serialize};
 
 /// Parameters of the threshold-consistent margin loss.
@@ -39,23 +39,35 @@ impl<T: Real> RowObjective<T> for ThresholdConsistentMarginParams {
         2
     }
 
+    #[inline(always)]
+    #[expect(clippy::neg_cmp_op_on_partial_ord, reason = "what is not a number is on the side where it shows")]
     fn row(&self, row: &Row<'_, T>, terms: &mut Terms<'_>, gradient: &mut [T]) {
-        let (margin, weight) = (T::of(self.margin_plus), T::of(self.lambda_plus));
-        for j in row.positives() {
-            let violation = margin - row.scores[j];
-            // A pair at the threshold counts; what is not a number does too, and shows.
-            if violation < T::zero() {
-                continue;
-            }
-            gradient[j] -= weight * terms.add(0, weight * violation);
-        }
+        // A pair at the threshold counts; what is not a number does too, and shows.
+        let counts = |violation: T| !(violation < T::zero());
         let (margin, weight) = (T::of(self.margin_minus), T::of(self.lambda_minus));
-        for j in row.negatives() {
-            let violation = row.scores[j] - margin;
-            if violation < T::zero() {
-                continue;
+        if terms.selects() {
+            for j in row.negatives().filter(|&j| counts(row.scores[j] - margin)) {
+                gradient[j] += weight * terms.add(1, weight * (row.scores[j] - margin));
             }
-            gradient[j] += weight * terms.add(1, weight * violation);
+        } else {
+            let term = |score: T| {
+                let violation = score - margin;
+                if counts(violation) { (violation, T::one()) } else { (T::zero(), T::zero()) }
+            };
+            let (mut sum, mut count, mut at_threshold) = (0.0, 0.0, 0.0);
+            for range in row.negative_ranges() {
+                let scores = &row.scores[range.clone()];
+                let swept = vector::sweep(scores, &mut gradient[range], term);
+                (sum, count) = (sum + swept.0, count + swept.1);
+                at_threshold += vector::sum_of(scores, |s| if s == margin { T::one() } else { T::zero() });
+            }
+            let step = weight * terms.add_many::<T>(1, (count - at_threshold) as usize, sum * self.lambda_minus);
+            terms.add_zeros(1, at_threshold as usize);
+            vector::scale(gradient, step);
+        }
+        let (margin, weight) = (T::of(self.margin_plus), T::of(self.lambda_plus));
+        for j in row.positives().filter(|&j| counts(margin - row.scores[j])) {
+            gradient[j] -= weight * terms.add(0, weight * (margin - row.scores[j]));
         }
     }
 }

@@ -86,6 +86,7 @@ const FAR: f64 = 1e30;
 
 impl Triplet {
     /// The term of a violation, and its derivative.
+    #[inline(always)]
     fn term<T: Real>(&self, violation: T) -> (T, T) {
         if self.soft { vector::softplus(violation) } else { vector::hinge(violation) }
     }

@@ -45,6 +45,7 @@ impl TupletMarginParams {
 }
 
 impl<T: Real> RowObjective<T> for TupletMarginParams {
+    #[inline(always)]
     fn row(&self, row: &Row<'_, T>, terms: &mut Terms<'_>, gradient: &mut [T]) {
         if row.positives.is_empty() {
             return;

@@ -68,6 +68,7 @@ impl QualityMargin {
 }
 
 impl<T: Real> RowObjective<T> for QualityMargin {
+    #[inline(always)]
     fn row(&self, row: &Row<'_, T>, terms: &mut Terms<'_>, gradient: &mut [T]) {
         let Some(target) = row.positives().next() else { return };
         let (edited, slope) = self.target(row.scores[target].wide(), self.qualities[row.anchor]);

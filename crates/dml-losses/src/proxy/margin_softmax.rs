@@ -40,6 +40,7 @@ pub(super) fn against_others<T: Real>(x: &mut [T], scale: f64, target: usize, ed
 }
 
 impl<T: Real, F: TargetLogit> RowObjective<T> for MarginSoftmax<F> {
+    #[inline(always)]
     fn row(&self, row: &Row<'_, T>, terms: &mut Terms<'_>, gradient: &mut [T]) {
         let Some(target) = row.positives().next() else { return };
         let (edited, slope) = self.target.target(row.scores[target].wide());

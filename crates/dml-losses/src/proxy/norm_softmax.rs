@@ -58,6 +58,7 @@ struct NormRow<'a> {
 }
 
 impl<T: Real> RowObjective<T> for NormRow<'_> {
+    #[inline(always)]
     fn row(&self, row: &Row<'_, T>, terms: &mut Terms<'_>, gradient: &mut [T]) {
         let Some(target) = row.positives().next() else { return };
         let (a, score) = (self.anchors[row.anchor], row.scores[target].wide());

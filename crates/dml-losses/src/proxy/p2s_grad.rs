@@ -25,6 +25,7 @@ pub struct P2sGradParams {}
 struct SquaredErrors;
 
 impl<T: Real> RowObjective<T> for SquaredErrors {
+    #[inline(always)]
     fn row(&self, row: &Row<'_, T>, terms: &mut Terms<'_>, gradient: &mut [T]) {
         gradient.copy_from_slice(row.scores);
         row.positives().for_each(|j| gradient[j] -= T::one());

@@ -51,6 +51,7 @@ impl<T: Real> RowObjective<T> for ProxyRow {
         2
     }
 
+    #[inline(always)]
     fn row(&self, row: &Row<'_, T>, terms: &mut Terms<'_>, gradient: &mut [T]) {
         let alpha = self.params.alpha;
         row.only_negatives(T::neg_infinity(), gradient);

@@ -32,6 +32,7 @@ impl Default for ProxyNcaParams {
 }
 
 impl<T: Real> RowObjective<T> for ProxyNcaParams {
+    #[inline(always)]
     fn row(&self, row: &Row<'_, T>, terms: &mut Terms<'_>, gradient: &mut [T]) {
         let Some(target) = row.positives().next() else { return };
         gradient.copy_from_slice(row.scores);

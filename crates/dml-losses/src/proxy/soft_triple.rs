@@ -44,6 +44,7 @@ impl Default for SoftTripleParams {
 }
 
 impl<T: Real> RowObjective<T> for SoftTripleParams {
+    #[inline(always)]
     fn row(&self, row: &Row<'_, T>, terms: &mut Terms<'_>, gradient: &mut [T]) {
         let k = self.centers_per_class;
         let Some(target) = row.positives().next().map(|first| first / k) else { return };

@@ -54,6 +54,7 @@ fn nearest<T: Real>(cosines: &[T]) -> usize {
 }
 
 impl<T: Real> RowObjective<T> for SubCenters {
+    #[inline(always)]
     fn row(&self, row: &Row<'_, T>, terms: &mut Terms<'_>, gradient: &mut [T]) {
         let Some(first) = row.positives().next() else { return };
         let (k, target) = (self.per_class, first / self.per_class);

@@ -115,6 +115,7 @@ impl FastApParams {
 }
 
 impl<T: Real> RowObjective<T> for FastApParams {
+    #[inline(always)]
     fn row(&self, row: &Row<'_, T>, terms: &mut Terms<'_>, gradient: &mut [T]) {
         if row.positives.is_empty() {
             return;

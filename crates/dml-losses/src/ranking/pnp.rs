@@ -7,7 +7,7 @@
 //! keep exponents within ±50, which is below rounding. Mined tuples narrow who is a positive and a negative.
 
 use super::gaps::Gaps;
-use super::soft_rank::{Field, Sigmoid, compose, own_score};
+use super::soft_rank::{Field, Sigmoid, Slopes, compose, own_score};
 use crate::composed::{ComposedTerms, Masks, no_terms};
 use crate::params::{LossParams, positive};
 use crate::row_loss::{RowForm, RowLoss, Space};
@@ -68,23 +68,24 @@ impl PnpParams {
 }
 
 impl<T: Real> RowObjective<T> for PnpParams {
+    #[inline(always)]
     fn row(&self, row: &Row<'_, T>, terms: &mut Terms<'_>, gradient: &mut [T]) {
         if row.positives.is_empty() {
             return;
         }
         let step = Sigmoid::new(self.anneal);
-        let mut negatives = Field::of_negatives(row);
+        let (negatives, mut slopes) = (Field::of_negatives(row), Slopes::default());
         let by = 1.0 / (row.positives.len() + 1) as f64;
         let mut value = 0.0;
         for j in row.positives() {
-            let (penalty, slope) = self.penalty(negatives.count(&step, row.scores[j]));
+            let (penalty, slope) = self.penalty(negatives.count(&step, row.scores[j], &mut slopes));
             value += by * penalty;
-            let at_centre = negatives.pull(by * slope, gradient);
+            let at_centre = slopes.pull(by * slope, gradient);
             gradient[j] += at_centre;
         }
-        let (penalty, slope) = self.penalty(negatives.count(&step, own_score(row.scores)));
+        let (penalty, slope) = self.penalty(negatives.count(&step, own_score(row.scores), &mut slopes));
         value += by * penalty;
-        negatives.pull(by * slope, gradient);
+        slopes.pull(by * slope, gradient);
         let weight = terms.add(0, T::of(value));
         vector::scale(gradient, weight);
     }

@@ -88,6 +88,7 @@ impl<T: Real> Side<T> {
 }
 
 impl<T: Real> RowObjective<T> for RankedListParams {
+    #[inline(always)]
     fn row(&self, row: &Row<'_, T>, terms: &mut Terms<'_>, gradient: &mut [T]) {
         let (alpha, m) = (self.alpha(), row.scores.len());
         let (outer, inner) = (T::of(alpha), T::of(alpha - self.margin));

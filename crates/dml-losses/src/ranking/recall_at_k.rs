@@ -6,7 +6,7 @@
 //! batches of thousands. Mined tuples narrow who is a positive and a negative.
 
 use super::gaps::Gaps;
-use super::soft_rank::{Field, Sigmoid, compose};
+use super::soft_rank::{Field, Sigmoid, Slopes, compose};
 use crate::composed::{ComposedTerms, Masks, any, no_terms, sigmoid};
 use crate::params::{LossParams, positive, wrong};
 use crate::row_loss::{RowForm, RowLoss, Space};
@@ -59,31 +59,30 @@ impl RecallAtKParams {
 }
 
 impl<T: Real> RowObjective<T> for RecallAtKParams {
+    #[inline(always)]
     fn row(&self, row: &Row<'_, T>, terms: &mut Terms<'_>, gradient: &mut [T]) {
         if row.positives.is_empty() {
             return;
         }
         let step = Sigmoid::new(self.anneal);
         let right: Vec<T> = row.positives().map(|j| row.scores[j]).collect();
-        let (mut negatives, mut positives) = (Field::of_negatives(row), Field::new(right.clone()));
-        let rank = |k: usize, positives: &mut Field<T>, negatives: &mut Field<T>| {
-            1.0 + positives.count_from(&step, k) + negatives.count(&step, right[k])
-        };
-        let ranks: Vec<f64> = (0..right.len()).map(|k| rank(k, &mut positives, &mut negatives)).collect();
+        let (negatives, mut positives) = (Field::of_negatives(row), Field::new(right.clone()));
+        let mut of_ranks: Vec<[Slopes<T>; 2]> = right.iter().map(|_| Default::default()).collect();
+        let mut ranks = Vec::with_capacity(right.len());
+        for (k, [of_right, of_wrong]) in of_ranks.iter_mut().enumerate() {
+            let above = positives.count_from(&step, k, of_right) + negatives.count(&step, right[k], of_wrong);
+            ranks.push(1.0 + above);
+        }
         let (value, slopes) = self.of_ranks(&ranks);
         let weight: T = terms.add(0, T::of(value));
         let mut at_right = vec![T::zero(); right.len()];
-        for (k, &slope) in slopes.iter().enumerate() {
+        for (k, (&slope, [of_right, of_wrong])) in slopes.iter().zip(&of_ranks).enumerate() {
             // Ranks far beyond every k pull at nothing.
             if T::of(slope) == T::zero() {
                 continue;
             }
-            // Counted again, so that the slopes of one positive are held at a time.
-            if right.len() > 1 {
-                rank(k, &mut positives, &mut negatives);
-            }
-            at_right[k] += negatives.pull(slope, gradient);
-            let at_centre = positives.pull(slope, &mut at_right);
+            at_right[k] += of_wrong.pull(slope, gradient);
+            let at_centre = of_right.pull(slope, &mut at_right);
             at_right[k] += at_centre;
         }
         row.positives().zip(&at_right).for_each(|(j, &g)| gradient[j] += g);

@@ -8,7 +8,7 @@
 //! at δ. Cosine. Not in pytorch-metric-learning. Mined tuples narrow who is a positive and a negative.
 
 use super::gaps::Gaps;
-use super::soft_rank::{Field, Sigmoid, Step, compose};
+use super::soft_rank::{Field, Sigmoid, Slopes, Step, compose};
 use crate::composed::{ComposedTerms, Masks, no_terms};
 use crate::pairs::contrastive::Contrastive;
 use crate::params::{LossParams, finite, not_negative, positive, within};
@@ -17,6 +17,7 @@ use crate::{Batch, Context, Evaluation, Kernel, Objective, Result};
 use candle_core::Tensor;
 use dml_core::rowwise::{Memory, RowObjective, Statistics};
 use dml_core::table::Table;
+use dml_core::vector::widest;
 use dml_core::{Metric, Real, Reduction, Row, Terms, over, vector};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
@@ -71,6 +72,7 @@ impl<T: Real> Step<T> for Ramp<T> {
 
 impl RoadmapParams {
     /// `1 − AP` of a row that has a positive; adds its derivative to `gradient`.
+    #[inline(always)]
     fn ranking<T: Real>(&self, row: &Row<'_, T>, gradient: &mut [T]) -> f64 {
         let step = Ramp {
             sigmoid: Sigmoid::new(self.tau),
@@ -78,17 +80,17 @@ impl RoadmapParams {
             rho: T::of(self.rho),
             offset: T::of(self.offset),
         };
-        let mut negatives = Field::of_negatives(row);
+        let (negatives, mut slopes) = (Field::of_negatives(row), Slopes::default());
         let right: Vec<T> = row.positives().map(|j| row.scores[j]).collect();
         let by = 1.0 / right.len() as f64;
         let mut value = 0.0;
         for (j, &centre) in row.positives().zip(&right) {
             // The positive itself is among them.
             let above = vector::sum_of(&right, |s| if s >= centre { T::one() } else { T::zero() });
-            let wrong = negatives.count(&step, centre);
+            let wrong = negatives.count(&step, centre, &mut slopes);
             let rank = above + wrong;
             value += by * wrong / rank;
-            let at_centre = negatives.pull(by * above / (rank * rank), gradient);
+            let at_centre = slopes.pull(by * above / (rank * rank), gradient);
             gradient[j] += at_centre;
         }
         value
@@ -138,7 +140,11 @@ impl TableForm for Whole<'_> {
             table.with_row(i, |row| {
                 let mut seen = Seen::default();
                 if !row.positives.is_empty() {
-                    seen.terms[0] = (params.ranking(row, g), 1.0);
+                    let ranking = widest(
+                        #[inline(always)]
+                        || params.ranking(row, g),
+                    );
+                    seen.terms[0] = (ranking, 1.0);
                 }
                 for score in row.positives().map(|j| row.scores[j]) {
                     seen.terms[1].0 += vector::hinge(pos_margin - score).0.wide();
@@ -185,6 +191,7 @@ impl TableForm for Whole<'_> {
 struct SupAp<'a>(&'a RoadmapParams);
 
 impl<T: Real> RowObjective<T> for SupAp<'_> {
+    #[inline(always)]
     fn row(&self, row: &Row<'_, T>, terms: &mut Terms<'_>, gradient: &mut [T]) {
         if !row.positives.is_empty() {
             let value = self.0.ranking(row, gradient);

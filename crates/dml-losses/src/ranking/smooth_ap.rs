@@ -7,7 +7,7 @@
 //! classes of one size, in order. Mined tuples weigh the queries. References that are the query itself are left out.
 
 use super::gaps::Gaps;
-use super::soft_rank::{Field, Sigmoid, compose, own_score};
+use super::soft_rank::{Field, Sigmoid, Slopes, compose, own_score};
 use crate::composed::{ComposedTerms, Masks, no_terms};
 use crate::params::{LossParams, positive};
 use crate::row_loss::{RowForm, RowLoss, Space};
@@ -34,6 +34,7 @@ impl Default for SmoothApParams {
 }
 
 impl<T: Real> RowObjective<T> for SmoothApParams {
+    #[inline(always)]
     fn row(&self, row: &Row<'_, T>, terms: &mut Terms<'_>, gradient: &mut [T]) {
         if row.positives.is_empty() {
             return;
@@ -43,15 +44,17 @@ impl<T: Real> RowObjective<T> for SmoothApParams {
         let right: Vec<T> = row.positives().map(|j| row.scores[j]).chain(own).collect();
         let by = 1.0 / right.len() as f64;
         let mut at_right = vec![T::zero(); right.len()];
-        let (mut negatives, mut positives) = (Field::of_negatives(row), Field::new(right.clone()));
+        let (negatives, mut positives) = (Field::of_negatives(row), Field::new(right.clone()));
+        let (mut of_right, mut of_wrong) = (Slopes::default(), Slopes::default());
         let mut value = 0.0;
         for (k, &centre) in right.iter().enumerate() {
-            let (above, wrong) = (1.0 + positives.count_from(&step, k), negatives.count(&step, centre));
+            let above = 1.0 + positives.count_from(&step, k, &mut of_right);
+            let wrong = negatives.count(&step, centre, &mut of_wrong);
             let rank = above + wrong;
             // 1 − rank⁺/rank.
             value += by * wrong / rank;
-            at_right[k] += negatives.pull(by * above / (rank * rank), gradient);
-            let at_centre = positives.pull(-by * wrong / (rank * rank), &mut at_right);
+            at_right[k] += of_wrong.pull(by * above / (rank * rank), gradient);
+            let at_centre = of_right.pull(-by * wrong / (rank * rank), &mut at_right);
             at_right[k] += at_centre;
         }
         row.positives().zip(&at_right).for_each(|(j, &g)| gradient[j] += g);

@@ -66,14 +66,25 @@ pub(super) struct Field<T> {
     scores: Vec<T>,
     /// Smallest and largest score of each block.
     extremes: Vec<(T, T)>,
-    /// Slopes at the gaps of the last count, in the blocks of `open`.
-    slopes: Vec<T>,
-    /// Where the blocks begin that the last count did not find flat.
+}
+
+/// The slopes of a count.
+pub(super) struct Slopes<T> {
+    /// Where the blocks begin that were not flat.
     open: Vec<usize>,
+    /// Slopes at the gaps of those blocks, one after the other.
+    values: Vec<T>,
+}
+
+impl<T> Default for Slopes<T> {
+    fn default() -> Self {
+        Self { open: Vec::new(), values: Vec::new() }
+    }
 }
 
 impl<T: Real> Field<T> {
     /// Of scores; `−∞` stands above nothing.
+    #[inline(always)]
     pub(super) fn new(scores: Vec<T>) -> Self {
         let extremes = |block: &[T]| {
             let (mut low, mut high, mut sound) = ([T::infinity(); 8], [T::neg_infinity(); 8], true);
@@ -93,25 +104,26 @@ impl<T: Real> Field<T> {
             if sound { (low, high) } else { (T::neg_infinity(), T::infinity()) }
         };
         let extremes = scores.chunks(BLOCK).map(extremes).collect();
-        let slopes = vec![T::zero(); scores.len()];
-        Self { scores, extremes, slopes, open: Vec::new() }
+        Self { scores, extremes }
     }
 
     /// Of a row's negatives.
+    #[inline(always)]
     pub(super) fn of_negatives(row: &Row<'_, T>) -> Self {
         let mut scores = vec![T::zero(); row.scores.len()];
         row.only_negatives(T::neg_infinity(), &mut scores);
         Self::new(scores)
     }
 
-    /// `Σ step(s − centre)`.
-    pub(super) fn count(&mut self, step: &impl Step<T>, centre: T) -> f64 {
+    /// `Σ step(s − centre)`, with its slopes.
+    #[inline(always)]
+    pub(super) fn count(&self, step: &impl Step<T>, centre: T, slopes: &mut Slopes<T>) -> f64 {
         let (low, high) = step.flat();
         let (low, high) = (centre + low, centre + high);
-        self.open.clear();
+        slopes.open.clear();
+        slopes.values.clear();
         let mut total = 0.0;
-        let blocks = self.scores.chunks(BLOCK).zip(self.slopes.chunks_mut(BLOCK)).zip(&self.extremes).enumerate();
-        for (k, ((scores, slopes), &(least, most))) in blocks {
+        for (k, (scores, &(least, most))) in self.scores.chunks(BLOCK).zip(&self.extremes).enumerate() {
             if most < low {
                 continue;
             }
@@ -119,31 +131,35 @@ impl<T: Real> Field<T> {
                 total += scores.len() as f64;
                 continue;
             }
-            self.open.push(k * BLOCK);
-            let mut values = [T::zero(); BLOCK];
-            for ((value, slope), &score) in values.iter_mut().zip(slopes).zip(scores) {
+            let (mut values, mut by_gap) = ([T::zero(); BLOCK], [T::zero(); BLOCK]);
+            for ((value, slope), &score) in values.iter_mut().zip(&mut by_gap).zip(scores) {
                 (*value, *slope) = step.at(score - centre);
             }
             total += vector::sum(&values);
+            slopes.open.push(k * BLOCK);
+            slopes.values.extend_from_slice(&by_gap);
         }
         total
     }
 
     /// The same of all scores but the `k`-th, from that one: `Σ_{z≠k} step(s_z − s_k)`.
-    pub(super) fn count_from(&mut self, step: &impl Step<T>, k: usize) -> f64 {
+    #[inline(always)]
+    pub(super) fn count_from(&mut self, step: &impl Step<T>, k: usize, slopes: &mut Slopes<T>) -> f64 {
         let centre = std::mem::replace(&mut self.scores[k], T::neg_infinity());
         // The extremes may stay: a block that holds the centre is not flat.
-        let total = self.count(step, centre);
+        let total = self.count(step, centre, slopes);
         self.scores[k] = centre;
         total
     }
+}
 
-    /// Adds `factor` times the derivative of the last count by each score to `gradient`. Returns that by the centre,
-    /// times `factor`.
+impl<T: Real> Slopes<T> {
+    /// Adds `factor` times the derivative of the count by each score to `gradient`. Returns that by the centre, times
+    /// `factor`.
+    #[inline(always)]
     pub(super) fn pull(&self, factor: f64, gradient: &mut [T]) -> T {
         let (by, mut total) = (T::of(factor), 0.0);
-        for &start in &self.open {
-            let slopes = &self.slopes[start..self.slopes.len().min(start + BLOCK)];
+        for (&start, slopes) in self.open.iter().zip(self.values.chunks_exact(BLOCK)) {
             total += vector::sum(slopes);
             gradient[start..].iter_mut().zip(slopes).for_each(|(g, &slope)| *g += by * slope);
         }
@@ -162,6 +178,7 @@ pub(super) fn compose(gaps: &Tensor, temperature: f64) -> Result<Tensor> {
 }
 
 /// The score of an anchor with itself, by cosine: a constant, and 1 but for a row of zeros, whose cosines are all 0.
+#[inline(always)]
 pub(super) fn own_score<T: Real>(scores: &[T]) -> T {
     if scores.iter().all(|&s| s == T::zero()) { T::zero() } else { T::one() }
 }
@@ -176,25 +193,26 @@ mod tests {
         let scores: Vec<f64> =
             (0..400).map(|i| if i % 97 == 0 { f64::NEG_INFINITY } else { f64::from(i) / 200.0 - 1.0 }).collect();
         let step = Sigmoid::new(0.002);
-        let mut field = Field::new(scores.clone());
+        let (mut field, mut slopes) = (Field::new(scores.clone()), Slopes::default());
         for centre in [-0.9, 0.0, 0.55] {
             let sigmoid = |s: f64| 1.0 / (1.0 + ((centre - s) / 0.002).exp());
             let want: f64 = scores.iter().map(|&s| sigmoid(s)).sum();
-            assert!((field.count(&step, centre) - want).abs() < 1e-12 * want);
-            assert!(field.open.len() < 7);
+            assert!((field.count(&step, centre, &mut slopes) - want).abs() < 1e-12 * want);
+            assert!(slopes.open.len() < 7);
             let mut gradient = vec![0.0; 400];
-            let at_centre = field.pull(2.0, &mut gradient);
+            let at_centre = slopes.pull(2.0, &mut gradient);
             let slope = |s: f64| 1000.0 * sigmoid(s) * (1.0 - sigmoid(s));
             assert!(gradient.iter().zip(&scores).all(|(g, &s)| (g - slope(s)).abs() < 1e-11));
             assert!((at_centre + scores.iter().map(|&s| slope(s)).sum::<f64>()).abs() < 1e-9);
         }
-        assert!((field.count_from(&step, 150) - (field.count(&step, scores[150]) - 0.5)).abs() < 1e-12);
+        let with_itself = field.count(&step, scores[150], &mut slopes);
+        assert!((field.count_from(&step, 150, &mut slopes) - (with_itself - 0.5)).abs() < 1e-12);
     }
 
     #[test]
     fn what_is_not_a_number_shows_from_far_away() {
         let mut scores = vec![-1f32; 200];
         scores[70] = f32::NAN;
-        assert!(Field::new(scores).count(&Sigmoid::new(0.01), 1.0).is_nan());
+        assert!(Field::new(scores).count(&Sigmoid::new(0.01), 1.0, &mut Slopes::default()).is_nan());
     }
 }

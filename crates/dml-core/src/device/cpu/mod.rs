@@ -6,12 +6,6 @@ pub(crate) use symmetric::{add_transposed, parallel_gram};
 
 use crate::Real;
 
-/// Rows of a tile of a matrix of `n` rows: tall tiles pack less, short ones share work better. It never depends on the
-/// number of threads, so that no result does.
-pub(crate) fn tile(n: usize) -> usize {
-    (n / 8).clamp(64, 256)
-}
-
 /// A strided matrix view.
 #[derive(Clone, Copy)]
 pub(crate) struct Strided<'a, T> {
@@ -42,8 +36,19 @@ pub(crate) fn product<T: Real>(
     multiply(sizes, a, b, out, (stride, add), gemm::Parallelism::None);
 }
 
-/// As [`product`] into dense rows, on all threads: each operand is packed once, and an element's sum has the same order on
-/// any number of them.
+/// As [`product`], on all threads: each operand is packed once, and an element's sum has the same order on any number of
+/// them.
+pub(crate) fn shared_product<T: Real>(
+    sizes: (usize, usize, usize),
+    a: Strided<'_, T>,
+    b: Strided<'_, T>,
+    out: &mut [T],
+    stride: usize,
+) {
+    multiply(sizes, a, b, out, (stride, false), gemm::Parallelism::Rayon(0));
+}
+
+/// The same into dense rows, or added to them.
 pub(crate) fn parallel_product<T: Real>(
     (m, n, k): (usize, usize, usize),
     a: Strided<'_, T>,

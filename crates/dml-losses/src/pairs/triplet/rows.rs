@@ -24,7 +24,7 @@ pub(super) struct Bounds<T> {
     above: T,
     upto: T,
     /// `d_ap + m`: nearer ones have a hinge above 0.
-    reach: T,
+    pub(super) reach: T,
 }
 
 impl<T: Real> Bounds<T> {
@@ -45,6 +45,7 @@ struct Gathered {
 
 impl Triplet {
     /// Of a positive at distance `ap`.
+    #[inline(always)]
     pub(super) fn bounds<T: Real>(&self, mining: TripletMining, ap: T) -> Bounds<T> {
         let (none, reach) = (T::nan(), ap + T::of(self.margin));
         let (above, upto) = match mining {
@@ -57,6 +58,7 @@ impl Triplet {
     }
 
     /// Furthest positive and nearest negative; the first of equals.
+    #[inline(always)]
     pub(super) fn hardest_of<T: Real>(&self, row: &Row<'_, T>) -> Option<(usize, usize)> {
         let sign = T::of(self.sign);
         let further = |a: usize, b: usize| if sign * row.scores[b] > sign * row.scores[a] { b } else { a };
@@ -74,6 +76,7 @@ impl Triplet {
     }
 
     /// One triplet by itself.
+    #[inline(always)]
     fn single<T: Real>(&self, row: &Row<'_, T>, (p, q): (usize, usize), terms: &mut Terms<'_>, gradient: &mut [T]) {
         let sign = T::of(self.sign);
         let (value, slope) = self.term(sign * (row.scores[p] - row.scores[q]) + T::of(self.margin));
@@ -83,6 +86,7 @@ impl Triplet {
     }
 
     /// Sweeps negatives: the hinge, counting in `pulls`.
+    #[inline(always)]
     fn sweep_hinge<T: Real>(&self, bounds: Bounds<T>, easy: bool, scores: &[T], pulls: &mut [T], all: &mut Gathered) {
         let sign = T::of(self.sign);
         // An easy triplet's hinge is 0.
@@ -114,6 +118,7 @@ impl Triplet {
     }
 
     /// Sweeps negatives: the softplus, its slopes into `pulls`.
+    #[inline(always)]
     fn sweep_soft<T: Real>(&self, bounds: Bounds<T>, scores: &[T], pulls: &mut [T], all: &mut Gathered) {
         let sign = T::of(self.sign);
         let (mut values, mut slopes, mut inside) = ([T::zero(); BLOCK], [T::zero(); BLOCK], [T::zero(); BLOCK]);
@@ -179,6 +184,7 @@ impl Triplet {
         (all, changes)
     }
 
+    #[inline(always)]
     fn all_of_row<T: Real>(&self, mining: TripletMining, row: &Row<'_, T>, terms: &mut Terms<'_>, gradient: &mut [T]) {
         let sign = T::of(self.sign);
         let mut positives: Vec<(T, usize)> = row.positives().map(|p| (sign * row.scores[p], p)).collect();
@@ -187,8 +193,8 @@ impl Triplet {
         let (all, pulls) = if sorted {
             self.bisect(mining, row, &mut positives, gradient)
         } else {
-            let mut all = Gathered::default();
-            let mut sweep = |&(ap, _): &(T, usize)| {
+            let (mut all, mut pulls) = (Gathered::default(), Vec::with_capacity(positives.len()));
+            for &(ap, _) in &positives {
                 let (bounds, before) = (self.bounds(mining, ap), all.pull);
                 for range in &ranges {
                     let (scores, pulls) = (&row.scores[range.clone()], &mut gradient[range.clone()]);
@@ -198,9 +204,8 @@ impl Triplet {
                         self.sweep_hinge(bounds, mining == TripletMining::Easy, scores, pulls, &mut all);
                     }
                 }
-                all.pull - before
-            };
-            let pulls = positives.iter().map(&mut sweep).collect();
+                pulls.push(all.pull - before);
+            }
             (all, pulls)
         };
         // All soft terms are above 0.
@@ -213,6 +218,7 @@ impl Triplet {
 }
 
 impl<T: Real> RowObjective<T> for Triplet {
+    #[inline(always)]
     fn row(&self, row: &Row<'_, T>, terms: &mut Terms<'_>, gradient: &mut [T]) {
         if let Some(triplets) = row.triplets {
             for &(p, q) in triplets {

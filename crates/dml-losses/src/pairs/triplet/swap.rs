@@ -1,7 +1,7 @@
 //! Triplets in which the positive may stand in for the anchor: terms that tie a row to those of its positives.
 
-use super::Triplet;
-use super::TripletMining;
+use super::rows::Bounds;
+use super::{Triplet, TripletMining};
 use crate::row_loss::{RowLoss, Sides, composed, wide};
 use crate::tabular::{Counting, fused_counting};
 use crate::{Batch, Evaluation, Objective, Result};
@@ -10,6 +10,7 @@ use dml_core::rowwise::Statistics;
 use dml_core::table::Table;
 use dml_core::{Real, Reduction, over, vector};
 use rayon::prelude::*;
+use std::ops::Range;
 
 /// The loss of a batch with itself is fused; with references, tuples or an unusual reduction it is composed.
 pub(super) struct SwapLoss(pub(super) RowLoss<Triplet>);
@@ -64,61 +65,128 @@ struct Swap<'a> {
     hardest: Option<&'a [Option<(usize, usize)>]>,
 }
 
-/// Sum of terms, how many there are, and how many are above 0.
-type Tally = (f64, usize, usize);
+/// What pairs of an anchor and a positive make with its negatives: sum of terms, how many there are, how many are above 0, and
+/// the sum of their slopes.
+#[derive(Clone, Copy, Default)]
+struct Tally {
+    sum: f64,
+    count: f64,
+    active: f64,
+    pull: f64,
+}
+
+/// Negatives gone through together, in lanes.
+const BLOCK: usize = 256;
+const LANES: usize = 16;
+
+/// In which rows of a pair of an anchor and a positive a sweep writes.
+#[derive(Clone, Copy, PartialEq)]
+enum Side {
+    /// That of the anchor.
+    Anchor,
+    /// That of the positive.
+    Positive,
+    /// That of the anchor, for this pair and for the one the other way round.
+    Both,
+}
 
 impl Swap<'_> {
-    /// Calls `f` for each negative of the pair of anchor `a` and positive `p`, with the term, its derivative by the
-    /// violation, and the anchor's share in the negative's distance: 1, 0 where the positive is nearer, ½ of equals.
-    fn each<T: Real>(&self, table: &Table<'_, T>, (a, p): (usize, usize), f: &mut impl FnMut(usize, T, T, T)) {
-        let (sign, margin) = (T::of(self.triplet.sign), T::of(self.triplet.margin));
-        let (from_anchor, from_positive) = (table.row(a), table.row(p));
-        let ap = sign * from_anchor[p];
-        let bounds = self.triplet.bounds(self.triplet.mining, ap);
-        let mut one = |q: usize| {
-            let (an, pn) = (sign * from_anchor[q], sign * from_positive[q]);
-            if !bounds.hold(an) {
-                return;
-            }
-            let (nearest, share) = if pn < an {
-                (pn, T::zero())
-            } else if pn == an {
-                (an, T::of(0.5))
-            } else {
-                // Where either is not a number, the sum is none.
-                (if pn.is_nan() { pn } else { an }, T::one())
-            };
-            let (value, slope) = self.triplet.term(ap - nearest + margin);
-            f(q, value, slope, share);
-        };
+    /// The negatives of anchor `a` and positive `p`.
+    fn negatives<T: Real>(&self, table: &Table<'_, T>, (a, p): (usize, usize)) -> Vec<Range<usize>> {
         match self.hardest {
-            Some(picked) => picked[a].iter().filter(|t| t.0 == p).for_each(|t| one(t.1)),
-            None => table.with_row(a, |row| row.negatives().for_each(one)),
+            Some(picked) => picked[a].iter().filter(|t| t.0 == p).map(|t| t.1..t.1 + 1).collect(),
+            None => table.with_row(a, |row| row.negative_ranges().collect()),
         }
     }
 
-    /// Writes the row of `r` in `gradient`: as an anchor, and as a positive of `anchors`.
+    /// Goes through the negatives of a pair; subtracts from `gradient` what the slopes are, by the distance to the anchor,
+    /// or to the positive.
+    #[inline(always)]
+    fn pair<T: Real>(
+        &self,
+        table: &Table<'_, T>,
+        (a, p): (usize, usize),
+        side: Side,
+        negatives: &[Range<usize>],
+        gradient: &mut [T],
+        tally: &mut Tally,
+    ) {
+        let (from_anchor, from_positive) = (table.row(a), table.row(p));
+        let bounds = self.triplet.bounds(self.triplet.mining, T::of(self.triplet.sign) * from_anchor[p]);
+        for range in negatives.iter().cloned() {
+            let scores = from_anchor[range.clone()].iter().zip(&from_positive[range.clone()]);
+            self.sweep(bounds, side, scores, &mut gradient[range], tally);
+        }
+    }
+
+    #[inline(always)]
+    fn sweep<'t, T: Real>(
+        &self,
+        bounds: Bounds<T>,
+        side: Side,
+        mut scores: impl Iterator<Item = (&'t T, &'t T)>,
+        gradient: &mut [T],
+        tally: &mut Tally,
+    ) {
+        let (sign, half) = (T::of(self.triplet.sign), T::of(0.5));
+        // The share of the nearer of the two, and of the other.
+        let (near, far) = match side {
+            Side::Anchor => (T::one(), T::zero()),
+            Side::Positive => (T::zero(), T::one()),
+            Side::Both => (T::of(2.0), T::zero()),
+        };
+        let of = |b: bool| if b { T::one() } else { T::zero() };
+        for gradient in gradient.chunks_mut(BLOCK) {
+            let [mut sum, mut count, mut active, mut pull] = [[T::zero(); LANES]; 4];
+            for gradient in gradient.chunks_mut(LANES) {
+                for (lane, (g, (&an, &pn))) in gradient.iter_mut().zip(&mut scores).enumerate() {
+                    let (an, pn) = (sign * an, sign * pn);
+                    let hold = bounds.hold(an);
+                    // Where either is not a number, so is the term.
+                    let nearest = if (pn < an) | pn.is_nan() { pn } else { an };
+                    let (value, slope) = self.triplet.term(bounds.reach - nearest);
+                    let (value, slope) = if hold { (value, slope) } else { (T::zero(), T::zero()) };
+                    // The anchor is nearer, or the positive, or neither.
+                    let share = if pn < an { far } else { near };
+                    let share = if pn == an { half * (near + far) } else { share };
+                    *g -= slope * share;
+                    sum[lane] += value;
+                    count[lane] += of(hold);
+                    active[lane] += of((value > T::zero()) | value.is_nan());
+                    pull[lane] += slope;
+                }
+            }
+            let total = |lanes: [T; LANES]| lanes.into_iter().sum::<T>().wide();
+            tally.sum += total(sum);
+            tally.count += total(count);
+            tally.active += total(active);
+            tally.pull += total(pull);
+        }
+    }
+
+    /// Writes the row of `r` in `gradient`, as an anchor and as a positive of `anchors` (ascending), all but the sign.
+    #[inline(always)]
     fn row<T: Real>(&self, table: &Table<'_, T>, r: usize, anchors: &[u32], gradient: &mut [T]) -> Tally {
-        let sign = T::of(self.triplet.sign);
-        let (mut sum, mut count, mut active) = (0f64, 0, 0);
+        let (mut tally, mut done) = (Tally::default(), Vec::new());
         let positives: Vec<u32> = table.with_row(r, |row| row.positives.to_vec());
-        for p in positives {
-            let mut pull = T::zero();
-            self.each(table, (r, p as usize), &mut |q, value: T, slope, share| {
-                sum += value.wide();
-                count += 1;
-                active += usize::from(value > T::zero() || value.is_nan());
-                pull += slope;
-                gradient[q] -= sign * slope * share;
-            });
-            gradient[p as usize] += sign * pull;
+        for p in positives.into_iter().map(|p| p as usize) {
+            let (before, negatives) = (tally.pull, self.negatives(table, (r, p)));
+            // The pair the other way round has the same triplets with the same terms.
+            let mutual = self.triplet.mining == TripletMining::All
+                && anchors.binary_search(&(p as u32)).is_ok()
+                && table.row(r)[p] == table.row(p)[r]
+                && negatives == self.negatives(table, (p, r));
+            let side = if mutual { Side::Both } else { Side::Anchor };
+            self.pair(table, (r, p), side, &negatives, gradient, &mut tally);
+            gradient[p] += T::of(tally.pull - before);
+            done.extend(mutual.then_some(p));
         }
-        for &a in anchors {
-            self.each(table, (a as usize, r), &mut |q, _, slope, share| {
-                gradient[q] -= sign * slope * (T::one() - share);
-            });
+        done.sort_unstable();
+        for a in anchors.iter().map(|&a| a as usize).filter(|a| done.binary_search(a).is_err()) {
+            let negatives = self.negatives(table, (a, r));
+            self.pair(table, (a, r), Side::Positive, &negatives, gradient, &mut Tally::default());
         }
-        (sum, count, active)
+        tally
     }
 }
 
@@ -136,26 +204,30 @@ impl Counting for SwapTable<'_> {
             .then(|| (0..table.n).into_par_iter().map(|a| table.with_row(a, |row| triplet.hardest_of(row))).collect());
         let swap = Swap { triplet, hardest: hardest.as_deref() };
         let rows = gradient.par_chunks_mut(table.m).zip(&anchors_of).enumerate();
-        let tallies: Vec<Tally> = rows.map(|(r, (gradient, anchors))| swap.row(table, r, anchors, gradient)).collect();
-        let (mut sum, mut count, mut active) = (0.0, 0, 0);
-        for tally in tallies {
-            sum += tally.0;
-            count += tally.1;
-            active += tally.2;
-        }
+        let tallies: Vec<Tally> = rows
+            .map(|(r, (gradient, anchors))| {
+                vector::widest(
+                    #[inline(always)]
+                    || swap.row(table, r, anchors, gradient),
+                )
+            })
+            .collect();
+        let total = |of: fn(&Tally) -> f64| tallies.iter().map(of).sum::<f64>();
+        let (sum, count, active) = (total(|t| t.sum), total(|t| t.count), total(|t| t.active));
         // Nearest and furthest pass over what is not a number.
-        let lost = hardest.is_some() && count > 0 && vector::sum(table.scores).is_nan();
+        let lost = hardest.is_some() && count > 0.0 && vector::sum(table.scores).is_nan();
         let divisor = match self.reduction {
             _ if lost => f64::NAN,
-            Reduction::Mean => count as f64,
+            Reduction::Mean => count,
             Reduction::Sum => 1.0,
             Reduction::Divisor(by) => *by,
-            _ => active as f64,
+            _ => active,
         };
         let terms = if *self.reduction == Reduction::MeanNonZero { active } else { count };
-        (seen.terms[0], seen.active[0]) = (terms as f64, active as f64);
+        (seen.terms[0], seen.active[0]) = (terms, active);
         let factor = over(divisor);
-        gradient.par_chunks_mut(table.m).for_each(|row| vector::scale(row, T::of(factor)));
+        let step = T::of(triplet.sign * factor);
+        gradient.par_chunks_mut(table.m).for_each(|row| vector::scale(row, step));
         Ok(sum * factor)
     }
 }
