@@ -20,7 +20,7 @@ from references import pml  # noqa: E402
 from references.base import PLAIN  # noqa: E402
 
 # Of the tensors that PML makes beyond n×n, a few of them at a time.
-LARGEST_CUBE = 2_000_000_000
+LARGEST_CUBE = 4e9
 # A case whose first repetition takes this many seconds is measured by it alone.
 SLOW = 1.0
 # Cases that were slow, by title and size, with their answer.

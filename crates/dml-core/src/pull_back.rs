@@ -129,7 +129,11 @@ impl<'a, T: Real> Puller<'a, T> {
                 *g = if some { *g * slopes.by_dot } else { T::zero() };
             }
             coefficient += sum(&by_aa[..g.len()]);
-            columns.iter_mut().skip(begin).zip(&by_bb[..g.len()]).for_each(|(sum, &v)| *sum += v);
+            // None where nobody wants them.
+            let columns = columns.get_mut(begin..).unwrap_or_default();
+            for (sum, &v) in columns.iter_mut().zip(&by_bb[..g.len()]) {
+                *sum += v;
+            }
         }
         T::of(coefficient)
     }
@@ -173,7 +177,9 @@ impl<'a, T: Real> Puller<'a, T> {
             }
         }
         if squared {
-            gradient.iter_mut().for_each(|g| *g = -two * *g);
+            for g in gradient.iter_mut() {
+                *g = -two * *g;
+            }
         } else {
             for (g, &score) in gradient.iter_mut().zip(scores) {
                 let h = *g / score;
@@ -284,7 +290,9 @@ fn add_multiples<T: Real>(d: usize, coefficients: &[T], rows: &[T], out: &mut [T
 #[inline(always)]
 fn half_from<T: Real>(gradient: &[T], columns: &mut [T]) -> T {
     let half = T::of(-0.5);
-    columns.iter_mut().zip(gradient).for_each(|(sum, &g)| *sum += half * g);
+    for (sum, &g) in columns.iter_mut().zip(gradient) {
+        *sum += half * g;
+    }
     T::of(-0.5 * sum(gradient))
 }
 
@@ -294,6 +302,8 @@ fn snr<T: Real>(aa: T, scores: &[T], gradient: &mut [T], columns: &mut [T]) -> T
     // s = ‖a−b‖²/‖a‖²: by ‖a‖² it is (1 − s)/‖a‖².
     let by = if aa > T::zero() { aa.recip() } else { T::zero() };
     let own = T::of(-crate::vector::dot(gradient, scores)) * by;
-    gradient.iter_mut().for_each(|g| *g = T::of(-2.0) * (*g * by));
+    for g in gradient.iter_mut() {
+        *g = T::of(-2.0) * (*g * by);
+    }
     own + half_from(gradient, columns)
 }

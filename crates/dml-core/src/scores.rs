@@ -94,19 +94,26 @@ fn finish<T: Real>(
                 *score = of_square(metric, square, row[*j], aa, squares[*j]);
             });
             // One loop per metric, so that each becomes vector instructions.
-            let pairs = row.iter_mut().zip(squares);
             match metric {
-                Metric::Euclidean => pairs.for_each(|(s, &bb)| *s = square(*s, aa, bb).sqrt()),
-                Metric::SquaredEuclidean => pairs.for_each(|(s, &bb)| *s = square(*s, aa, bb)),
+                Metric::Euclidean => each(row, squares, |s, bb| square(s, aa, bb).sqrt()),
+                Metric::SquaredEuclidean => each(row, squares, |s, bb| square(s, aa, bb)),
                 Metric::Hyperbolic(c) => {
-                    pairs.for_each(|(s, &bb)| *s = hyperbolic::distance(c, square(*s, aa, bb), *s, aa, bb));
+                    each(row, squares, |s, bb| hyperbolic::distance(c, square(s, aa, bb), s, aa, bb));
                 }
-                _ => pairs.for_each(|(s, &bb)| *s = of_square(metric, square(*s, aa, bb), *s, aa, bb)),
+                _ => each(row, squares, |s, bb| of_square(metric, square(s, aa, bb), s, aa, bb)),
             }
         },
     );
     for (j, score) in close {
         row[j] = score;
+    }
+}
+
+/// `s ← f(s, b)`.
+#[inline(always)]
+fn each<T: Real>(scores: &mut [T], squares: &[T], f: impl Fn(T, T) -> T) {
+    for (s, &bb) in scores.iter_mut().zip(squares) {
+        *s = f(*s, bb);
     }
 }
 

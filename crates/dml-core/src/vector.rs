@@ -114,12 +114,19 @@ pub fn sweep<T: Real>(x: &[T], slopes: &mut [T], term: impl Fn(T) -> (T, T)) -> 
     let (mut sum, mut count) = (0.0, 0.0);
     for (x, slopes) in x.chunks(BLOCK).zip(slopes.chunks_mut(BLOCK)) {
         let (mut values, mut some) = ([T::zero(); LANES], [T::zero(); LANES]);
-        for (x, slopes) in x.chunks(LANES).zip(slopes.chunks_mut(LANES)) {
-            for (((value, some), &x), s) in values.iter_mut().zip(&mut some).zip(x).zip(slopes) {
-                let (v, slope) = term(x);
-                *value += v;
-                *some += if slope == T::zero() { T::zero() } else { T::one() };
-                *s += slope;
+        let mut one = |lane: usize, x: T, slopes: &mut T| {
+            let (value, slope) = term(x);
+            values[lane] += value;
+            some[lane] += if slope == T::zero() { T::zero() } else { T::one() };
+            *slopes += slope;
+        };
+        let (chunks, rest) = (x.chunks_exact(LANES), slopes.len() - slopes.len() % LANES);
+        for (k, &x) in chunks.remainder().iter().enumerate() {
+            one(k, x, &mut slopes[rest + k]);
+        }
+        for (x, slopes) in chunks.zip(slopes.chunks_exact_mut(LANES)) {
+            for k in 0..LANES {
+                one(k, x[k], &mut slopes[k]);
             }
         }
         sum += values.into_iter().sum::<T>().wide();

@@ -4,7 +4,7 @@
 mod cases;
 
 use candle_core::{DType, Device, Tensor};
-use cases::{Outcome, Owned, context, embeddings, losses, modes, run};
+use cases::{Outcome, Owned, context, losses, modes, run, suited};
 use dml_core::rowwise::Memory;
 use dml_losses::{Context, Family, Kernel, LossSpec, Objective, Reduction, Supervision, build};
 use dml_testkit::close::to_f64;
@@ -20,25 +20,7 @@ const HELD_FIXED: [&str; 2] = ["ada_face", "circle"];
 /// A batch of `n` rows that suits the loss; labels in no order, some classes small.
 fn batch(spec: &LossSpec, n: usize, d: usize, seed: u64) -> Owned {
     let labels: Vec<u64> = (0..n as u64).map(|i| (i * i * 7 + i * 3 + seed * 5) % 31 % CLASSES as u64).collect();
-    with_labels(spec, labels, d, seed)
-}
-
-fn with_labels(spec: &LossSpec, labels: Vec<u64>, d: usize, seed: u64) -> Owned {
-    let n = labels.len();
-    let mut batch = Owned::plain(embeddings(&labels, d, seed), labels.clone());
-    match spec.family {
-        Family::Views => {
-            batch.references = Some((embeddings(&labels, d, seed + 1000), Supervision::Labels(labels)));
-        }
-        Family::Graded => {
-            batch.supervision = cases::pair_grades((0..n / 2).map(|i| (i * 7 % 5) as f32 / 4.0).collect());
-            // Even lengths, for rows that are taken for complex numbers.
-            let even = batch.embeddings.narrow(0, 0, n / 2 * 2).unwrap().narrow(1, 0, d / 2 * 2).unwrap();
-            batch.embeddings = even.contiguous().unwrap();
-        }
-        _ => {}
-    }
-    batch
+    suited(spec, labels, d, seed)
 }
 
 fn make(spec: &LossSpec, params: &Value, context: &Context) -> Box<dyn Objective> {
@@ -193,7 +175,7 @@ fn nothing_costs_nothing_and_moves_nothing() {
                 let context = Context { kernel, ..context(4, CLASSES) };
                 // No rows, one row, and two rows far apart that have no positive.
                 for labels in [vec![], vec![3], vec![1, 2]] {
-                    let mut batch = with_labels(spec, labels.clone(), 4, 2);
+                    let mut batch = suited(spec, labels.clone(), 4, 2);
                     if labels.len() == 2 {
                         let rows = [[9f64, 0.0, 0.0, 0.0], [-9.0, 0.0, 0.0, 0.0]];
                         batch.embeddings = Tensor::new(&rows, &Device::Cpu).unwrap();
@@ -241,7 +223,7 @@ fn what_is_not_a_number_shows() {
                     let context = Context { kernel, ..context(4, CLASSES) };
                     // Two classes of four, so that every row has a part in the loss.
                     let labels = vec![0, 0, 0, 0, 1, 1, 1, 1];
-                    let mut batch = with_labels(spec, labels, 4, 6);
+                    let mut batch = suited(spec, labels, 4, 6);
                     let mut values = to_f64(&batch.embeddings).unwrap();
                     values[1] = bad;
                     batch.embeddings = Tensor::from_vec(values, (8, 4), &Device::Cpu).unwrap();

@@ -28,11 +28,13 @@ pub(crate) struct MarginSoftmax<F> {
 /// target.
 ///
 /// Not as a difference of two logarithms: `log(1 + e^{others − target})` keeps its digits where the loss is all but 0.
+#[inline(always)]
 pub(super) fn against_others<T: Real>(x: &mut [T], scale: f64, target: usize, edited: f64) -> (f64, f64) {
+    let (mut scale, mut edited) = (scale, edited);
     if scale == 0.0 {
         // All logits are 0, whatever was edited; 0·∞ below would be no number.
-        x.iter_mut().for_each(|x| *x *= T::zero());
-        return against_others(x, 1.0, target, 0.0);
+        vector::scale(x, T::zero());
+        (scale, edited) = (1.0, 0.0);
     }
     x[target] = T::neg_infinity();
     let others = vector::log_sum_exp(x, T::of(scale), T::zero());

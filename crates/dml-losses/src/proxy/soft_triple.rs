@@ -4,7 +4,7 @@
 //! also `τ Σ_{c, j<k} √(2 − 2 w_{cj}·w_{ck}) / (C·K(K−1))`, the distances of a class's centres, which draws needless ones
 //! together. Qian et al., *SoftTriple Loss: Deep Metric Learning Without Triplet Sampling*, 2019, eq. 6-9. λ = 20, γ = 0.1, δ = 0.01,
 //! K = 10; τ is 0 as in pytorch-metric-learning, which keeps the regulariser apart, and 0.2 in the paper. Equal centres have
-//! no gradient through their distance. Under [`Reduction::None`](crate::Reduction::None) each sample carries the regulariser,
+//! no gradient through their distance. Under [`Reduction::None`] each sample carries the regulariser,
 //! so that the mean of them is the loss.
 
 use super::margin_softmax::against_others;

@@ -3,7 +3,7 @@
 
 use candle_core::{DType, Device, Tensor, Var};
 use dml_core::rowwise::Statistics;
-use dml_losses::{Batch, Context, LOSSES, LossSpec, Objective, References, Supervision, Tuples};
+use dml_losses::{Batch, Context, Family, LOSSES, LossSpec, Objective, References, Supervision, Tuples};
 use dml_testkit::{Case, load_goldens};
 use serde_json::Value;
 use std::collections::HashMap;
@@ -72,6 +72,25 @@ impl Owned {
         let embeddings = case.tensor("embeddings").unwrap().clone();
         Self { name: case.name.clone(), embeddings, supervision, references, tuples }
     }
+}
+
+/// A batch with such labels, as the loss wants it: with a second view, or with grades of its pairs.
+pub(crate) fn suited(spec: &LossSpec, labels: Vec<u64>, d: usize, seed: u64) -> Owned {
+    let n = labels.len();
+    let mut batch = Owned::plain(embeddings(&labels, d, seed), labels.clone());
+    match spec.family {
+        Family::Views => {
+            batch.references = Some((embeddings(&labels, d, seed + 1000), Supervision::Labels(labels)));
+        }
+        Family::Graded => {
+            batch.supervision = pair_grades((0..n / 2).map(|i| (i * 7 % 5) as f32 / 4.0).collect());
+            // Even lengths, for rows that are taken for complex numbers.
+            let even = batch.embeddings.narrow(0, 0, n / 2 * 2).unwrap().narrow(1, 0, d / 2 * 2).unwrap();
+            batch.embeddings = even.contiguous().unwrap();
+        }
+        _ => {}
+    }
+    batch
 }
 
 /// A loss's value with its gradients at everything, in `f64`.

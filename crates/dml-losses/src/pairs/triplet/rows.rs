@@ -100,14 +100,20 @@ impl Triplet {
         };
         for (scores, pulls) in scores.chunks(BLOCK).zip(pulls.chunks_mut(BLOCK)) {
             let (mut sum, mut inside, mut active) = ([T::zero(); LANES], [T::zero(); LANES], [T::zero(); LANES]);
-            for (s, g) in scores.chunks(LANES).zip(pulls.chunks_mut(LANES)) {
-                let lanes = sum.iter_mut().zip(&mut inside).zip(&mut active);
-                for ((((sum, inside), active), &s), g) in lanes.zip(s).zip(g) {
-                    let (value, is_inside, is_active) = one(s);
-                    *sum += value;
-                    *inside += is_inside;
-                    *active += is_active;
-                    *g -= is_active;
+            let mut add = |lane: usize, s: T, g: &mut T| {
+                let (value, is_inside, is_active) = one(s);
+                sum[lane] += value;
+                inside[lane] += is_inside;
+                active[lane] += is_active;
+                *g -= is_active;
+            };
+            let (chunks, rest) = (scores.chunks_exact(LANES), scores.len() - scores.len() % LANES);
+            for (k, &s) in chunks.remainder().iter().enumerate() {
+                add(k, s, &mut pulls[rest + k]);
+            }
+            for (s, g) in chunks.zip(pulls.chunks_exact_mut(LANES)) {
+                for k in 0..LANES {
+                    add(k, s[k], &mut g[k]);
                 }
             }
             let total = |lanes: [T; LANES]| lanes.into_iter().sum::<T>().wide();

@@ -114,19 +114,25 @@ impl Swap<'_> {
         let (from_anchor, from_positive) = (table.row(a), table.row(p));
         let bounds = self.triplet.bounds(self.triplet.mining, T::of(self.triplet.sign) * from_anchor[p]);
         for range in negatives.iter().cloned() {
-            let scores = from_anchor[range.clone()].iter().zip(&from_positive[range.clone()]);
-            self.sweep(bounds, side, scores, &mut gradient[range], tally);
+            let scores = (&from_anchor[range.clone()], &from_positive[range.clone()]);
+            // Asked once, so that loops become vector instructions.
+            if self.triplet.soft {
+                self.sweep(bounds, side, scores, &mut gradient[range], tally, vector::softplus);
+            } else {
+                self.sweep(bounds, side, scores, &mut gradient[range], tally, vector::hinge);
+            }
         }
     }
 
     #[inline(always)]
-    fn sweep<'t, T: Real>(
+    fn sweep<T: Real>(
         &self,
         bounds: Bounds<T>,
         side: Side,
-        mut scores: impl Iterator<Item = (&'t T, &'t T)>,
+        (from_anchor, from_positive): (&[T], &[T]),
         gradient: &mut [T],
         tally: &mut Tally,
+        term: impl Fn(T) -> (T, T),
     ) {
         let (sign, half) = (T::of(self.triplet.sign), T::of(0.5));
         // The share of the nearer of the two, and of the other.
@@ -136,24 +142,33 @@ impl Swap<'_> {
             Side::Both => (T::of(2.0), T::zero()),
         };
         let of = |b: bool| if b { T::one() } else { T::zero() };
-        for gradient in gradient.chunks_mut(BLOCK) {
+        let scores = from_anchor.chunks(BLOCK).zip(from_positive.chunks(BLOCK));
+        for ((an, pn), gradient) in scores.zip(gradient.chunks_mut(BLOCK)) {
             let [mut sum, mut count, mut active, mut pull] = [[T::zero(); LANES]; 4];
-            for gradient in gradient.chunks_mut(LANES) {
-                for (lane, (g, (&an, &pn))) in gradient.iter_mut().zip(&mut scores).enumerate() {
-                    let (an, pn) = (sign * an, sign * pn);
-                    let hold = bounds.hold(an);
-                    // Where either is not a number, so is the term.
-                    let nearest = if (pn < an) | pn.is_nan() { pn } else { an };
-                    let (value, slope) = self.triplet.term(bounds.reach - nearest);
-                    let (value, slope) = if hold { (value, slope) } else { (T::zero(), T::zero()) };
-                    // The anchor is nearer, or the positive, or neither.
-                    let share = if pn < an { far } else { near };
-                    let share = if pn == an { half * (near + far) } else { share };
-                    *g -= slope * share;
-                    sum[lane] += value;
-                    count[lane] += of(hold);
-                    active[lane] += of((value > T::zero()) | value.is_nan());
-                    pull[lane] += slope;
+            let mut one = |lane: usize, an: T, pn: T, g: &mut T| {
+                let (an, pn) = (sign * an, sign * pn);
+                let hold = bounds.hold(an);
+                // Where either is not a number, so is the term.
+                let nearest = if (pn < an) | pn.is_nan() { pn } else { an };
+                let (value, slope) = term(bounds.reach - nearest);
+                let (value, slope) = if hold { (value, slope) } else { (T::zero(), T::zero()) };
+                // The anchor is nearer, or the positive, or neither.
+                let share = if pn < an { far } else { near };
+                let share = if pn == an { half * (near + far) } else { share };
+                *g -= slope * share;
+                sum[lane] += value;
+                count[lane] += of(hold);
+                active[lane] += of((value > T::zero()) | value.is_nan());
+                pull[lane] += slope;
+            };
+            let rest = gradient.len() - gradient.len() % LANES;
+            for k in rest..gradient.len() {
+                one(k - rest, an[k], pn[k], &mut gradient[k]);
+            }
+            let chunks = an.chunks_exact(LANES).zip(pn.chunks_exact(LANES));
+            for ((an, pn), g) in chunks.zip(gradient.chunks_exact_mut(LANES)) {
+                for k in 0..LANES {
+                    one(k, an[k], pn[k], &mut g[k]);
                 }
             }
             let total = |lanes: [T; LANES]| lanes.into_iter().sum::<T>().wide();
