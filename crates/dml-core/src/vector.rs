@@ -168,9 +168,10 @@ pub fn log_sum_exp<T: Real>(x: &mut [T], scale: T, extra: T) -> f64 {
         x.fill(if lost { T::nan() } else { T::zero() });
         return if lost { f64::NAN } else { f64::NEG_INFINITY };
     }
-    let total = exp_sum(x, scale, top) + extra.wide() * (-top).exp().wide();
-    self::scale(x, T::of(1.0 / total));
-    top.wide() + total.ln()
+    let (sum, rest) = (exp_sum(x, scale, top), extra.wide() * (-top).exp().wide());
+    self::scale(x, T::of(1.0 / (sum + rest)));
+    // Of `log(1 + Σ)` the digits of a small Σ are kept.
+    top.wide() + if rest == 1.0 { sum.ln_1p() } else { (sum + rest).ln() }
 }
 
 #[cfg(test)]
@@ -186,6 +187,7 @@ mod tests {
             assert!((log_sum_exp(&mut shares, scale, extra) - total.ln()).abs() < 1e-12);
             assert!(shares.iter().zip(&x).all(|(s, v)| (s - (scale * v).exp() / total).abs() < 1e-12));
         }
+        assert_eq!(log_sum_exp(&mut [-50f64], 1.0, 1.0), (-50f64).exp());
         let (mut none, mut masked) = ([0f32; 0], [f32::NEG_INFINITY; 3]);
         assert_eq!(log_sum_exp(&mut none, 1.0, 1.0), 0.0);
         assert_eq!(log_sum_exp(&mut masked, 2.0, 0.0), f64::NEG_INFINITY);

@@ -41,12 +41,14 @@ impl TargetLogit for AngularMargin {
     fn target(&self, cosine: f64) -> (f64, f64) {
         let c = cosine.clamp(-EDGE, EDGE);
         let theta = c.acos();
-        if theta <= std::f64::consts::PI - self.0 {
+        let (value, slope) = if theta <= std::f64::consts::PI - self.0 {
             let shifted = theta + self.0;
             (shifted.cos(), shifted.sin() / theta.sin())
         } else {
             (c - self.0 * self.0.sin(), 1.0)
-        }
+        };
+        // Beyond the edge nothing changes any more.
+        (value, if c == cosine { slope } else { 0.0 })
     }
 
     fn compose(&self, cosine: &Tensor) -> Result<Tensor> {
