@@ -112,25 +112,17 @@ pub fn hinge<T: Real>(x: T) -> (T, T) {
 #[inline(always)]
 pub fn sweep<T: Real>(x: &[T], slopes: &mut [T], term: impl Fn(T) -> (T, T)) -> (f64, f64) {
     let (mut sum, mut count) = (0.0, 0.0);
+    let (mut values, mut steps) = ([T::zero(); BLOCK], [T::zero(); BLOCK]);
     for (x, slopes) in x.chunks(BLOCK).zip(slopes.chunks_mut(BLOCK)) {
-        let (mut values, mut some) = ([T::zero(); LANES], [T::zero(); LANES]);
-        let mut one = |lane: usize, x: T, slopes: &mut T| {
-            let (value, slope) = term(x);
-            values[lane] += value;
-            some[lane] += if slope == T::zero() { T::zero() } else { T::one() };
-            *slopes += slope;
-        };
-        let (chunks, rest) = (x.chunks_exact(LANES), slopes.len() - slopes.len() % LANES);
-        for (k, &x) in chunks.remainder().iter().enumerate() {
-            one(k, x, &mut slopes[rest + k]);
+        let (values, steps) = (&mut values[..x.len()], &mut steps[..x.len()]);
+        for ((value, step), &x) in values.iter_mut().zip(steps.iter_mut()).zip(x) {
+            (*value, *step) = term(x);
         }
-        for (x, slopes) in chunks.zip(slopes.chunks_exact_mut(LANES)) {
-            for k in 0..LANES {
-                one(k, x[k], &mut slopes[k]);
-            }
+        sum += self::sum(values);
+        count += sum_of(steps, |step| if step == T::zero() { T::zero() } else { T::one() });
+        for (slope, &step) in slopes.iter_mut().zip(steps.iter()) {
+            *slope += step;
         }
-        sum += values.into_iter().sum::<T>().wide();
-        count += some.into_iter().sum::<T>().wide();
     }
     (sum, count)
 }

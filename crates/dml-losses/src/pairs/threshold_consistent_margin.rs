@@ -52,7 +52,8 @@ impl<T: Real> RowObjective<T> for ThresholdConsistentMarginParams {
         } else {
             let term = |score: T| {
                 let violation = score - margin;
-                if counts(violation) { (violation, T::one()) } else { (T::zero(), T::zero()) }
+                let left_out = violation < T::zero();
+                (if left_out { T::zero() } else { violation }, if left_out { T::zero() } else { T::one() })
             };
             let (mut sum, mut count, mut at_threshold) = (0.0, 0.0, 0.0);
             for range in row.negative_ranges() {
