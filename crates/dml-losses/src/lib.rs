@@ -85,7 +85,7 @@ mod tuples;
 pub mod wrappers;
 
 pub use config::ObjectiveConfig;
-pub use dml_core::Reduction;
+pub use dml_core::{Reduction, release_scratch};
 pub use error::{Error, Result};
 pub use memory::{CrossBatchMemory, MemoryConfig};
 pub use mining::{MINERS, Miner, MinerConfig};
