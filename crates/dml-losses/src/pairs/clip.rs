@@ -17,7 +17,8 @@ use crate::{Batch, Context, Error, Evaluation, Kernel, Objective, Result};
 use candle_core::{Tensor, Var};
 use dml_core::rowwise::Statistics;
 use dml_core::table::Table;
-use dml_core::{Metric, Real, Reduction, vector};
+use dml_core::vector::{self, widest};
+use dml_core::{Metric, Real, Reduction};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 use std::collections::{HashMap, VecDeque};
@@ -60,71 +61,93 @@ struct BothWays {
     learned: bool,
 }
 
-/// Columns, and rows between two sums in double precision, that are taken at a time.
-const BLOCK: usize = 256;
+/// Columns that are taken at a time.
+const COLUMNS: usize = 64;
+/// Rows between two sums in double precision.
+const ROWS: usize = 256;
 
 /// `log Σ_{i≠j} e^{scale·s_ij}` of each column j of a block that begins with column `first`.
+#[inline(always)]
 fn columns<T: Real>(table: &Table<'_, T>, factor: f64, first: usize) -> Vec<f64> {
-    let (n, width) = (table.n, BLOCK.min(table.n - first));
+    let (n, width) = (table.n, COLUMNS.min(table.n - first));
     let scale = T::of(factor);
-    let each = |i: usize, f: &mut dyn FnMut(usize, &[T])| {
+    // What a row has in these columns, before the diagonal and behind it.
+    let parts = |i: usize| {
         let row = &table.row(i)[first..first + width];
-        // Without the diagonal.
-        let (before, after) = if i >= first && i < first + width { (i - first, i - first + 1) } else { (width, width) };
-        f(0, &row[..before]);
-        f(after, &row[after..]);
+        let (before, after) =
+            if (first..first + width).contains(&i) { (i - first, i - first + 1) } else { (width, width) };
+        [(0, &row[..before]), (after, &row[after..])]
     };
     let mut top = vec![T::neg_infinity(); width];
-    for i in 0..n {
-        each(i, &mut |start, row| {
-            for (top, &s) in top[start..].iter_mut().zip(row) {
-                *top = if s > *top { s } else { *top };
-            }
-        });
+    for (start, row) in (0..n).flat_map(parts) {
+        for (top, &s) in top[start..].iter_mut().zip(row) {
+            *top = if s > *top { s } else { *top };
+        }
     }
     let mut sums = vec![0f64; width];
-    for rows in (0..n).step_by(BLOCK) {
+    for rows in (0..n).step_by(ROWS) {
         let mut block = vec![T::zero(); width];
-        for i in rows..(rows + BLOCK).min(n) {
-            each(i, &mut |start, row| {
-                for ((sum, &top), &s) in block[start..].iter_mut().zip(&top[start..]).zip(row) {
-                    *sum += (scale * (s - top)).fast_exp();
-                }
-            });
+        for (start, row) in (rows..(rows + ROWS).min(n)).flat_map(parts) {
+            for ((sum, &top), &s) in block[start..].iter_mut().zip(&top[start..]).zip(row) {
+                *sum += (scale * (s - top)).fast_exp();
+            }
         }
         sums.iter_mut().zip(block).for_each(|(sum, b)| *sum += b.wide());
     }
     sums.iter().zip(top).map(|(sum, top)| factor * top.wide() + sum.ln()).collect()
 }
 
+impl BothWays {
+    /// Writes the gradient of row `i` into `g`; returns its value and the derivative by the scale.
+    #[inline(always)]
+    fn row<T: Real>(
+        &self,
+        (i, row): (usize, &[T]),
+        target: f64,
+        by_column: f64,
+        shifts: &[T],
+        g: &mut [T],
+    ) -> (f64, f64) {
+        let scale = T::of(self.scale);
+        g.copy_from_slice(row);
+        g[i] = T::neg_infinity();
+        let (value, slope) = softmax::softplus(vector::log_sum_exp(g, scale, T::zero()) - target);
+        let (step, share) = (T::of(0.5 / row.len() as f64) * scale, T::of(slope));
+        for ((g, &s), &shift) in g.iter_mut().zip(row).zip(shifts) {
+            *g = step * (share * *g + (scale * s - shift).fast_exp());
+        }
+        g[i] = -step * T::of(slope + by_column);
+        (value, if self.learned { vector::dot(g, row) } else { 0.0 })
+    }
+}
+
 impl TableForm for BothWays {
     type Seen = Seen;
 
     fn table<T: Real>(&self, table: &Table<'_, T>, gradient: &mut [T]) -> Result<(f64, Seen)> {
-        let (n, factor, learned) = (table.n, self.scale, self.learned);
-        let (scale, half) = (T::of(factor), 0.5 / n as f64);
+        let (n, factor) = (table.n, self.scale);
         let target = |i: usize| factor * table.row(i)[i].wide();
-        let columns: Vec<f64> =
-            (0..n.div_ceil(BLOCK)).into_par_iter().flat_map_iter(|b| columns(table, factor, b * BLOCK)).collect();
+        let of_block = |block: usize| {
+            widest(
+                #[inline(always)]
+                || columns(table, factor, block * COLUMNS),
+            )
+        };
+        let columns: Vec<f64> = (0..n.div_ceil(COLUMNS)).into_par_iter().flat_map_iter(of_block).collect();
         let columns: Vec<(f64, f64)> =
             columns.iter().enumerate().map(|(j, others)| softmax::softplus(others - target(j))).collect();
         // e^{scale·s − log Σ} times this is a column's gradient; with the target's logit as the shift, nothing more is
         // needed: slope/Σ = (1 − slope)/e^{target}.
         let shifts: Vec<T> = columns.iter().enumerate().map(|(j, c)| T::of(target(j) + c.0)).collect();
-        let rows: Vec<[f64; 4]> = (gradient.par_chunks_mut(n).enumerate().map(|(i, g)| {
+        let of_row = |(i, g): (usize, &mut [T])| {
             let row = table.row(i);
-            g.copy_from_slice(row);
-            g[i] = T::neg_infinity();
-            let (value, slope) = softmax::softplus(vector::log_sum_exp(g, scale, T::zero()) - target(i));
-            let (step, share) = (T::of(half) * scale, T::of(slope));
-            for ((g, &s), &shift) in g.iter_mut().zip(row).zip(&shifts) {
-                *g = step * (share * *g + (scale * s - shift).fast_exp());
-            }
-            g[i] = -step * T::of(slope + columns[i].1);
-            let by_scale = if learned { g.iter().zip(row).map(|(g, s)| g.wide() * s.wide()).sum() } else { 0.0 };
+            let (value, by_scale) = widest(
+                #[inline(always)]
+                || self.row((i, row), target(i), columns[i].1, &shifts, g),
+            );
             [value, by_scale, row[i].wide(), vector::sum(row)]
-        }))
-        .collect();
+        };
+        let rows: Vec<[f64; 4]> = gradient.par_chunks_mut(n).enumerate().map(of_row).collect();
         let total = |k: usize| -> f64 { rows.iter().map(|row| row[k]).sum() };
         let active = |values: &mut dyn Iterator<Item = f64>| values.filter(|&v| v > 0.0).count() as f64;
         let (pairs, others) = (n as f64, (n * (n - 1)) as f64);
@@ -136,7 +159,7 @@ impl TableForm for BothWays {
             negative_pairs: others,
             mean_negative: if n > 1 { (total(3) - total(2)) / others } else { 0.0 },
         };
-        let value = half * (total(0) + columns.iter().map(|c| c.0).sum::<f64>());
+        let value = 0.5 / pairs * (total(0) + columns.iter().map(|c| c.0).sum::<f64>());
         Ok((value, Seen { slope: total(1), statistics }))
     }
 }

@@ -55,11 +55,16 @@ impl<T: Real> RowObjective<T> for MegaBatchMarginParams {
         };
         if self.hard {
             // The first of equals; what is not a number is nearest of all.
-            let nearer = |a: usize, b: usize| {
-                let (x, y) = (row.scores[a], row.scores[b]);
-                if x.is_nan() || y <= x { a } else { b }
-            };
-            row.negatives().reduce(nearer).into_iter().for_each(push);
+            let mut nearest: Option<usize> = None;
+            for range in row.negative_ranges() {
+                let scores = &row.scores[range.clone()];
+                let lost = scores.iter().fold(false, |lost, s| lost | s.is_nan());
+                let most = if lost { T::nan() } else { vector::largest(scores) };
+                let here = scores.iter().position(|&s| if lost { s.is_nan() } else { s == most });
+                let stays = |best: usize| row.scores[best].is_nan() || most <= row.scores[best];
+                nearest = nearest.filter(|&best| stays(best)).or(here.map(|k| range.start + k));
+            }
+            nearest.into_iter().for_each(push);
         } else {
             row.negatives().for_each(&mut push);
         }
