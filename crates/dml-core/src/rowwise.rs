@@ -24,7 +24,8 @@ pub trait RowObjective<T: Real>: Sync {
     /// Gives the terms of this row to `terms`, and **adds** the derivative of each by the scores, times the weight that
     /// `terms` returned for it, to `gradient` `[m]`, which comes as zeros. It may be asked twice for one row.
     ///
-    /// `#[inline(always)]` on it, and on what its loops call, lets the driver compile it for the machine's widest vectors.
+    /// `#[inline(always)]` on it, and on what its loops call, lets the driver compile it for the machine's widest vectors. Long
+    /// loops should be written with `for`: one within an iterator's `for_each` or `fold` may be compiled apart, for none.
     fn row(&self, row: &Row<'_, T>, terms: &mut Terms<'_>, gradient: &mut [T]);
 
     /// [`Self::row`] in the widest vector instructions that this machine has.
