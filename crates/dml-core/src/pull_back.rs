@@ -82,13 +82,12 @@ impl<'a, T: Real> Puller<'a, T> {
             return;
         }
         let aa = self.anchors.squares[i];
-        let (columns, near) = (&mut pull.columns, &mut pull.near);
         let coefficient = widest(
             #[inline(always)]
             || match self.metric {
-                Metric::Hyperbolic(c) => self.hyperbolic(c, (i, aa), scores, gradient, columns, near),
-                Metric::Snr => snr(aa, scores, gradient, columns),
-                _ => self.euclidean((i, aa), scores, gradient, columns, near),
+                Metric::Hyperbolic(c) => self.hyperbolic(c, (i, aa), scores, gradient, pull),
+                Metric::Snr => snr(aa, scores, gradient, &mut pull.columns),
+                _ => self.euclidean((i, aa), scores, gradient, pull),
             },
         );
         pull.coefficients.push(coefficient);
@@ -96,15 +95,7 @@ impl<'a, T: Real> Puller<'a, T> {
 
     /// A row of distances in the ball; returns the anchor's coefficient.
     #[inline(always)]
-    fn hyperbolic(
-        &self,
-        c: f64,
-        (i, aa): (usize, T),
-        scores: &[T],
-        gradient: &mut [T],
-        columns: &mut [T],
-        near: &mut Vec<(usize, usize, T)>,
-    ) -> T {
+    fn hyperbolic(&self, c: f64, (i, aa): (usize, T), scores: &[T], gradient: &mut [T], pull: &mut BlockPull<T>) -> T {
         let squares = &self.columns().squares[..];
         for begin in (0..scores.len()).step_by(COLUMNS) {
             let end = scores.len().min(begin + COLUMNS);
@@ -112,7 +103,7 @@ impl<'a, T: Real> Puller<'a, T> {
             if (begin..end).fold(false, |any, j| any | is_near(j)) {
                 for j in (begin..end).filter(|&j| is_near(j)) {
                     let by_square = Slopes::new(c, scores[j].wide(), aa.wide(), squares[j].wide()).by_square;
-                    near.push((i, j, T::of(gradient[j].wide() * by_square)));
+                    pull.near.push((i, j, T::of(gradient[j].wide() * by_square)));
                 }
             }
         }
@@ -130,7 +121,7 @@ impl<'a, T: Real> Puller<'a, T> {
             }
             coefficient += sum(&by_aa[..g.len()]);
             // None where nobody wants them.
-            let columns = columns.get_mut(begin..).unwrap_or_default();
+            let columns = pull.columns.get_mut(begin..).unwrap_or_default();
             for (sum, &v) in columns.iter_mut().zip(&by_bb[..g.len()]) {
                 *sum += v;
             }
@@ -140,14 +131,7 @@ impl<'a, T: Real> Puller<'a, T> {
 
     /// A row of Euclidean distances or their squares; returns the anchor's coefficient.
     #[inline(always)]
-    fn euclidean(
-        &self,
-        (i, aa): (usize, T),
-        scores: &[T],
-        gradient: &mut [T],
-        columns: &mut [T],
-        near: &mut Vec<(usize, usize, T)>,
-    ) -> T {
+    fn euclidean(&self, (i, aa): (usize, T), scores: &[T], gradient: &mut [T], pull: &mut BlockPull<T>) -> T {
         let (squared, two, cancelled) = (self.metric == Metric::SquaredEuclidean, T::of(2.0), T::of(CANCELLED));
         let squares = &self.columns().squares[..];
         let is_near = |g: T, score: T, bb: T| {
@@ -171,7 +155,7 @@ impl<'a, T: Real> Puller<'a, T> {
                     } else {
                         *g / (two * score)
                     };
-                    near.push((i, block * COLUMNS + j, by_square));
+                    pull.near.push((i, block * COLUMNS + j, by_square));
                     *g = T::zero();
                 }
             }
@@ -186,7 +170,7 @@ impl<'a, T: Real> Puller<'a, T> {
                 *g = if *g == T::zero() { T::zero() } else { -h };
             }
         }
-        half_from(gradient, columns)
+        half_from(gradient, &mut pull.columns)
     }
 
     /// Adds the rows that begin at `first`: their scores, `dL/d(a·b)` and the rest.
@@ -203,15 +187,21 @@ impl<'a, T: Real> Puller<'a, T> {
         if self.references.is_none() && count == m {
             // (G + Gᵀ)·X: one product instead of two.
             add_transposed(m, gradient);
-            parallel_product((m, d, m), Strided::rows(gradient, m), Strided::rows(b, d), &mut self.d_anchors, false);
+            parallel_product(
+                (m, d, m),
+                Strided::rows(gradient, m),
+                Strided::rows(b, d),
+                &mut self.d_anchors,
+                (d, false),
+            );
         } else {
             let (g, out) = (Strided::rows(gradient, m), &mut self.d_anchors[first * d..]);
             let shared = self.references.is_none();
-            parallel_product((count, d, m), g, Strided::rows(b, d), out, shared);
+            parallel_product((count, d, m), g, Strided::rows(b, d), out, (d, shared));
             if self.at_references {
                 // The first rows need not read the zeros that are there.
                 let add = shared || first > 0;
-                parallel_product((m, d, count), g.transposed(), Strided::rows(a, d), self.d_columns(), add);
+                parallel_product((m, d, count), g.transposed(), Strided::rows(a, d), self.d_columns(), (d, add));
             }
         }
         let coefficients: Vec<T> = pulls.iter().flat_map(|pull| &pull.coefficients).copied().collect();

@@ -1,7 +1,7 @@
 //! What a row objective sees.
 
-use crate::Real;
 use crate::relevance::Sets;
+use crate::{Real, vector};
 use std::ops::Range;
 
 /// One row of the score matrix: an anchor against all references.
@@ -73,6 +73,22 @@ impl<'a, T: Real> Row<'a, T> {
         self.negative_ranges().flatten()
     }
 
+    /// The negative of the smallest `sign · score`, `sign` being [`Metric::sign`](crate::Metric::sign): the first of equals.
+    /// What is not a number is passed over; of nothing else, the first.
+    #[inline(always)]
+    pub fn nearest_negative(&self, sign: f64) -> Option<usize> {
+        let (far, mut nearest) = (T::of(sign), None);
+        for range in self.negative_ranges() {
+            let scores = &self.scores[range.clone()];
+            let best = if sign > 0.0 { vector::smallest(scores) } else { vector::largest(scores) };
+            if nearest.is_none_or(|(least, _)| far * best < far * least) {
+                let place = scores.iter().position(|&s| s == best).unwrap_or(0);
+                nearest = Some((best, range.start + place));
+            }
+        }
+        nearest.map(|(_, column)| column)
+    }
+
     /// The positives' columns.
     pub fn positives(&self) -> impl Iterator<Item = usize> + 'a {
         self.positives.iter().map(|&j| j as usize)
@@ -98,7 +114,7 @@ impl<'a, T: Real> Row<'a, T> {
             Some(listed) => listed.iter().map(|&j| self.scores[j as usize].wide()).sum(),
             None => {
                 let others: f64 = self.others.iter().map(|&j| self.scores[j as usize].wide()).sum();
-                crate::vector::sum(self.scores) - others
+                vector::sum(self.scores) - others
             }
         }
     }

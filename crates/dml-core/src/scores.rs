@@ -66,7 +66,7 @@ pub(crate) fn score_tile<T: Real>(
         return;
     }
     let a = Strided::rows(&queries.values[first * d..][..count * d], d);
-    product((count, columns, d), a, Strided::rows(&gallery.values, d).transposed(), out, columns, false);
+    product((count, columns, d), a, Strided::rows(&gallery.values, d).transposed(), out, columns);
     if !metric.is_similarity() {
         let rows = out.chunks_exact_mut(columns).enumerate();
         rows.for_each(|(i, row)| finish(metric, queries, gallery, first + i, 0, row));
@@ -229,7 +229,7 @@ pub(crate) fn parallel_scores<T: Real>(
     }
     let (count, d) = (out.len() / columns, a.cols);
     let queries = Strided::rows(&a.values[first * d..][..count * d], d);
-    parallel_product((count, columns, d), queries, Strided::rows(&b.values, d).transposed(), out, false);
+    parallel_product((count, columns, d), queries, Strided::rows(&b.values, d).transposed(), out, (columns, false));
     if !metric.is_similarity() {
         out.par_chunks_mut(columns).enumerate().for_each(|(i, row)| finish(metric, a, b, first + i, 0, row));
     }

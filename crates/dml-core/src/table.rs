@@ -7,6 +7,7 @@ use crate::rowwise::{BLOCK, Statistics};
 use crate::scores::{Side, parallel_scores, parallel_self_scores};
 use crate::scratch::Scratch;
 use crate::terms::over;
+use crate::vector::widest;
 use crate::{Matrix, Metric, Projection, Real, Result};
 use rayon::prelude::*;
 
@@ -31,11 +32,15 @@ impl<T: Real> Table<'_, T> {
         &self.scores[i * self.m..][..self.m]
     }
 
-    /// Calls `f` with the row of anchor `i`.
+    /// Calls `f` with the row of anchor `i`; marked `#[inline(always)]` it is compiled for the machine's widest vectors.
     pub fn with_row<R>(&self, i: usize, f: impl FnOnce(&Row<'_, T>) -> R) -> R {
         let (mut sets, mut others) = (Sets::default(), Vec::new());
         self.relevance.row(i, &mut sets);
-        f(&Row::new(i, self.relevance.class(i), self.row(i), &sets, &mut others))
+        let row = Row::new(i, self.relevance.class(i), self.row(i), &sets, &mut others);
+        widest(
+            #[inline(always)]
+            || f(&row),
+        )
     }
 
     /// Pairs and their mean scores; the terms are the loss's to tell.

@@ -37,6 +37,7 @@ impl Default for PrototypicalParams {
 
 struct Prototypical {
     n_support: usize,
+    /// As given. The setting's space has the dot product for cosine, of rows that are normalised before: here means come first.
     metric: Metric,
     row: CrossEntropy,
     setting: Setting,

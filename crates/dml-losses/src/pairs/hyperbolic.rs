@@ -158,14 +158,8 @@ impl Objective for Hyperbolic {
             let Fused { loss, statistics, .. } = fused(sides, &run, &slots)?;
             return Ok(Evaluation { loss, statistics });
         }
-        let mut evaluation =
-            composed(
-                sides,
-                &run,
-                |scores, _| {
-                    if slots.count() < 2 { no_terms(scores) } else { slots.compose(scores) }
-                },
-            )?;
+        let terms = |scores: &Tensor| if slots.count() < 2 { no_terms(scores) } else { slots.compose(scores) };
+        let mut evaluation = composed(sides, &run, |scores, _| terms(scores))?;
         if setting.reduction == Reduction::None {
             // Back from slots to the order of the batch.
             let mut places = vec![0u32; slots.order.len()];

@@ -95,12 +95,11 @@ impl Counting for Lifted {
         let m = table.m;
         let rows = gradient.par_chunks_mut(m).enumerate();
         let lift = |kept: &mut Vec<T>, (i, g): (usize, &mut [T])| {
-            table.with_row(i, |row| {
-                vector::widest(
-                    #[inline(always)]
-                    || self.lift(row, kept, g),
-                )
-            })
+            table.with_row(
+                i,
+                #[inline(always)]
+                |row| self.lift(row, kept, g),
+            )
         };
         let rows: Vec<Lifts> = rows.map_init(Vec::new, lift).collect();
         let pairs: usize = rows.iter().map(|row| row.positives.len()).sum();

@@ -54,17 +54,10 @@ impl<T: Real> RowObjective<T> for MegaBatchMarginParams {
             gradient[j] += slope * terms.add(1, value);
         };
         if self.hard {
-            // The first of equals; what is not a number is nearest of all.
-            let mut nearest: Option<usize> = None;
-            for range in row.negative_ranges() {
-                let scores = &row.scores[range.clone()];
-                let lost = scores.iter().fold(false, |lost, s| lost | s.is_nan());
-                let most = if lost { T::nan() } else { vector::largest(scores) };
-                let here = scores.iter().position(|&s| if lost { s.is_nan() } else { s == most });
-                let stays = |best: usize| row.scores[best].is_nan() || most <= row.scores[best];
-                nearest = nearest.filter(|&best| stays(best)).or(here.map(|k| range.start + k));
-            }
-            nearest.into_iter().for_each(push);
+            // What is not a number is nearest of all. Seldom looked for: it shows in the sum.
+            let lost = || row.negatives().find(|&j| row.scores[j].is_nan());
+            let lost = if vector::sum(row.scores).is_nan() { lost() } else { None };
+            lost.or_else(|| row.nearest_negative(Metric::Cosine.sign())).into_iter().for_each(push);
         } else {
             row.negatives().for_each(&mut push);
         }

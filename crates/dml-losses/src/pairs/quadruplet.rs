@@ -11,14 +11,14 @@
 use super::triplet::pick;
 use crate::composed::{ComposedTerms, hinge, no_terms};
 use crate::params::{LossParams, finite, metric};
-use crate::row_loss::{Run, Sides, Space, composed};
-use crate::tabular::{Counting, fused_counting};
-use crate::{Batch, Context, Evaluation, Kernel, Objective, Result};
+use crate::row_loss::Space;
+use crate::tabular::{Counting, Tabular};
+use crate::{Batch, Context, Evaluation, Objective, Result};
 use candle_core::{DType, Tensor};
 use dml_core::relevance::Labels;
-use dml_core::rowwise::{Memory, Statistics};
+use dml_core::rowwise::Statistics;
 use dml_core::table::Table;
-use dml_core::{Metric, Real, Reduction, Row, vector};
+use dml_core::{Real, Reduction, Row, vector};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
@@ -73,25 +73,23 @@ impl Form<'_> {
         far.reduce(nearer)
     }
 
-    fn picks<T: Real>(&self, table: &Table<'_, T>) -> Picks {
+    /// The nearest negative and furthest positive of a row, and whether any of it is not a number.
+    #[inline(always)]
+    fn hardest<T: Real>(&self, row: &Row<'_, T>) -> (Option<Pair<T>>, Option<usize>, bool) {
         let sign = T::of(self.sign);
-        // The nearest negative and furthest positive of each row, and whether all of it are numbers.
-        let of_row = |row: &Row<'_, T>| {
-            let further = |p: usize, q: usize| if sign * row.scores[q] > sign * row.scores[p] { q } else { p };
-            let negative = row.negative_ranges().filter_map(|range| {
-                let scores = &row.scores[range.clone()];
-                let best = if self.sign > 0.0 { vector::smallest(scores) } else { vector::largest(scores) };
-                scores.iter().position(|&s| s == best).map(|k| (sign * best, row.anchor, range.start + k))
-            });
-            (negative.reduce(nearer), row.positives().reduce(further), vector::sum(row.scores).is_nan())
-        };
+        let negative = row.nearest_negative(self.sign).filter(|&n| !row.scores[n].is_nan());
+        let further = |p: usize, q: usize| if sign * row.scores[q] > sign * row.scores[p] { q } else { p };
+        let positive = row.positives().reduce(further);
+        (negative.map(|n| (sign * row.scores[n], row.anchor, n)), positive, vector::sum(row.scores).is_nan())
+    }
+
+    fn picks<T: Real>(&self, table: &Table<'_, T>) -> Picks {
         let rows = (0..table.n).into_par_iter().map(|a| {
-            table.with_row(a, |row| {
-                vector::widest(
-                    #[inline(always)]
-                    || of_row(row),
-                )
-            })
+            table.with_row(
+                a,
+                #[inline(always)]
+                |row| self.hardest(row),
+            )
         });
         let hardest: Vec<(Option<Pair<T>>, Option<usize>, bool)> = rows.collect();
         let without = |class: u64| {
@@ -170,27 +168,18 @@ impl Counting for Form<'_> {
 }
 
 struct Quadruplet {
-    params: QuadrupletParams,
-    metric: Metric,
-    reduction: Option<Reduction>,
-    kernel: Kernel,
-    memory: Memory,
+    margins: [f64; 2],
+    sign: f64,
+    tabular: Tabular,
 }
 
 impl Objective for Quadruplet {
     fn evaluate(&mut self, batch: &Batch<'_>) -> Result<Evaluation> {
         batch.without_references(QuadrupletParams::NAME)?;
         batch.without_tuples(QuadrupletParams::NAME)?;
-        let (labels, sides) = (batch.labels(QuadrupletParams::NAME)?, Sides::of(batch));
-        let (relevance, space) = (Labels::within(labels), Space::new(self.metric, self.params.normalize));
-        let margins = [self.params.margin, self.params.margin2];
-        let form = Form { labels, margins, sign: self.metric.sign() };
-        let reduction = self.reduction.as_ref().unwrap_or(&Reduction::Mean);
-        if sides.fused(self.kernel) && *reduction == Reduction::Mean {
-            return fused_counting(sides, space, &relevance, &form);
-        }
-        let run = Run { space, relevance: &relevance, reduction, weights: &[], memory: self.memory };
-        composed(sides, &run, |scores, _| form.compose(scores, &relevance))
+        let labels = batch.labels(QuadrupletParams::NAME)?;
+        let form = Form { labels, margins: self.margins, sign: self.sign };
+        self.tabular.evaluate(batch, &form, |scores, _| form.compose(scores, &Labels::within(labels)))
     }
 
     fn takes_reduction(&self) -> bool {
@@ -208,12 +197,8 @@ impl LossParams for QuadrupletParams {
     }
 
     fn build(&self, context: &Context) -> Result<Box<dyn Objective>> {
-        Ok(Box::new(Quadruplet {
-            params: self.clone(),
-            metric: metric(Self::NAME, &self.metric)?,
-            reduction: context.reduction.clone(),
-            kernel: context.kernel,
-            memory: context.memory,
-        }))
+        let metric = metric(Self::NAME, &self.metric)?;
+        let tabular = Tabular::new(Space::new(metric, self.normalize), Reduction::Mean, context);
+        Ok(Box::new(Quadruplet { margins: [self.margin, self.margin2], sign: metric.sign(), tabular }))
     }
 }

@@ -17,7 +17,6 @@ use crate::{Batch, Context, Evaluation, Kernel, Objective, Result};
 use candle_core::Tensor;
 use dml_core::rowwise::{Memory, RowObjective, Statistics};
 use dml_core::table::Table;
-use dml_core::vector::widest;
 use dml_core::{Metric, Real, Reduction, Row, Terms, over, vector};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
@@ -137,30 +136,30 @@ impl TableForm for Whole<'_> {
         let params = self.0;
         let (pos_margin, neg_margin) = (T::of(params.pos_margin), T::of(params.neg_margin));
         let first = |(i, g): (usize, &mut [T])| {
-            table.with_row(i, |row| {
-                let mut seen = Seen::default();
-                if !row.positives.is_empty() {
-                    let ranking = widest(
-                        #[inline(always)]
-                        || params.ranking(row, g),
-                    );
-                    seen.terms[0] = (ranking, 1.0);
-                }
-                for score in row.positives().map(|j| row.scores[j]) {
-                    seen.terms[1].0 += vector::hinge(pos_margin - score).0.wide();
-                    seen.terms[1].1 += vector::hinge(pos_margin - score).1.wide();
-                    seen.pairs[0].0 += 1.0;
-                    seen.pairs[0].1 += score.wide();
-                }
-                for range in row.negative_ranges() {
-                    let scores = &row.scores[range];
-                    seen.terms[2].0 += vector::sum_of(scores, |s| vector::hinge(s - neg_margin).0);
-                    seen.terms[2].1 += vector::sum_of(scores, |s| vector::hinge(s - neg_margin).1);
-                    seen.pairs[1].0 += scores.len() as f64;
-                    seen.pairs[1].1 += vector::sum(scores);
-                }
-                seen
-            })
+            table.with_row(
+                i,
+                #[inline(always)]
+                |row| {
+                    let mut seen = Seen::default();
+                    if !row.positives.is_empty() {
+                        seen.terms[0] = (params.ranking(row, g), 1.0);
+                    }
+                    for score in row.positives().map(|j| row.scores[j]) {
+                        seen.terms[1].0 += vector::hinge(pos_margin - score).0.wide();
+                        seen.terms[1].1 += vector::hinge(pos_margin - score).1.wide();
+                        seen.pairs[0].0 += 1.0;
+                        seen.pairs[0].1 += score.wide();
+                    }
+                    for range in row.negative_ranges() {
+                        let scores = &row.scores[range];
+                        seen.terms[2].0 += vector::sum_of(scores, |s| vector::hinge(s - neg_margin).0);
+                        seen.terms[2].1 += vector::sum_of(scores, |s| vector::hinge(s - neg_margin).1);
+                        seen.pairs[1].0 += scores.len() as f64;
+                        seen.pairs[1].1 += vector::sum(scores);
+                    }
+                    seen
+                },
+            )
         };
         let rows: Vec<Seen> = gradient.par_chunks_mut(table.m).enumerate().map(first).collect();
         let mut all = Seen::default();

@@ -24,39 +24,27 @@ impl<'a, T> Strided<'a, T> {
     }
 }
 
-/// `out [m, n] = a [m, k] · b [k, n]`, or added to `out`, on the calling thread; rows of `out` are `stride` apart.
+/// `out [m, n] = a [m, k] · b [k, n]` on the calling thread; rows of `out` are `stride` apart.
 pub(crate) fn product<T: Real>(
     sizes: (usize, usize, usize),
     a: Strided<'_, T>,
     b: Strided<'_, T>,
     out: &mut [T],
     stride: usize,
-    add: bool,
 ) {
-    multiply(sizes, a, b, out, (stride, add), gemm::Parallelism::None);
+    multiply(sizes, a, b, out, (stride, false), gemm::Parallelism::None);
 }
 
-/// As [`product`], on all threads: each operand is packed once, and an element's sum has the same order on any number of
-/// them.
-pub(crate) fn shared_product<T: Real>(
+/// The same, or added to `out`, on all threads: each operand is packed once, and an element's sum has the same order on any
+/// number of them.
+pub(crate) fn parallel_product<T: Real>(
     sizes: (usize, usize, usize),
     a: Strided<'_, T>,
     b: Strided<'_, T>,
     out: &mut [T],
-    stride: usize,
+    (stride, add): (usize, bool),
 ) {
-    multiply(sizes, a, b, out, (stride, false), gemm::Parallelism::Rayon(0));
-}
-
-/// The same into dense rows, or added to them.
-pub(crate) fn parallel_product<T: Real>(
-    (m, n, k): (usize, usize, usize),
-    a: Strided<'_, T>,
-    b: Strided<'_, T>,
-    out: &mut [T],
-    add: bool,
-) {
-    multiply((m, n, k), a, b, &mut out[..m * n], (n, add), gemm::Parallelism::Rayon(0));
+    multiply(sizes, a, b, out, (stride, add), gemm::Parallelism::Rayon(0));
 }
 
 fn multiply<T: Real>(

@@ -1,6 +1,6 @@
 //! Products of a matrix with itself: half of the work of two different ones.
 
-use super::{Strided, product, shared_product};
+use super::{Strided, parallel_product, product};
 use crate::Real;
 use rayon::prelude::*;
 
@@ -34,14 +34,14 @@ fn upper<T: Real>(
     let count = rows.len() / n;
     let Some((half, above, below)) = halves(n, rows) else {
         let (a, b) = (Strided::rows(x, d), Strided::rows(x, d).transposed());
-        product((count, count, d), a, b, &mut rows[left..], n, false);
+        product((count, count, d), a, b, &mut rows[left..], n);
         return rows
             .chunks_exact_mut(n)
             .enumerate()
             .for_each(|(i, row)| finish(left + i, left, &mut row[left..left + count]));
     };
     let (a, b) = (Strided::rows(x, d), Strided::rows(&x[half * d..], d).transposed());
-    shared_product((half, count - half, d), a, b, &mut above[left + half..], n);
+    parallel_product((half, count - half, d), a, b, &mut above[left + half..], (n, false));
     let columns = left + half..left + count;
     let finished = above.par_chunks_exact_mut(n).enumerate();
     finished.for_each(|(i, row)| finish(left + i, columns.start, &mut row[columns.clone()]));

@@ -4,8 +4,7 @@ use crate::Result;
 use crate::row_loss::TableForm;
 use dml_core::rowwise::Statistics;
 use dml_core::table::Table;
-use dml_core::vector::{self, widest};
-use dml_core::{Real, Row};
+use dml_core::{Real, Row, vector};
 use rayon::prelude::*;
 use std::ops::Range;
 
@@ -19,7 +18,6 @@ pub(super) struct Histogram {
 }
 
 /// Violations of a batch by bins; the first place is for those below the first bin.
-#[derive(Clone)]
 struct Seen {
     counts: Vec<f64>,
     sums: Vec<f64>,
@@ -195,12 +193,11 @@ impl TableForm for Histogram {
         let mut histogram = self.clone();
         let bins = histogram.heights.len();
         let of_row = |a: usize| {
-            table.with_row(a, |row| {
-                widest(
-                    #[inline(always)]
-                    || self.seen(row),
-                )
-            })
+            table.with_row(
+                a,
+                #[inline(always)]
+                |row| self.seen(row),
+            )
         };
         let of_rows: Vec<Seen> = (0..table.n).into_par_iter().map(of_row).collect();
         let mut seen = self.nothing_seen();
@@ -230,12 +227,11 @@ impl TableForm for Histogram {
         };
         let slopes: Vec<T> = (0..=bins).map(slope).collect();
         gradient.par_chunks_mut(table.m).enumerate().for_each(|(a, gradient)| {
-            table.with_row(a, |row| {
-                widest(
-                    #[inline(always)]
-                    || self.pull(row, &slopes, gradient),
-                );
-            });
+            table.with_row(
+                a,
+                #[inline(always)]
+                |row| self.pull(row, &slopes, gradient),
+            );
         });
         Ok((value / triplets, (statistics, histogram)))
     }

@@ -63,16 +63,7 @@ impl Triplet {
         let sign = T::of(self.sign);
         let further = |a: usize, b: usize| if sign * row.scores[b] > sign * row.scores[a] { b } else { a };
         let positive = row.positives().reduce(further)?;
-        let mut nearest: Option<(T, usize)> = None;
-        for range in row.negative_ranges() {
-            let scores = &row.scores[range.clone()];
-            let best = if self.sign > 0.0 { vector::smallest(scores) } else { vector::largest(scores) };
-            if nearest.is_none_or(|(least, _)| sign * best < sign * least) {
-                let place = scores.iter().position(|&s| s == best).unwrap_or(0);
-                nearest = Some((best, range.start + place));
-            }
-        }
-        nearest.map(|(_, negative)| (positive, negative))
+        row.nearest_negative(self.sign).map(|negative| (positive, negative))
     }
 
     /// One triplet by itself.

@@ -67,7 +67,7 @@ struct Swap<'a> {
 
 /// What pairs of an anchor and a positive make with its negatives: sum of terms, how many there are, how many are above 0, and
 /// the sum of their slopes.
-#[derive(Clone, Copy, Default)]
+#[derive(Default)]
 struct Tally {
     sum: f64,
     count: f64,
@@ -80,7 +80,7 @@ const BLOCK: usize = 256;
 const LANES: usize = 16;
 
 /// In which rows of a pair of an anchor and a positive a sweep writes.
-#[derive(Clone, Copy, PartialEq)]
+#[derive(Clone, Copy)]
 enum Side {
     /// That of the anchor.
     Anchor,
@@ -215,8 +215,18 @@ impl Counting for SwapTable<'_> {
             sets.positives.iter().for_each(|&p| anchors_of[p as usize].push(a as u32));
         }
         let triplet = self.triplet;
-        let hardest: Option<Vec<_>> = (triplet.mining == TripletMining::BatchHard)
-            .then(|| (0..table.n).into_par_iter().map(|a| table.with_row(a, |row| triplet.hardest_of(row))).collect());
+        let hardest: Option<Vec<_>> = (triplet.mining == TripletMining::BatchHard).then(|| {
+            (0..table.n)
+                .into_par_iter()
+                .map(|a| {
+                    table.with_row(
+                        a,
+                        #[inline(always)]
+                        |row| triplet.hardest_of(row),
+                    )
+                })
+                .collect()
+        });
         let swap = Swap { triplet, hardest: hardest.as_deref() };
         let rows = gradient.par_chunks_mut(table.m).zip(&anchors_of).enumerate();
         let tallies: Vec<Tally> = rows
