@@ -15,6 +15,9 @@ pub enum Error {
         "unknown metric {0:?}: use cosine, dot, euclidean, squared_euclidean, snr, lp:P with P of 1 or more, or hyperbolic:C with C above 0"
     )]
     UnknownMetric(String),
+    /// Whoever watched the work broke it off.
+    #[error("cancelled")]
+    Cancelled,
     /// A tensor operation failed.
     #[error(transparent)]
     Candle(#[from] candle_core::Error),

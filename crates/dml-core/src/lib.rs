@@ -4,6 +4,7 @@
 //! No files, no clock, no hidden randomness. Work is cut into tiles whose size never depends on the number of
 //! threads, so a result is the same, bit for bit, on any number of them. Kernels run in `f32` and `f64`.
 
+mod best;
 mod device;
 mod error;
 mod hyperbolic;
@@ -13,6 +14,7 @@ mod nearest;
 mod pairwise;
 mod projection;
 mod pull_back;
+mod ranks;
 mod real;
 pub mod reference;
 pub mod relevance;
@@ -22,17 +24,20 @@ mod scores;
 mod scratch;
 pub mod table;
 mod terms;
+mod tiles;
 pub mod vector;
 
 pub use device::{has_kernels, to_host, with_host};
 pub use error::{Error, Result};
 pub use matrix::Matrix;
 pub use metric::Metric;
-pub use nearest::{Exclude, Nearest, nearest};
+pub use nearest::{Exclude, Nearest, NearestSearch, nearest, nearest_watched};
 pub use pairwise::{l2_normalize, pairwise};
 pub use projection::{Projected, Projection};
+pub use ranks::{RankQuestion, Ranks, RowsOf, Ties, ranks};
 pub use real::Real;
 pub use row::Row;
 pub use scores::{for_each_score_row, scores, self_scores};
 pub use scratch::release_scratch;
 pub use terms::{GROUPS, Reduction, Terms, over};
+pub use tiles::{PairTile, Watch, for_each_pair_tile, unwatched};

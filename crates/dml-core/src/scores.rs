@@ -15,7 +15,7 @@ pub(crate) struct Side<'a, T: Real> {
     pub(crate) values: Cow<'a, [T]>,
     /// `‖·‖²` of each of them, where the metric needs it.
     pub(crate) squares: Vec<T>,
-    cols: usize,
+    pub(crate) cols: usize,
 }
 
 impl<'a, T: Real> Side<'a, T> {
@@ -35,6 +35,14 @@ impl<'a, T: Real> Side<'a, T> {
 
     pub(crate) fn row(&self, i: usize) -> &[T] {
         &self.values[i * self.cols..][..self.cols]
+    }
+
+    /// Some of the rows, as they are here.
+    pub(crate) fn chosen(&self, rows: &[u32]) -> Side<'static, T> {
+        let values = rows.iter().flat_map(|&i| self.row(i as usize)).copied().collect();
+        let squares =
+            if self.squares.is_empty() { Vec::new() } else { rows.iter().map(|&i| self.squares[i as usize]).collect() };
+        Side { values: Cow::Owned(values), squares, cols: self.cols }
     }
 }
 
@@ -74,7 +82,7 @@ pub(crate) fn score_tile<T: Real>(
 }
 
 /// From dot products of query `i` with the gallery's rows `first..` to scores.
-fn finish<T: Real>(
+pub(crate) fn finish<T: Real>(
     metric: Metric,
     queries: &Side<'_, T>,
     gallery: &Side<'_, T>,
@@ -151,7 +159,7 @@ fn of_square<T: Real>(metric: Metric, square: T, dot: T, aa: T, bb: T) -> T {
 }
 
 /// `(Σ |a − b|^p)^{1/p}`.
-fn lp<T: Real>(p: f64, a: &[T], b: &[T]) -> T {
+pub(crate) fn lp<T: Real>(p: f64, a: &[T], b: &[T]) -> T {
     let terms = a.iter().zip(b).map(|(&x, &y)| (x - y).abs());
     if p == 1.0 { terms.sum() } else { terms.map(|t| t.powf(T::of(p))).sum::<T>().powf(T::of(1.0 / p)) }
 }

@@ -114,7 +114,7 @@ fn draw(metric: Metric, x: Matrix<'_>, labels: &[u32], protocol: &OpenSetProtoco
     let best = |rows: &[usize]| -> Result<Vec<(f32, usize)>> {
         let values = take(rows);
         let found = nearest(metric, Matrix::new(&values, rows.len(), x.cols())?, gallery_matrix, 1, Exclude::Nothing)?;
-        Ok(found.scores.iter().map(|s| sign * s).zip(found.ids.iter().map(|&id| gallery[id as usize])).collect())
+        Ok(found.scores().iter().map(|s| sign * s).zip(found.ids().iter().map(|&id| gallery[id as usize])).collect())
     };
     let right = |(&probe, (score, found)): (&usize, (f32, usize))| (score, labels[probe] == labels[found]);
     Ok(Probes {
