@@ -190,6 +190,8 @@ fn bad_rankings_are_refused() {
     says(k_reciprocal_within(e, zero, 4, &small), "want 1 to 3");
     says(k_reciprocal(e, nan, three, 1, &small), "embedding 0 holds");
     says(k_reciprocal(Metric::Cosine, three, zero, 1, &small), "all zeros");
+    let huge = Matrix::new(&[1e20, 0.0, 1.0, -1e20], 4, 1).unwrap();
+    says(k_reciprocal_within(e, huge, 1, &small), "scale the embeddings down");
     says(k_reciprocal(Metric::Dot, three, three, 1, &small), "defined for");
     says(k_reciprocal(e, three, Matrix::new(&values, 2, 4).unwrap(), 1, &small), "length 2");
     says(k_reciprocal_within(e, Matrix::new(&values[..2], 1, 2).unwrap(), 1, &small), "want 2 or more");

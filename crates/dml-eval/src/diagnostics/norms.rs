@@ -36,7 +36,8 @@ pub fn norms(embeddings: Matrix<'_>) -> Result<Norms> {
     Ok(Norms { spread, zero_rows, repeated_rows })
 }
 
-/// Rows whose nearest neighbour is next to them.
+/// Rows whose nearest neighbour is next to them. By dot product the nearest is the longest, not the next: search by another
+/// metric.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct NearDuplicates {
     /// Near is `‖a − b‖ ≤ tolerance · max(‖a‖, ‖b‖)`.

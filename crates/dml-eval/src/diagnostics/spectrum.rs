@@ -12,7 +12,7 @@
 //!   over d. (OML counts until the share is *above* it, so that its PCF at 1 can be one component more than there are.)
 //! * Participation ratio `(Σλ)² / Σλ²`.
 
-use crate::covariance::{covariance, eigen, mean, moments};
+use crate::covariance::{covariance, eigenvalues, mean, moments};
 use crate::finite::check_rows;
 use crate::{Error, Result};
 use dml_core::Matrix;
@@ -110,11 +110,11 @@ pub fn spectrum(embeddings: Matrix<'_>, options: &SpectrumOptions) -> Result<Spe
         row.iter_mut().zip(embeddings.row(i)).for_each(|(to, &v)| *to = f64::from(v));
     });
     let mean_square = (0..d).map(|i| raw[i * d + i]).sum::<f64>() / (n * d) as f64;
-    let mut singular_values: Vec<f64> = eigen(&raw, d)?.values.iter().map(|v| v.max(0.0).sqrt()).collect();
+    let mut singular_values: Vec<f64> = eigenvalues(&raw, d)?.iter().map(|v| v.max(0.0).sqrt()).collect();
     singular_values.truncate(m);
     let spread = covariance(embeddings, &mean(embeddings));
     let dead_dimensions = (0..d).filter(|i| spread[i * d + i] <= 1e-12 * mean_square).count();
-    let variances: Vec<f64> = eigen(&spread, d)?.values.iter().map(|v| v.max(0.0)).collect();
+    let variances: Vec<f64> = eigenvalues(&spread, d)?.iter().map(|v| v.max(0.0)).collect();
     // Below, a value is the rounding of f32 numbers.
     let smallest = m as f64 * f64::from(f32::EPSILON);
     let complete = dead_dimensions == d;

@@ -8,7 +8,7 @@
 //! * V(i) has `exp(−d(i, j))` at j ∈ R*(i), divided by their sum; then, if k₂ > 1, is the mean of V over the k₂ nearest of i.
 //! * Jaccard distance J(q, g) = 1 − m/(2 − m), m = Σ min(V(q), V(g)). Final distance `(1 − λ) J(q, g) + λ d(q, g)`.
 //!
-//! V is sparse, so memory is O(n·k₁·k₂) at most, O(n·k₁) in practice, and the matrix of distances never exists.
+//! A row whose k₁ + 1 nearest are others, all equal to it, has no V, and J = 1. V is sparse, so memory is O(n·k₁·k₂) at most, O(n·k₁) in practice, and the matrix of distances never exists.
 
 use crate::finite::{check_directions, check_rows};
 use crate::pair_distance::pair_distance;
@@ -153,11 +153,17 @@ fn inverse_of_largest(all: Matrix<'_>) -> Result<Vec<f64>> {
     for_each_score_row(Metric::SquaredEuclidean, all, all, |i, row| {
         *largest[i].lock().unwrap_or_else(PoisonError::into_inner) = row.iter().copied().fold(0.0, f32::max);
     })?;
-    let inverse = |largest: Mutex<f32>| match largest.into_inner().unwrap_or_else(PoisonError::into_inner) {
-        0.0 => 0.0,
-        largest => 1.0 / f64::from(largest),
+    let inverse = |(row, largest): (usize, Mutex<f32>)| match largest
+        .into_inner()
+        .unwrap_or_else(PoisonError::into_inner)
+    {
+        0.0 => Ok(0.0),
+        f32::INFINITY => Err(Error::Input(format!(
+            "re-ranking: a squared distance of row {row}, queries first, is too large for 32 bits: scale the embeddings down"
+        ))),
+        largest => Ok(1.0 / f64::from(largest)),
     };
-    Ok(largest.into_iter().map(inverse).collect())
+    largest.into_iter().enumerate().map(inverse).collect()
 }
 
 /// R(i, k), ascending.

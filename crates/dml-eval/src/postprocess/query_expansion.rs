@@ -72,6 +72,7 @@ impl Expansion {
 }
 
 /// `queries` (`[q, d]`), each expanded by its nearest rows of `gallery` (`[m, d]`): `[q, d]`, of length 1 for cosine.
+/// Queries that are rows of the gallery find themselves; [`augment_database`](super::augment_database) leaves them out.
 ///
 /// # Errors
 /// When vectors differ in length, a value is not finite, there are fewer gallery rows than neighbours, weights do not fit the
