@@ -2,16 +2,22 @@
 //!
 //! Nothing here knows of training: saved embeddings give the same numbers as embeddings fresh from a model.
 
+mod covariance;
+pub mod diagnostics;
 mod error;
 pub mod few_shot;
+mod finite;
 pub mod identification;
 pub mod modified_hausdorff;
 pub mod one_shot;
+mod pair_distance;
+pub mod postprocess;
 pub mod report;
 pub mod retrieval;
 pub mod statistics;
 pub mod verification;
 
+pub use diagnostics::{DiagnosticOptions, Diagnostics, diagnose};
 pub use error::{Error, Result};
 pub use few_shot::{Episodes, FewShot, few_shot};
 pub use identification::{OpenSet, OpenSetProtocol, open_set};
