@@ -227,18 +227,15 @@ impl<'a> NearestSearch<'a> {
 
     /// Offers the closeness of gallery rows `first..` to query `q`.
     fn offer(&self, list: &mut Best, q: usize, first: u32, row: &[f32]) {
-        let mut hits = [0u32; BLOCK];
-        for (at, block) in row.chunks(BLOCK).enumerate() {
-            let floor = list.floor();
-            let count = widest(
-                #[inline(always)]
-                || reaching(block, &mut hits, |_, s| s < floor),
-            );
-            for &j in &hits[..count] {
-                let id = first + (at * BLOCK) as u32 + j;
-                if !self.exclude.excludes(q, id) {
-                    let _ = list.offer(self.k, block[j as usize], id);
-                }
+        let (mut hits, floor) = ([0u32; COLUMNS], list.floor());
+        let count = widest(
+            #[inline(always)]
+            || reaching(row, &mut hits, |_, s| s < floor),
+        );
+        for &j in &hits[..count] {
+            let id = first + j;
+            if !self.exclude.excludes(q, id) {
+                let _ = list.offer(self.k, row[j as usize], id);
             }
         }
     }
@@ -253,23 +250,20 @@ impl<'a> NearestSearch<'a> {
         first: usize,
         row: &[f32],
     ) {
-        let mut hits = [0u32; BLOCK];
-        for (at, block) in row.chunks(BLOCK).enumerate() {
-            let floor = list.floor();
-            let here = &floors[at * BLOCK..][..block.len()];
-            let count = widest(
-                #[inline(always)]
-                || reaching(block, &mut hits, |j, s| (s < floor) & (s < here[j])),
-            );
-            for &hit in &hits[..count] {
-                let (j, s) = (at * BLOCK + hit as usize, block[hit as usize]);
-                let other = first + j;
-                if !self.exclude.excludes(q, other as u32) {
-                    let _ = list.offer(self.k, s, other as u32);
-                }
-                if !self.exclude.excludes(other, q as u32) && others[j].offer(self.k, s, q as u32) {
-                    floors[j] = others[j].floor();
-                }
+        let (mut hits, floor) = ([0u32; COLUMNS], list.floor());
+        let here = &floors[..row.len()];
+        let count = widest(
+            #[inline(always)]
+            || reaching(row, &mut hits, |j, s| (s < floor) & (s < here[j])),
+        );
+        for &j in &hits[..count] {
+            let j = j as usize;
+            let (s, other) = (row[j], first + j);
+            if !self.exclude.excludes(q, other as u32) {
+                let _ = list.offer(self.k, s, other as u32);
+            }
+            if !self.exclude.excludes(other, q as u32) && others[j].offer(self.k, s, q as u32) {
+                floors[j] = others[j].floor();
             }
         }
     }
@@ -295,22 +289,23 @@ impl<'a> NearestSearch<'a> {
     }
 }
 
-/// Scores looked at together.
-pub(crate) const BLOCK: usize = 32;
-
-/// Puts the positions of a block's scores that are not `below` into `hits`; returns how many.
+/// Puts the positions of a row's scores that are not `below` into `hits`; returns how many.
 #[inline(always)]
-pub(crate) fn reaching(block: &[f32], hits: &mut [u32; BLOCK], below: impl Fn(usize, f32) -> bool) -> usize {
-    let mut any = false;
-    for (j, &s) in block.iter().enumerate() {
-        any |= !below(j, s);
-    }
+pub(crate) fn reaching(row: &[f32], hits: &mut [u32; COLUMNS], below: impl Fn(usize, f32) -> bool) -> usize {
+    /// Scores looked at together.
+    const BLOCK: usize = 32;
     let mut count = 0;
-    if any {
-        // Written whether it counts or not: which one does cannot be foreseen.
+    for (at, block) in row.chunks(BLOCK).enumerate() {
+        let mut any = false;
         for (j, &s) in block.iter().enumerate() {
-            hits[count] = j as u32;
-            count += usize::from(!below(j, s));
+            any |= !below(at * BLOCK + j, s);
+        }
+        if any {
+            // Written whether it counts or not: which one does cannot be foreseen.
+            for (j, &s) in block.iter().enumerate() {
+                hits[count] = (at * BLOCK + j) as u32;
+                count += usize::from(!below(at * BLOCK + j, s));
+            }
         }
     }
     count

@@ -2,7 +2,7 @@
 //!
 //! Every measure of retrieval follows from the ranks of the relevant items alone.
 
-use crate::nearest::{BLOCK, reaching};
+use crate::nearest::reaching;
 use crate::scores::Side;
 use crate::tiles::{COLUMNS, ROWS, Watch, block_pairs, blocks, closeness, is_symmetric, run};
 use crate::vector::widest;
@@ -262,21 +262,19 @@ impl Count<'_> {
         let Some(&(least, _)) = sorted.last() else { return };
         // One more for each that stands before the wanted rows from here on.
         let mut steps = vec![0u32; sorted.len() + 1];
-        let mut hits = [0u32; BLOCK];
-        for (at, block) in row.chunks(BLOCK).enumerate() {
-            let count = widest(
-                #[inline(always)]
-                || reaching(block, &mut hits, |_, s| s < least || s.is_nan()),
-            );
-            for &j in &hits[..count] {
-                let (s, id) = (block[j as usize], (first + at * BLOCK) as u32 + j);
-                let from = match self.ties {
-                    Ties::ById => sorted.partition_point(|&(v, own)| v > s || v == s && own <= id),
-                    Ties::Optimistic => sorted.partition_point(|&(v, _)| v >= s),
-                    Ties::Pessimistic => sorted.partition_point(|&(v, _)| v > s),
-                };
-                steps[from] += 1;
-            }
+        let mut hits = [0u32; COLUMNS];
+        let count = widest(
+            #[inline(always)]
+            || reaching(row, &mut hits, |_, s| s < least || s.is_nan()),
+        );
+        for &j in &hits[..count] {
+            let (s, id) = (row[j as usize], first as u32 + j);
+            let from = match self.ties {
+                Ties::ById => sorted.partition_point(|&(v, own)| v > s || v == s && own <= id),
+                Ties::Optimistic => sorted.partition_point(|&(v, _)| v >= s),
+                Ties::Pessimistic => sorted.partition_point(|&(v, _)| v > s),
+            };
+            steps[from] += 1;
         }
         let mut before = 0;
         for (&k, step) in order.iter().zip(steps) {

@@ -86,7 +86,7 @@ proptest! {
         let wanted = |q: usize, list: &mut Vec<u32>| list.extend((0..n).filter(|&j| j != q && class(j) == class(q)).map(|j| j as u32));
         let excluded = |q: usize, list: &mut Vec<u32>| {
             list.push(q as u32);
-            list.extend((0..n).filter(|&j| j != q && class(j) != class(q) && (j + q) % 5 == 0).map(|j| j as u32));
+            list.extend((0..n).filter(|&j| j != q && class(j) != class(q) && (j + q).is_multiple_of(5)).map(|j| j as u32));
         };
         for metric in [Metric::Dot, Metric::SquaredEuclidean] {
             let table = table(metric, a, a);

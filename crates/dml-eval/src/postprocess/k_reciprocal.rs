@@ -122,9 +122,8 @@ fn rerank(
         ranked.sort_unstable_by(order);
         *lists[q].lock().unwrap_or_else(PoisonError::into_inner) = ranked;
     })?;
-    let lists = lists.into_iter().flat_map(|list| list.into_inner().unwrap_or_else(PoisonError::into_inner));
-    let (scores, ids) = lists.unzip();
-    Ok(Nearest { k, ids, scores })
+    let lists = lists.into_iter().map(|list| list.into_inner().unwrap_or_else(PoisonError::into_inner));
+    Ok(Nearest::from_lists(lists.map(|list| list.into_iter().map(|(distance, g)| (g, distance)))))
 }
 
 fn check_options(metric: Metric, options: &KReciprocal, rows: usize) -> Result<()> {
