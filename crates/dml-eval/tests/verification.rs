@@ -152,7 +152,7 @@ fn bad_scores_are_refused() {
     // Finite embeddings whose products are not: both ways name the pair.
     let x = [1.0, 1e30, 1.0, 1e30];
     let x = Matrix::new(&x, 4, 1).unwrap();
-    for limits in [Limits::default(), Limits { stored_pairs: 0, tail_pairs: 10 }] {
+    for limits in [Limits::default(), Limits { stored_pairs: 0, tail_pairs: 10, ..Limits::default() }] {
         let error = verification_with_roc(Metric::Dot, x, &[0, 0, 1, 1], &[0.1], 2, &limits).unwrap_err().to_string();
         assert!(error.contains("inf"), "{error}");
     }
@@ -165,7 +165,7 @@ fn streamed(
     fars: &[f64],
     tail: usize,
 ) -> (Verification, Vec<OperatingPoint>) {
-    let limits = Limits { stored_pairs: 0, tail_pairs: tail };
+    let limits = Limits { stored_pairs: 0, tail_pairs: tail, ..Limits::default() };
     verification_with_roc(metric, x, labels, fars, 500, &limits).unwrap()
 }
 

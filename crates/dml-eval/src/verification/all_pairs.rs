@@ -3,7 +3,7 @@
 use super::binning::{Binning, Counting, Found, Tables};
 use super::pair_tiles::{PairTile, for_each_pair_tile};
 use super::tail::{Impostor, Tail};
-use super::{check_both_kinds, closeness_sign, not_finite, signed};
+use super::{Limits, check_both_kinds, closeness_sign, not_finite, signed};
 use crate::{Error, Result};
 use dml_core::vector::widest;
 use dml_core::{Matrix, Metric};
@@ -69,9 +69,16 @@ pub(super) fn all_pairs(
     labels: &[u32],
     binning: Binning,
     tail: usize,
+    limits: &Limits,
 ) -> Result<AllPairs> {
     let (genuine_pairs, impostors) = kinds(labels);
     check_both_kinds(genuine_pairs, impostors)?;
+    if genuine_pairs > limits.genuine_pairs as u64 {
+        return Err(Error::Input(format!(
+            "there are {genuine_pairs} genuine pairs but at most {} are stored: measure fewer items of each class or raise the limit",
+            limits.genuine_pairs
+        )));
+    }
     let sign = closeness_sign(metric);
     let (tables, tail, genuine) = (Tables::new(), Tail::new(tail), Mutex::new(Vec::new()));
     let all_finite = AtomicBool::new(true);
@@ -81,16 +88,21 @@ pub(super) fn all_pairs(
         widest(
             #[inline(always)]
             || {
-                for_each_row(tile, |i, columns, scores| {
-                    let from = columns.start;
-                    finite &=
-                        table.count(how, labels[i], &labels[columns], scores, &mut |kind, j, closeness| match kind {
+                // Inlined, or it is compiled without the wide vectors.
+                for_each_row(
+                    tile,
+                    #[inline(always)]
+                    |i, columns, scores| {
+                        let from = columns.start;
+                        let mut found = |kind, j, closeness| match kind {
                             Found::Genuine => same.push(Genuine { closeness, first: i as u32 }),
                             Found::Near => {
                                 near.push(Impostor { closeness, first: i as u32, second: (from + j) as u32 })
                             }
-                        });
-                });
+                        };
+                        finite &= table.count(how, labels[i], &labels[columns], scores, &mut found);
+                    },
+                );
             },
         );
         tables.give_back(table);
@@ -141,4 +153,41 @@ pub(super) fn closeness_of(metric: Metric, x: Matrix<'_>, pairs: &[(u32, u32)]) 
     let sign = closeness_sign(metric);
     let score = |&(i, j): &(u32, u32)| dml_core::reference::score(metric, x.row(i as usize), x.row(j as usize));
     pairs.par_iter().map(|pair| signed(sign, score(pair) as f32)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_pass_finds_what_plain_loops_find() {
+        // Three tiles a side, many ties, classes of all sizes.
+        let values: Vec<f32> = (0..600 * 2).map(|i| ((i * i * 31 + i * 7) % 61) as f32).collect();
+        let labels: Vec<u32> = (0..600).map(|i| (i * i + i) % 47).collect();
+        let x = Matrix::new(&values, 600, 2).unwrap();
+        let metric = Metric::SquaredEuclidean;
+        let binning = Binning::of_sample(metric, x).unwrap();
+        let (mut genuine, mut impostors, mut counts) =
+            (Vec::new(), Vec::new(), vec![0u64; super::super::binning::BINS]);
+        for first in 0..600u32 {
+            for second in first + 1..600 {
+                let closeness = closeness_of(metric, x, &[(first, second)])[0];
+                if labels[first as usize] == labels[second as usize] {
+                    genuine.push(Genuine { closeness, first });
+                } else {
+                    impostors.push(Impostor { closeness, first, second });
+                    counts[binning.bin(closeness) as usize] += 1;
+                }
+            }
+        }
+        let number = impostors.len() as u64;
+        genuine.sort_by(|a, b| b.closeness.total_cmp(&a.closeness));
+        impostors.sort_by(|a, b| b.closeness.total_cmp(&a.closeness));
+        impostors.truncate(5000);
+        let want = AllPairs { genuine, tail: impostors, counts, impostors: number };
+        assert!(all_pairs(metric, x, &labels, binning, 5000, &Limits::default()).unwrap() == want);
+        let few = Limits { genuine_pairs: 100, ..Limits::default() };
+        let error = all_pairs(metric, x, &labels, binning, 5, &few).unwrap_err().to_string();
+        assert!(error.contains("at most 100"), "{error}");
+    }
 }

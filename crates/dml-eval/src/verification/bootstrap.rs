@@ -5,7 +5,7 @@ use super::binning::Binning;
 use super::corners::allowed;
 use super::resampling::{Bootstrap, Comparison, Units, VerificationIntervals, differences, intervals};
 use super::weighted::{Scored, System, WeightedTail};
-use super::{PairList, check_both_kinds, check_far, closeness_sign, not_finite, signed};
+use super::{Limits, PairList, check_both_kinds, check_far, closeness_sign, not_finite, signed};
 use crate::{Result, check};
 use dml_core::{Matrix, Metric};
 use rand::{Rng, SeedableRng};
@@ -159,7 +159,8 @@ fn of_embeddings(
             }
         }
     };
-    let AllPairs { genuine, tail, .. } = all_pairs(metric, x, labels, Binning::of_sample(metric, x)?, held)?;
+    let binning = Binning::of_sample(metric, x)?;
+    let AllPairs { genuine, tail, .. } = all_pairs(metric, x, labels, binning, held, &Limits::default())?;
     let mut rng = ChaCha8Rng::seed_from_u64(seed);
     let share = SAMPLE as f64 / genuine.len() as f64;
     let genuine = genuine.into_iter().filter(|_| share >= 1.0 || rng.random_bool(share));

@@ -104,11 +104,13 @@ pub struct Limits {
     /// Above that, so many of the closest impostor pairs are stored at most, and TAR is exact for each FAR that they reach.
     /// Default 2²² (about 100 MiB while they are gathered).
     pub tail_pairs: usize,
+    /// Genuine pairs are all stored, 8 bytes each; more than so many are refused. Default 2²⁸ (2 GiB).
+    pub genuine_pairs: usize,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { stored_pairs: 1 << 24, tail_pairs: 1 << 22 }
+        Self { stored_pairs: 1 << 24, tail_pairs: 1 << 22, genuine_pairs: 1 << 28 }
     }
 }
 
@@ -117,7 +119,7 @@ impl Default for Limits {
 ///
 /// # Errors
 /// When labels are not one per row, there are no genuine or no impostor pairs, a FAR is not within 0..1, or a score is not
-/// finite.
+/// finite, or there are more genuine pairs than may be stored.
 pub fn verification(metric: Metric, embeddings: Matrix<'_>, labels: &[u32], fars: &[f64]) -> Result<Verification> {
     Ok(verification_with_roc(metric, embeddings, labels, fars, 2, &Limits::default())?.0)
 }
@@ -142,7 +144,7 @@ pub fn verification_with_roc(
         let curve = Curve::of_metric(metric, genuine, impostors)?;
         return Ok((of_curve(&curve, fars)?, curve.roc_thinned(points)));
     }
-    streamed::measure(metric, embeddings, labels, fars, points, limits.tail_pairs)
+    streamed::measure(metric, embeddings, labels, fars, points, limits)
 }
 
 /// Measures verification from scores where larger means closer.

@@ -4,7 +4,7 @@ use super::all_pairs::{AllPairs, all_pairs};
 use super::binning::{BINS, Binning};
 use super::corners::{Corner, allowed, area, equal_error, merged, thinned};
 use super::curve::point;
-use super::{Bounds, OperatingPoint, TarAtFar, Verification, check_both_kinds, closeness_sign, signed};
+use super::{Bounds, Limits, OperatingPoint, TarAtFar, Verification, check_both_kinds, closeness_sign, signed};
 use crate::Result;
 use dml_core::{Matrix, Metric};
 
@@ -36,15 +36,15 @@ pub(super) fn measure(
     labels: &[u32],
     fars: &[f64],
     points: usize,
-    tail_pairs: usize,
+    limits: &Limits,
 ) -> Result<(Verification, Vec<OperatingPoint>)> {
     let (genuine, impostors) = super::all_pairs::kinds(labels);
     check_both_kinds(genuine, impostors)?;
     // The pair that would break a FAR is needed too, and one pair to begin the curve with.
     let needed = fars.iter().map(|&far| allowed(far, impostors) as usize + 1);
-    let tail = needed.filter(|&pairs| pairs <= tail_pairs).max().unwrap_or(1);
+    let tail = needed.filter(|&pairs| pairs <= limits.tail_pairs).max().unwrap_or(1);
     let binning = Binning::of_sample(metric, x)?;
-    let streamed = Streamed::new(binning, all_pairs(metric, x, labels, binning, tail)?);
+    let streamed = Streamed::new(binning, all_pairs(metric, x, labels, binning, tail, limits)?);
     let sign = closeness_sign(metric);
     let (eer, closeness) = equal_error(streamed.corners(Through::Diagonal), genuine, impostors);
     let bound = |through| {
