@@ -61,8 +61,8 @@ pub(super) fn stored_scores(metric: Metric, x: Matrix<'_>, labels: &[u32]) -> Re
     Ok(all.into_inner().unwrap_or_else(PoisonError::into_inner))
 }
 
-/// Keeps all genuine pairs and the `tail` closest impostors, and counts the impostors in bins. About 3 ns a pair beside the
-/// products. The result is the same for any number of threads.
+/// Keeps all genuine pairs and the `tail` closest impostors, and counts the impostors in bins: beside the products
+/// about 3 ns a pair on one core, 6 where every tenth pair is genuine. The result is the same for any number of threads.
 pub(super) fn all_pairs(
     metric: Metric,
     x: Matrix<'_>,

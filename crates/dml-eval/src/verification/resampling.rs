@@ -64,8 +64,8 @@ pub struct Difference {
     pub second: f64,
     /// second − first, both on the same resamples.
     pub difference: Interval,
-    /// Two-sided: twice the share of resamples whose difference has not the estimate's sign, `2 (1 + count) / (1 + resamples)`,
-    /// at most 1.
+    /// Two-sided: twice the smaller of the shares of resamples with a difference ≤ 0 and ≥ 0, `(1 + count) / (1 + resamples)`
+    /// each, at most 1.
     pub p: f64,
 }
 
