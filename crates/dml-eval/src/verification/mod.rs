@@ -7,7 +7,7 @@
 //! * [`verification`]: all pairs of a set, each once, exact or with bounds ([`Limits`]).
 //! * [`Curve`]: everything from two lists of scores.
 //! * [`PairList`], [`LfwPairs`]: pairs that a file names; [`k_fold`] measures them as LFW's protocol does.
-//! * [`bootstrap`], [`compare`]: how sure these numbers are, and whether two systems differ.
+//! * [`bootstrap()`], [`compare`]: how sure these numbers are, and whether two systems differ.
 
 mod all_pairs;
 mod binning;
