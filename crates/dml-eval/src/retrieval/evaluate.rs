@@ -2,7 +2,7 @@
 
 use super::measure::Measure;
 use super::rankings::{Ranking, Rankings};
-use crate::statistics::{Bootstrap, Interval, PairedTest, bootstrap, ci95, mean, std, wilson95};
+use crate::statistics::{Bootstrap, Interval, PairedTest, bootstrap, mean, std, student, wilson95};
 use crate::{Error, Result};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
@@ -225,9 +225,10 @@ fn summarise(
     };
     let intervals = resample.intervals(sizes.len(), statistics);
     let mut intervals = intervals.into_iter();
+    let t = student::t975(n.saturating_sub(1).max(1) as f64);
     let mut summaries = Vec::with_capacity(measures.len());
     for ((&measure, values), class_means) in measures.iter().zip(values).zip(class_means) {
-        let spread = (n > 1).then(|| (std(&values) / (n as f64).sqrt(), ci95(&values)));
+        let standard_error = (n > 1).then(|| std(&values) / (n as f64).sqrt());
         let micro_mean = mean(&values);
         let hits = values.iter().filter(|&&value| value == 1.0).count();
         let is_share = matches!(measure, Measure::HitRate { .. }) && values.iter().all(|&v| v == 0.0 || v == 1.0);
@@ -236,8 +237,8 @@ fn summarise(
             measure,
             micro_mean,
             macro_mean: mean(&class_means),
-            standard_error: spread.map(|spread| spread.0),
-            student: spread.map(|(_, half)| Interval { low: micro_mean - half, high: micro_mean + half }),
+            standard_error,
+            student: standard_error.map(|error| Interval { low: micro_mean - t * error, high: micro_mean + t * error }),
             wilson: if is_share { wilson95(hits, n) } else { None },
             micro_bootstrap: intervals.next().flatten(),
             macro_bootstrap: intervals.next().flatten(),

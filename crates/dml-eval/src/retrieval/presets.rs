@@ -17,7 +17,8 @@ pub enum Preset {
     DmlPapers,
     /// Recall@K on In-Shop as Proxy-Anchor's code counts it: ties favour the query.
     InShop,
-    /// pytorch-metric-learning's `AccuracyCalculator` with `k=None`.
+    /// pytorch-metric-learning's `AccuracyCalculator` with `k=None`. With `k=K` what it calls MAP and MRR is `map@K:r` and
+    /// `mrr@K`, and where K < R its R-precision and MAP@R are `precision@min(K,r)` and `map@min(K,r):r`.
     Pml,
     /// open-metric-learning.
     Oml,

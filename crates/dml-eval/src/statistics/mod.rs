@@ -8,7 +8,7 @@
 //! | is one run better than another on the same queries? | [`Bootstrap::paired`] |
 
 pub(crate) mod bootstrap;
-mod student;
+pub(crate) mod student;
 mod wilson;
 
 pub use bootstrap::{Bootstrap, PairedTest};

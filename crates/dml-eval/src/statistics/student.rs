@@ -13,7 +13,7 @@ pub fn ci95(values: &[f64]) -> f64 {
 }
 
 /// 97.5 % quantile of Student's t.
-fn t975(freedom: f64) -> f64 {
+pub(crate) fn t975(freedom: f64) -> f64 {
     // The density gets too narrow for the steps of the integral, and normal: Fisher's expansion is good to 1e-9 here.
     if freedom > 1000.0 {
         let z = super::wilson::Z975;
