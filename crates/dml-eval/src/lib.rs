@@ -8,6 +8,7 @@ mod error;
 pub mod few_shot;
 mod finite;
 pub mod identification;
+pub mod input;
 pub mod modified_hausdorff;
 pub mod one_shot;
 mod pair_distance;
