@@ -2,6 +2,7 @@
 //!
 //! Nothing here knows of training: saved embeddings give the same numbers as embeddings fresh from a model.
 
+pub mod clustering;
 mod covariance;
 pub mod diagnostics;
 mod error;
@@ -18,6 +19,7 @@ pub mod retrieval;
 pub mod statistics;
 pub mod verification;
 
+pub use clustering::{ClusterOptions, Clustering, cluster_quality};
 pub use diagnostics::{DiagnosticOptions, Diagnostics, diagnose};
 pub use error::{Error, Result};
 pub use few_shot::{Episodes, FewShot, few_shot};
