@@ -158,7 +158,7 @@ fn separated_blobs_are_all_found() {
     let (values, labels) = blobs(1500, 10, 30);
     let x = Matrix::new(&values, 1500, 10).unwrap();
     for metric in [Metric::Euclidean, Metric::SquaredEuclidean] {
-        let options = ClusterOptions { restarts: 20, ..ClusterOptions::default() };
+        let options = ClusterOptions { restarts: 8, ..ClusterOptions::default() };
         let found = cluster_quality(metric, x, &labels, &options).unwrap();
         assert_eq!((found.rows, found.classes, found.clusters, found.runs.len()), (1500, 30, 30, 3));
         assert_eq!(found.runs.iter().filter(|run| run.agreement.ari == 1.0).count(), 3, "{found:?}");
@@ -259,7 +259,7 @@ fn large_sets_are_seeded_in_rounds() {
     let mut used = careful.assignment;
     used.sort_unstable();
     used.dedup();
-    assert!(used.len() > k - 50, "{}", used.len());
+    assert!(used.len() > k - k / 20, "{}", used.len());
 }
 
 proptest! {

@@ -17,7 +17,8 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Init {
-    /// k-means++ row by row up to `n·k·d = 2³²`; above that in 16 rounds that each draw many rows, as k-means‖ does.
+    /// k-means++ row by row up to `n·k·d = 2³²`; above that in rounds that each draw a sixteenth of the rows still
+    /// missing, as k-means‖ draws many at once.
     #[default]
     PlusPlus,
     /// Different rows, uniformly.

@@ -10,8 +10,8 @@ use rayon::prelude::*;
 /// `n · k · d` up to which k-means++ draws row by row: some seconds of one core.
 const EXACT: u128 = 1 << 32;
 
-/// Rounds in which more is drawn.
-const ROUNDS: usize = 16;
+/// Above that each round draws one in so many of the rows still missing: few enough that they seldom land in one place.
+const PART: usize = 16;
 
 /// `k` different rows, uniformly.
 pub(super) fn random(n: usize, k: usize, rng: &mut ChaCha8Rng) -> Vec<usize> {
@@ -26,11 +26,12 @@ pub(super) fn random(n: usize, k: usize, rng: &mut ChaCha8Rng) -> Vec<usize> {
 /// `k` different rows, each drawn with the squared distance to the nearest drawn before as its weight: k-means++. Arthur &
 /// Vassilvitskii, *k-means++: The Advantages of Careful Seeding*, 2007.
 ///
-/// Above `n·k·d = 2³²` rows are drawn `⌈k/16⌉` at a time, as k-means‖ does (Bahmani et al., *Scalable K-Means++*, 2012), but
-/// no more than are needed, so that there is nothing to thin out. All rounds together cost one pass of k-means.
+/// Above `n·k·d = 2³²` each round draws a sixteenth of the rows still missing at once, about `16 ln k` rounds in all. Many rows
+/// of a round are as in k-means‖ (Bahmani et al., *Scalable K-Means++*, 2012), but no more are drawn than are needed, so there is
+/// nothing to thin out. The products of all rounds cost one pass of k-means.
 pub(super) fn plus_plus(x: Matrix<'_>, k: usize, rng: &mut ChaCha8Rng) -> Result<Vec<usize>> {
     let (n, d) = (x.rows(), x.cols());
-    let step = if n as u128 * k as u128 * d as u128 <= EXACT { 1 } else { k.div_ceil(ROUNDS) };
+    let one_by_one = n as u128 * k as u128 * d as u128 <= EXACT;
     let mut distances = vec![f32::INFINITY; n];
     let mut chosen = Vec::with_capacity(k);
     let mut new = vec![rng.random_range(0..n)];
@@ -50,7 +51,8 @@ pub(super) fn plus_plus(x: Matrix<'_>, k: usize, rng: &mut ChaCha8Rng) -> Result
                 sum
             })
             .collect();
-        new = (0..step.min(k - chosen.len()))
+        let missing = k - chosen.len();
+        new = (0..if one_by_one { 1 } else { missing.div_ceil(PART) })
             .map(|_| sum * rng.random::<f64>())
             .map(|at| sums.partition_point(|&s| s <= at))
             .filter(|&row| row < n)
@@ -61,7 +63,7 @@ pub(super) fn plus_plus(x: Matrix<'_>, k: usize, rng: &mut ChaCha8Rng) -> Result
             // All other rows are copies of drawn ones.
             let mut taken = vec![false; n];
             chosen.iter().for_each(|&row| taken[row] = true);
-            new = (0..n).filter(|&row| !taken[row]).take(k - chosen.len()).collect();
+            new = (0..n).filter(|&row| !taken[row]).take(missing).collect();
         }
     }
 }
