@@ -16,6 +16,7 @@ mod pair_distance;
 pub mod postprocess;
 pub mod report;
 pub mod retrieval;
+pub mod search;
 pub mod statistics;
 pub mod verification;
 
@@ -27,6 +28,7 @@ pub use identification::{OpenSet, OpenSetProtocol, open_set};
 pub use modified_hausdorff::{Centring, Ink};
 pub use one_shot::{OneShot, OneShotTrials, one_shot};
 pub use retrieval::{Retrieval, retrieval};
+pub use search::search;
 pub use verification::{Verification, verification};
 
 use dml_core::Matrix;

@@ -15,7 +15,9 @@ use std::time::Instant;
 
 use anyhow::{Context as _, Result, bail};
 use dml_core::{Exclude, Matrix, Metric, for_each_pair_tile, nearest, scores, unwatched};
-use dml_eval::clustering::{KMeans, agreement};
+use dml_eval::clustering::{Agreement, Init, KMeans};
+use dml_eval::retrieval::{Exclusion, Measure, Policy, Rankings, Relevance, Ties, evaluate};
+use dml_eval::statistics::Bootstrap;
 use dml_tests::{embedded, peak};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -166,6 +168,23 @@ fn turn(case: &Case, folder: &Path) -> Result<Value> {
         other => bail!("nothing is called {other:?}"),
     }
     Ok(json!({"seconds": answer.seconds, "bytes": answer.bytes}))
+}
+
+/// All the measures of a case: every query's whole ranking is known.
+fn measure(case: &Case, x: Matrix<'_>, labels: &[u32]) -> Result<()> {
+    let relevance = Relevance::within(labels);
+    let rankings = Rankings::whole(Metric::Dot, x, x, &relevance, &[Exclusion::SelfIndex], Ties::ById)?;
+    let names = ["recall@1", "recall@10", "recall@100", "recall@1000", "map@r", "r-precision", "map", "mrr"];
+    let measures = names.into_iter().map(str::parse).collect::<std::result::Result<Vec<Measure>, _>>()?;
+    // Others have no intervals either.
+    let policy = Policy { bootstrap: Bootstrap { resamples: 0, seed: 0 }, ..Policy::default() };
+    black_box(evaluate(&rankings, &measures, Some(labels), &policy)?);
+    if case.loss == "metrics_and_nmi" {
+        // As faiss begins and ends.
+        let found = KMeans { iterations: 20, tolerance: 0.0, init: Init::Random, ..KMeans::new(case.classes) }.fit(x)?;
+        black_box(Agreement::new(labels, &found.assignment)?);
+    }
+    Ok(())
 }
 
 #[derive(Default)]
