@@ -2,6 +2,7 @@
 //!
 //! Nothing here knows of training: saved embeddings give the same numbers as embeddings fresh from a model.
 
+pub mod assessment;
 pub mod clustering;
 mod covariance;
 pub mod diagnostics;

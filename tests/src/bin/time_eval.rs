@@ -181,7 +181,8 @@ fn measure(case: &Case, x: Matrix<'_>, labels: &[u32]) -> Result<()> {
     black_box(evaluate(&rankings, &measures, Some(labels), &policy)?);
     if case.loss == "metrics_and_nmi" {
         // As faiss begins and ends.
-        let found = KMeans { iterations: 20, tolerance: 0.0, init: Init::Random, ..KMeans::new(case.classes) }.fit(x)?;
+        let found =
+            KMeans { iterations: 20, tolerance: 0.0, init: Init::Random, ..KMeans::new(case.classes) }.fit(x)?;
         black_box(Agreement::new(labels, &found.assignment)?);
     }
     Ok(())
