@@ -1,4 +1,4 @@
-"""Files as numpy, safetensors and pandas write them, for dml-eval's readers. Needs pandas and pyarrow too.
+"""Files as numpy, safetensors and pandas write them, for dml-eval's readers.
 
 Embeddings are rows of multiples of 1/8, exact in every type: x[i, j] = (i * 3 + j) / 8 - 1, [5, 3].
 """
