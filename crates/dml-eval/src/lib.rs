@@ -2,8 +2,12 @@
 //!
 //! Nothing here knows of training: saved embeddings give the same numbers as embeddings fresh from a model.
 
+<<<<<<< HEAD
 pub mod assessment;
 pub mod clustering;
+=======
+pub mod calibration;
+>>>>>>> eval-recognition
 mod covariance;
 pub mod diagnostics;
 mod error;
@@ -21,11 +25,17 @@ pub mod search;
 pub mod statistics;
 pub mod verification;
 
+<<<<<<< HEAD
 pub use clustering::{ClusterOptions, Clustering, cluster_quality};
+=======
+pub use calibration::{CalibratedThreshold, Isotonic, Platt, Reliability, reliability};
+>>>>>>> eval-recognition
 pub use diagnostics::{DiagnosticOptions, Diagnostics, diagnose};
 pub use error::{Error, Result};
-pub use few_shot::{Episodes, FewShot, few_shot};
-pub use identification::{OpenSet, OpenSetProtocol, open_set};
+pub use few_shot::{Classifier, EpisodeAccuracies, Episodes, FewShot, few_shot, few_shot_episodes};
+pub use identification::{
+    EnrolmentProtocol, OpenSet, OpenSetProtocol, Recognition, RecognitionOptions, open_set, recognition,
+};
 pub use modified_hausdorff::{Centring, Ink};
 pub use one_shot::{OneShot, OneShotTrials, one_shot};
 pub use retrieval::{Retrieval, retrieval};
