@@ -2,12 +2,9 @@
 //!
 //! Nothing here knows of training: saved embeddings give the same numbers as embeddings fresh from a model.
 
-<<<<<<< HEAD
 pub mod assessment;
-pub mod clustering;
-=======
 pub mod calibration;
->>>>>>> eval-recognition
+pub mod clustering;
 mod covariance;
 pub mod diagnostics;
 mod error;
@@ -25,11 +22,8 @@ pub mod search;
 pub mod statistics;
 pub mod verification;
 
-<<<<<<< HEAD
-pub use clustering::{ClusterOptions, Clustering, cluster_quality};
-=======
 pub use calibration::{CalibratedThreshold, Isotonic, Platt, Reliability, reliability};
->>>>>>> eval-recognition
+pub use clustering::{ClusterOptions, Clustering, cluster_quality};
 pub use diagnostics::{DiagnosticOptions, Diagnostics, diagnose};
 pub use error::{Error, Result};
 pub use few_shot::{Classifier, EpisodeAccuracies, Episodes, FewShot, few_shot, few_shot_episodes};
