@@ -26,6 +26,21 @@ pub(super) fn down(axis: &Axis, value: f64) -> Option<f64> {
     axis.place(value).map(|p| HEIGHT - BOTTOM - p * (HEIGHT - TOP - BOTTOM))
 }
 
+/// Whether a place lies in the frame.
+pub(super) fn inside(x: f64, y: f64) -> bool {
+    (LEFT - 0.01..=WIDTH - RIGHT + 0.01).contains(&x) && (TOP - 0.01..=HEIGHT - BOTTOM + 0.01).contains(&y)
+}
+
+/// Shapes cut off at the frame.
+pub(super) fn cut(shapes: &str) -> String {
+    // A nested picture hides what leaves it, without the page-wide name that a clip path needs.
+    let (left, top, width, height) = (LEFT - 1.0, TOP - 1.0, WIDTH - LEFT - RIGHT + 2.0, HEIGHT - TOP - BOTTOM + 2.0);
+    format!(
+        "<svg x=\"{left}\" y=\"{top}\" width=\"{width}\" height=\"{height}\" viewBox=\"{left} {top} {width} {height}\">\n\
+         {shapes}</svg>\n"
+    )
+}
+
 /// Top and foot of the frame.
 pub(super) const SPAN: (f64, f64) = (TOP, HEIGHT - BOTTOM);
 

@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use serde::Serialize;
 
-use super::chart::{COLOURS, across, dash, down, legend, svg};
+use super::chart::{COLOURS, across, cut, dash, down, inside, legend, svg};
 use super::scale::Axis;
 use super::text::{escape, markdown, number, script_json};
 
@@ -62,8 +62,10 @@ impl Curves {
             );
             page_data.push((&series.name, drawn));
         }
+        let mut body = cut(&body);
         for mark in &self.marks {
-            if let (Some(x), Some(y)) = (across(&self.x, mark.x), down(&self.y, mark.y)) {
+            let place = across(&self.x, mark.x).zip(down(&self.y, mark.y));
+            if let Some((x, y)) = place.filter(|(x, y)| inside(*x, *y)) {
                 // A label near the right edge grows to the left.
                 let (class, at) = if x > 420.0 { ("end", x - 8.0) } else { ("start", x + 8.0) };
                 let up = if y > 40.0 { y - 7.0 } else { y + 16.0 };
@@ -98,7 +100,9 @@ impl Curves {
                 continue;
             }
             let _ = write!(path, "{}{x:.1} {y:.1}", if last.is_some() { "L" } else { "M" });
-            drawn.push(((x * 10.0) as i32, (y * 10.0) as i32, number(vx), number(vy)));
+            if inside(x, y) {
+                drawn.push(((x * 10.0) as i32, (y * 10.0) as i32, number(vx), number(vy)));
+            }
             last = Some((x, y));
         }
         (path, drawn)

@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use serde::Serialize;
 
-use super::chart::{COLOURS, SPAN, across, dash, down, legend, svg};
+use super::chart::{COLOURS, SPAN, across, cut, dash, down, inside, legend, svg};
 use super::scale::{Axis, Scale};
 use super::text::{escape, markdown, number, script_json};
 
@@ -66,8 +66,9 @@ impl Histogram {
             );
             page_data.push((name, drawn));
         }
+        let mut body = cut(&body);
         for (row, (label, value)) in self.lines.iter().enumerate() {
-            if let Some(at) = across(&x, *value) {
+            if let Some(at) = across(&x, *value).filter(|at| inside(*at, top)) {
                 let (class, text_at) = if at > 420.0 { ("end", at - 5.0) } else { ("start", at + 5.0) };
                 let _ = writeln!(
                     body,

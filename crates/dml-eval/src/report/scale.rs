@@ -31,13 +31,13 @@ pub struct Axis {
 }
 
 impl Axis {
-    /// Place of `value` along the axis, 0 at `min` and 1 at `max`, held within the frame.
-    /// `None` where the scale does not know the value, as 0 on a log axis is pressed to the edge but NaN has no place.
+    /// Place of `value` along the axis, 0 at `min` and 1 at `max`; `None` for NaN and for an axis without length.
+    /// A value far outside, as 0 on a log axis, is held near the frame so that its place can be written down.
     pub(super) fn place(&self, value: f64) -> Option<f64> {
         let (low, high) = (self.spread(self.min)?, self.spread(self.max)?);
         let span = high - low;
         let place = (self.spread(value)? - low) / span;
-        (span != 0.0 && place.is_finite()).then(|| place.clamp(0.0, 1.0))
+        (span != 0.0 && place.is_finite()).then(|| place.clamp(-10.0, 11.0))
     }
 
     fn spread(&self, value: f64) -> Option<f64> {
