@@ -25,7 +25,8 @@ impl Noise {
 fn main() -> dml_eval::Result<()> {
     let folder = std::env::args().nth(1).map_or_else(|| PathBuf::from("report-demo"), PathBuf::from);
     let mut noise = Noise(7);
-    let count = |argument: usize, default| std::env::args().nth(argument).and_then(|a| a.parse().ok()).unwrap_or(default);
+    let count =
+        |argument: usize, default| std::env::args().nth(argument).and_then(|a| a.parse().ok()).unwrap_or(default);
     let (classes, points) = (count(2, 400), count(3, 6000));
     demo(&mut noise, classes, points).write(&folder)
 }
@@ -62,7 +63,9 @@ fn demo(noise: &mut Noise, classes: usize, points: usize) -> Report {
             pair("Seed", "42"),
             pair("Checkpoint", "step 24 000, 3f9a1c"),
         ],
-        warnings: vec!["12 classes have a single item: their queries have nothing to find and are not counted.".to_owned()],
+        warnings: vec![
+            "12 classes have a single item: their queries have nothing to find and are not counted.".to_owned(),
+        ],
         sections,
     }
 }
@@ -90,7 +93,7 @@ fn retrieval() -> MetricTable {
         high: (half > 0.0).then_some(value + half),
         percent: true,
         definition: definition.to_owned(),
-        n: Some(5988),
+        n: value.is_finite().then_some(5988),
     };
     let rows = vec![
         row("Recall@1", 0.7312, 0.0112, "Share of queries whose nearest neighbour has their class."),
@@ -231,7 +234,8 @@ fn picture(class: usize, item: usize) -> Vec<u8> {
             rows.extend([tint(0.0) as u8, tint(2.0) as u8, tint(4.0) as u8]);
         }
     }
-    let adler = rows.iter().fold((1u32, 0u32), |(a, b), v| ((a + u32::from(*v)) % 65521, (b + a + u32::from(*v)) % 65521));
+    let adler =
+        rows.iter().fold((1u32, 0u32), |(a, b), v| ((a + u32::from(*v)) % 65521, (b + a + u32::from(*v)) % 65521));
     let length = rows.len() as u16;
     let mut zlib = vec![0x78, 0x01, 1];
     zlib.extend(length.to_le_bytes());

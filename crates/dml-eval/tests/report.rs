@@ -25,7 +25,8 @@ fn every_section(name: &str) -> Report {
         definition: name(),
         n: Some(7),
     };
-    let undefined = MetricRow { value: f64::NAN, low: Some(f64::NAN), high: Some(f64::INFINITY), n: None, ..row.clone() };
+    let undefined =
+        MetricRow { value: f64::NAN, low: Some(f64::NAN), high: Some(f64::INFINITY), n: None, ..row.clone() };
     Report {
         title: name(),
         facts: vec![(name(), name())],
@@ -36,7 +37,10 @@ fn every_section(name: &str) -> Report {
                 title: name(),
                 x: axis(&name(), Scale::Log, 1e-4, 1.0),
                 y: axis(&name(), Scale::Probit, 1e-3, 0.5),
-                series: vec![Series { name: name(), points: vec![(0.0, 0.4), (0.011, 0.3), (f64::NAN, 0.2), (1.0, 0.0)] }],
+                series: vec![Series {
+                    name: name(),
+                    points: vec![(0.0, 0.4), (0.011, 0.3), (f64::NAN, 0.2), (1.0, 0.0)],
+                }],
                 marks: vec![Mark { label: name(), x: 0.1, y: 0.1 }],
                 note: name(),
             }),
@@ -209,8 +213,7 @@ fn frames_without_length_and_infinite_values_are_drawn_without_points() {
         ..Curves::default()
     };
     let same = Histogram { edges: vec![2.0, 2.0], series: vec![("s".to_owned(), vec![1.0])], ..Histogram::default() };
-    let report =
-        Report { sections: vec![Section::Curves(flat), Section::Histogram(same)], ..Report::default() };
+    let report = Report { sections: vec![Section::Curves(flat), Section::Histogram(same)], ..Report::default() };
     let html = report.html().unwrap();
     assert_well_formed(&html);
     assert!(!html.contains("NaN") && !html.contains("\"inf") && !html.contains("Minf"));

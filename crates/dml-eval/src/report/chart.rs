@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use super::scale::Axis;
-use super::text::{escape, isolated};
+use super::text::{escape, name};
 
 /// Colours of the palette; series beyond them take the first again with another dash.
 pub(super) const COLOURS: usize = 8;
@@ -11,7 +11,7 @@ const DASHES: [&str; 4] = ["", "7 4", "2 3", "9 3 2 3"];
 
 const WIDTH: f64 = 600.0;
 const HEIGHT: f64 = 350.0;
-const LEFT: f64 = 62.0;
+const LEFT: f64 = 68.0;
 const RIGHT: f64 = 14.0;
 const TOP: f64 = 12.0;
 const BOTTOM: f64 = 52.0;
@@ -61,7 +61,11 @@ pub(super) fn svg(title: &str, x: &Axis, y: &Axis, body: &str) -> String {
     );
     for (value, label) in x.ticks() {
         if let Some(at) = across(x, value) {
-            let _ = write!(svg, "<path d=\"M{at:.1} {TOP}V{foot}\"/><text x=\"{at:.1}\" y=\"{}\">{label}</text>", foot + 18.0);
+            let _ = write!(
+                svg,
+                "<path d=\"M{at:.1} {TOP}V{foot}\"/><text x=\"{at:.1}\" y=\"{}\">{label}</text>",
+                foot + 18.0
+            );
         }
     }
     for (value, label) in y.ticks() {
@@ -93,14 +97,13 @@ pub(super) fn svg(title: &str, x: &Axis, y: &Axis, body: &str) -> String {
 pub(super) fn legend<'a>(names: impl Iterator<Item = &'a str>) -> String {
     let items: String = names
         .enumerate()
-        .map(|(i, name)| {
+        .map(|(i, series)| {
             format!(
                 "<li><button type=\"button\" aria-pressed=\"true\" data-series=\"{i}\"><svg class=\"key\" viewBox=\"0 0 28 8\" \
-                 aria-hidden=\"true\"><path class=\"line s{}\" stroke-dasharray=\"{}\" d=\"M0 4H28\"/></svg><span>{}</span>\
-                 </button></li>",
+                 aria-hidden=\"true\"><path class=\"line s{}\" stroke-dasharray=\"{}\" d=\"M0 4H28\"/></svg>{}</button></li>",
                 i % COLOURS,
                 dash(i),
-                isolated(name)
+                name(series)
             )
         })
         .collect();

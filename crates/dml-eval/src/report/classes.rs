@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use serde::Serialize;
 
-use super::text::{count, escape, isolated, markdown, number, script_json};
+use super::text::{count, escape, markdown, name, number, script_json};
 
 /// Rows that stand in the page itself; the rest is shown by JavaScript.
 const SHOWN: usize = 100;
@@ -32,9 +32,8 @@ impl ClassTable {
             let _ = write!(html, "<th scope=\"col\" class=\"num\">{}</th>", escape(column));
         }
         html += "</tr></thead><tbody>\n";
-        for (name, numbers) in self.rows.iter().take(SHOWN) {
-            let title = escape(name);
-            let _ = write!(html, "<tr><th scope=\"row\" title=\"{title}\"><span class=\"name\">{}</span></th>", isolated(name));
+        for (class, numbers) in self.rows.iter().take(SHOWN) {
+            let _ = write!(html, "<tr><th scope=\"row\">{}</th>", name(class));
             for i in 0..self.columns.len() {
                 let _ = write!(html, "<td class=\"num\">{}</td>", numbers.get(i).map_or("–".into(), |v| number(*v)));
             }
@@ -53,8 +52,8 @@ impl ClassTable {
         let rows: Vec<(&str, Vec<Option<f64>>, Vec<String>)> = self
             .rows
             .iter()
-            .map(|(name, numbers)| {
-                (name.as_str(), numbers.iter().map(short).collect(), numbers.iter().map(|v| number(*v)).collect())
+            .map(|(class, numbers)| {
+                (class.as_str(), numbers.iter().map(short).collect(), numbers.iter().map(|v| number(*v)).collect())
             })
             .collect();
         Ok(html + "<script type=\"application/json\">" + &script_json(&rows)? + "</script></div>\n")
@@ -68,8 +67,8 @@ impl ClassTable {
         text += "\n| --- |";
         text += &" ---: |".repeat(self.columns.len());
         text.push('\n');
-        for (name, numbers) in self.rows.iter().take(SHOWN) {
-            let _ = write!(text, "| {} |", markdown(name));
+        for (class, numbers) in self.rows.iter().take(SHOWN) {
+            let _ = write!(text, "| {} |", markdown(class));
             for i in 0..self.columns.len() {
                 let _ = write!(text, " {} |", numbers.get(i).map_or("–".into(), |v| number(*v)));
             }

@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use serde::Serialize;
 
-use super::text::{count, escape, isolated, markdown, percent};
+use super::text::{count, markdown, name, percent};
 
 /// Classes beyond which a heat map can no longer be read.
 const MOST_CLASSES: usize = 20;
@@ -37,12 +37,11 @@ impl Confusions {
         html += "<div class=\"scroll\"><table class=\"pairs\"><thead><tr><th scope=\"col\">True class</th><th scope=\"col\">Taken for\
                  </th><th scope=\"col\" class=\"num\">Times</th><th scope=\"col\" class=\"num\">Share</th></tr></thead><tbody>\n";
         for (truth, taken, times, share) in &self.pairs {
-            let cell = |name: &str| format!(" title=\"{}\"><span class=\"name\">{}</span>", escape(name), isolated(name));
             let _ = writeln!(
                 html,
-                "<tr><th scope=\"row\"{}</th><td{}</td><td class=\"num\">{}</td><td class=\"num\">{}</td></tr>",
-                cell(truth),
-                cell(taken),
+                "<tr><th scope=\"row\">{}</th><td>{}</td><td class=\"num\">{}</td><td class=\"num\">{}</td></tr>",
+                name(truth),
+                name(taken),
                 count(*times),
                 percent(*share)
             );
@@ -76,17 +75,15 @@ impl Confusions {
 /// Each cell's shade is its share of the row.
 fn heat_map(classes: &[String], counts: &[Vec<usize>]) -> String {
     let mut html = String::from(
-        "<div class=\"scroll\"><table class=\"heat\"><caption>Rows: true class. Columns: taken for. Shade: share of the row.\
-         </caption><thead><tr><td></td>",
+        "<p class=\"note\">Rows: true class. Columns: taken for. Shade: share of the row.</p>\n\
+         <div class=\"scroll\"><table class=\"heat\" aria-label=\"Confusion matrix\"><thead><tr><td></td>",
     );
     for class in classes {
-        let title = escape(class);
-        let _ = write!(html, "<th scope=\"col\" title=\"{title}\"><span class=\"name\">{}</span></th>", isolated(class));
+        let _ = write!(html, "<th scope=\"col\">{}</th>", name(class));
     }
     html += "</tr></thead><tbody>\n";
     for (i, (class, row)) in classes.iter().zip(counts).enumerate() {
-        let title = escape(class);
-        let _ = write!(html, "<tr><th scope=\"row\" title=\"{title}\"><span class=\"name\">{}</span></th>", isolated(class));
+        let _ = write!(html, "<tr><th scope=\"row\">{}</th>", name(class));
         let all = row.iter().sum::<usize>().max(1) as f64;
         for j in 0..classes.len() {
             let Some(&times) = row.get(j) else {

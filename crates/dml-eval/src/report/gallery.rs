@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use serde::{Serialize, Serializer};
 
-use super::text::{escape, isolated, markdown, number};
+use super::text::{escape, markdown, name, number};
 
 /// Queries beside the neighbours they found.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
@@ -72,12 +72,12 @@ impl Tile {
         let (label, id) = (escape(&self.label), escape(&self.id));
         let picture = match self.picture.as_deref().and_then(data_uri) {
             Some(uri) => format!("<img src=\"{uri}\" alt=\"{label}, item {id}\" loading=\"lazy\">"),
-            None => format!("<span class=\"blank\">{}</span>", isolated(&self.id)),
+            None => format!("<span class=\"blank\">{}</span>", escape(&self.id)),
         };
         format!(
-            "<figure class=\"tile {class}\" title=\"{label} · {id}\"><span class=\"frame\">{picture}{verdict}</span>\
-             <figcaption><span class=\"name\">{}</span><small>{score}</small></figcaption></figure>",
-            isolated(&self.label)
+            "<figure class=\"tile {class}\"><span class=\"frame\" title=\"{label} · {id}\">{picture}{verdict}</span>\
+             <figcaption>{}<small>{score}</small></figcaption></figure>",
+            name(&self.label)
         )
     }
 }
@@ -109,13 +109,13 @@ impl Gallery {
 
     pub(super) fn markdown(&self) -> String {
         let mut text = String::from("| Group | Query | Neighbours, best first |\n| --- | --- | --- |\n");
-        let name = |t: &Tile| format!("{} ({})", markdown(&t.label), markdown(&t.id));
+        let item = |t: &Tile| format!("{} ({})", markdown(&t.label), markdown(&t.id));
         for row in &self.rows {
             let found = |(tile, right, score): &(Tile, bool, f32)| {
-                format!("{} {} {}", if *right { "✓" } else { "✗" }, name(tile), number(f64::from(*score)))
+                format!("{} {} {}", if *right { "✓" } else { "✗" }, item(tile), number(f64::from(*score)))
             };
             let neighbours = row.neighbours.iter().map(found).collect::<Vec<_>>().join("; ");
-            let _ = writeln!(text, "| {} | {} | {neighbours} |", markdown(&row.group), name(&row.query));
+            let _ = writeln!(text, "| {} | {} | {neighbours} |", markdown(&row.group), item(&row.query));
         }
         text
     }

@@ -69,7 +69,11 @@ impl Histogram {
         let mut body = cut(&body);
         for (row, (label, value)) in self.lines.iter().enumerate() {
             if let Some(at) = across(&x, *value).filter(|at| inside(*at, top)) {
-                let (class, text_at) = if at > 420.0 { ("end", at - 5.0) } else { ("start", at + 5.0) };
+                // The name stands left of its line where the frame ends or another line follows to the right.
+                let others = self.lines.iter().filter_map(|l| across(&x, l.1));
+                let crowded = others.into_iter().any(|o| o > at && o < at + 140.0) && at > 220.0;
+                let left = crowded || at > 420.0;
+                let (class, text_at) = if left { ("end", at - 5.0) } else { ("start", at + 5.0) };
                 let _ = writeln!(
                     body,
                     "<g class=\"mark\"><path d=\"M{at:.1} {top}V{foot}\"/><text class=\"{class}\" x=\"{text_at:.1}\" y=\"{:.1}\">\

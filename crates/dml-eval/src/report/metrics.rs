@@ -83,7 +83,8 @@ impl MetricTable {
     }
 
     pub(super) fn markdown(&self) -> String {
-        let mut text = String::from("| Metric | Value | Interval | n | Definition |\n| --- | ---: | ---: | ---: | --- |\n");
+        let mut text =
+            String::from("| Metric | Value | Interval | n | Definition |\n| --- | ---: | ---: | ---: | --- |\n");
         for row in &self.rows {
             let _ = writeln!(
                 text,

@@ -58,13 +58,18 @@ impl Report {
     /// [`crate::Error::Input`] if the data of a picture cannot be written as JSON.
     pub fn html(&self) -> crate::Result<String> {
         let title = escape(&self.title);
-        let facts: String =
-            self.facts.iter().map(|(k, v)| format!("<div><dt>{}</dt><dd>{}</dd></div>", escape(k), isolated(v))).collect();
+        let facts: String = self
+            .facts
+            .iter()
+            .map(|(k, v)| format!("<div><dt>{}</dt><dd>{}</dd></div>", escape(k), isolated(v)))
+            .collect();
         let warnings: String = self.warnings.iter().map(|w| format!("<li>{}</li>", escape(w))).collect();
         let warnings = if warnings.is_empty() {
             warnings
         } else {
-            format!("<aside class=\"warnings\" aria-label=\"Warnings\"><strong>⚠ Read this first</strong><ul>{warnings}</ul></aside>\n")
+            format!(
+                "<aside class=\"warnings\" aria-label=\"Warnings\"><strong>⚠ Read this first</strong><ul>{warnings}</ul></aside>\n"
+            )
         };
         let contents: String = self
             .sections
@@ -95,7 +100,9 @@ impl Report {
                 escape(section.title())
             );
         }
-        html += &format!("</main>\n<div id=\"tip\" role=\"status\" hidden></div>\n<script>\n{SCRIPT}</script>\n</body></html>\n");
+        html += &format!(
+            "</main>\n<div id=\"tip\" role=\"status\" hidden></div>\n<script>\n{SCRIPT}</script>\n</body></html>\n"
+        );
         Ok(html)
     }
 }

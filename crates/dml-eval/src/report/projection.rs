@@ -66,7 +66,8 @@ impl Projection {
             places.insert(p.class, 0);
         });
         places.values_mut().enumerate().for_each(|(i, place)| *place = i as u32);
-        let mut data = PageData { classes: places.keys().map(|c| self.name(*c)).collect(), points: vec![], ids: vec![] };
+        let mut data =
+            PageData { classes: places.keys().map(|c| self.name(*c)).collect(), points: vec![], ids: vec![] };
         for point in finite() {
             let place = places.get(&point.class).copied().unwrap_or(0);
             data.points.extend([step(point.x, left, right), STEPS as u32 - step(point.y, low, high), place]);

@@ -25,6 +25,12 @@ pub(super) fn isolated(text: &str) -> String {
     format!("<bdi>{}</bdi>", escape(text))
 }
 
+/// A name on one line, cut with an ellipsis at the end of its own direction.
+pub(super) fn name(text: &str) -> String {
+    let text = escape(text);
+    format!("<span class=\"name\" dir=\"auto\" title=\"{text}\">{text}</span>")
+}
+
 /// Text for one Markdown table cell or one Markdown line.
 pub(super) fn markdown(text: &str) -> String {
     let mut safe = String::with_capacity(text.len());

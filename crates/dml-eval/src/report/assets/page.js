@@ -49,7 +49,7 @@
       const step = { ArrowLeft: -8, ArrowRight: 8 }[e.key];
       if (!step) return;
       e.preventDefault();
-      at = Math.min(586, Math.max(62, at + step));
+      at = Math.min(586, Math.max(68, at + step));
       const box = svg.getBoundingClientRect();
       read(box.left + (at / 600) * box.width, box.top + box.height / 3);
     });
@@ -102,7 +102,7 @@
       for (const c of order) {
         if (buttons.length === 60) break;
         if (wanted && !classes[c].toLowerCase().includes(wanted)) continue;
-        const dot = make("i"), name = make("span", { className: "name", title: classes[c] }, make("bdi", {}, clip(classes[c])));
+        const dot = make("i"), name = make("span", { className: "name", dir: "auto", title: classes[c] }, clip(classes[c]));
         dot.style.background = colour(c);
         const button = make("button", { type: "button" }, dot, name, make("small", {}, String(counts[c])));
         button.setAttribute("aria-pressed", String(c === picked));
@@ -141,7 +141,7 @@
   for (const box of document.querySelectorAll(".classes")) {
     const all = data(box), body = box.querySelector("tbody"), tools = box.querySelector(".tools");
     const find = tools.querySelector("input"), [back, on] = tools.querySelectorAll("button"), where = tools.querySelector("output");
-    const heads = [...box.querySelectorAll("thead th")], size = 100;
+    const heads = [...box.querySelectorAll("thead th")], size = 25;
     const spell = new Intl.Collator(undefined, { numeric: true });
     let rows = all.map((_, i) => i), column = -1, way = 1, page = 0;
     const draw = () => {
@@ -150,7 +150,7 @@
       const shown = rows.slice(page * size, page * size + size);
       body.replaceChildren(...shown.map((r) => {
         const [name, , texts] = all[r];
-        const head = make("th", { scope: "row", title: name }, make("span", { className: "name" }, make("bdi", {}, name)));
+        const head = make("th", { scope: "row" }, make("span", { className: "name", dir: "auto", title: name }, name));
         const cells = heads.slice(1).map((_, i) => make("td", { className: "num" }, texts[i] ?? "–"));
         return make("tr", {}, head, ...cells);
       }));
