@@ -20,8 +20,26 @@ pub struct ClassTable {
     pub rows: Vec<(String, Vec<f64>)>,
 }
 
+/// One row's cells, as many as columns.
+fn cells(numbers: &[f64], broken: &[bool]) -> Vec<String> {
+    let cell = |(i, broken): (usize, &bool)| match numbers.get(i) {
+        None => "–".to_owned(),
+        Some(v) if *broken && (*v == 0.0 || v.abs() >= 1e-4) && v.is_finite() => format!("{v:.4}").replace('-', "−"),
+        Some(v) => number(*v),
+    };
+    broken.iter().enumerate().map(cell).collect()
+}
+
 impl ClassTable {
+    /// Whether each column holds small broken numbers, written with four decimals so that points stand below each other.
+    fn broken(&self) -> Vec<bool> {
+        let column = |i: usize| self.rows.iter().filter_map(move |r| r.1.get(i)).filter(|v| v.is_finite());
+        let broken = |i| column(i).any(|v| v.fract() != 0.0) && column(i).all(|v| v.abs() < 10.0);
+        (0..self.columns.len()).map(broken).collect()
+    }
+
     pub(super) fn html(&self) -> crate::Result<String> {
+        let broken = self.broken();
         let mut html = String::from(
             "<div class=\"classes\"><div class=\"tools\" hidden><input type=\"search\" placeholder=\"Filter classes\" \
              aria-label=\"Filter classes by name\"><span class=\"pages\"><button type=\"button\" aria-label=\"Previous page\">←\
@@ -34,8 +52,8 @@ impl ClassTable {
         html += "</tr></thead><tbody>\n";
         for (class, numbers) in self.rows.iter().take(SHOWN) {
             let _ = write!(html, "<tr><th scope=\"row\">{}</th>", name(class));
-            for i in 0..self.columns.len() {
-                let _ = write!(html, "<td class=\"num\">{}</td>", numbers.get(i).map_or("–".into(), |v| number(*v)));
+            for cell in cells(numbers, &broken) {
+                let _ = write!(html, "<td class=\"num\">{cell}</td>");
             }
             html += "</tr>\n";
         }
@@ -47,19 +65,18 @@ impl ClassTable {
                 "<noscript><p class=\"note\">The first {shown} of {all} classes. The rest needs JavaScript or report.json.</p></noscript>"
             );
         }
-        // Six digits are more than the page shows and keep a page of ten thousand classes small.
-        let short = |v: &f64| if v.is_finite() { format!("{v:.6}").parse().ok() } else { None::<f64> };
+        // Six digits sort as well as all of them and keep a page of ten thousand classes small.
+        let short = |v: &f64| if v.is_finite() { format!("{v:.6e}").parse().ok() } else { None::<f64> };
         let rows: Vec<(&str, Vec<Option<f64>>, Vec<String>)> = self
             .rows
             .iter()
-            .map(|(class, numbers)| {
-                (class.as_str(), numbers.iter().map(short).collect(), numbers.iter().map(|v| number(*v)).collect())
-            })
+            .map(|(class, numbers)| (class.as_str(), numbers.iter().map(short).collect(), cells(numbers, &broken)))
             .collect();
         Ok(html + "<script type=\"application/json\">" + &script_json(&rows)? + "</script></div>\n")
     }
 
     pub(super) fn markdown(&self) -> String {
+        let broken = self.broken();
         let mut text = String::from("| Class |");
         self.columns.iter().for_each(|c| {
             let _ = write!(text, " {} |", markdown(c));
@@ -69,8 +86,8 @@ impl ClassTable {
         text.push('\n');
         for (class, numbers) in self.rows.iter().take(SHOWN) {
             let _ = write!(text, "| {} |", markdown(class));
-            for i in 0..self.columns.len() {
-                let _ = write!(text, " {} |", numbers.get(i).map_or("–".into(), |v| number(*v)));
+            for cell in cells(numbers, &broken) {
+                let _ = write!(text, " {cell} |");
             }
             text.push('\n');
         }

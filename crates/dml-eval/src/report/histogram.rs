@@ -72,7 +72,7 @@ impl Histogram {
                 // The name stands left of its line where the frame ends or another line follows to the right.
                 let others = self.lines.iter().filter_map(|l| across(&x, l.1));
                 let crowded = others.into_iter().any(|o| o > at && o < at + 140.0) && at > 220.0;
-                let left = crowded || at > 420.0;
+                let left = crowded || at > 450.0;
                 let (class, text_at) = if left { ("end", at - 5.0) } else { ("start", at + 5.0) };
                 let _ = writeln!(
                     body,

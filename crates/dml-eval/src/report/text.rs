@@ -73,7 +73,7 @@ pub(super) fn number(value: f64) -> String {
             s if s >= 100.0 => 1,
             s if s >= 10.0 => 2,
             s if s >= 1.0 => 3,
-            s if s >= 0.01 => 4,
+            s if s >= 1e-3 => 4,
             _ => 6,
         };
         minus(format!("{value:.decimals$}"))

@@ -29,10 +29,11 @@
         if (off.has(i) || !points.length) return;
         let best = points[0];
         for (const p of points) if (Math.abs(p[0] / 10 - at) < Math.abs(best[0] / 10 - at)) best = p;
+        if (Math.abs(best[0] / 10 - at) > 12) return;
         if (head_at === null || Math.abs(best[0] / 10 - at) < Math.abs(head_at - at)) { head = best[2]; head_at = best[0] / 10; }
         lines.push([clip(name), best]);
       });
-      if (head_at === null) return hide();
+      if (head_at === null) return leave();
       cursor.setAttribute("d", `M${head_at} 12V298`);
       const text = lines.map(([name, p]) => `${name}: ${p[3]}` + (p[2] === head ? "" : ` (at ${p[2]})`));
       show([head, ...text].join("\n"), clientX, clientY);
