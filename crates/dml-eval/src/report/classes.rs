@@ -20,6 +20,9 @@ pub struct ClassTable {
     pub rows: Vec<(String, Vec<f64>)>,
 }
 
+/// A class in the page data: name, numbers to sort by, cells to show.
+type PageRow<'a> = (&'a str, Vec<Option<f64>>, Vec<String>);
+
 /// One row's cells, as many as columns.
 fn cells(numbers: &[f64], broken: &[bool]) -> Vec<String> {
     let cell = |(i, broken): (usize, &bool)| match numbers.get(i) {
@@ -67,7 +70,7 @@ impl ClassTable {
         }
         // Six digits sort as well as all of them and keep a page of ten thousand classes small.
         let short = |v: &f64| if v.is_finite() { format!("{v:.6e}").parse().ok() } else { None::<f64> };
-        let rows: Vec<(&str, Vec<Option<f64>>, Vec<String>)> = self
+        let rows: Vec<PageRow> = self
             .rows
             .iter()
             .map(|(class, numbers)| (class.as_str(), numbers.iter().map(short).collect(), cells(numbers, &broken)))
