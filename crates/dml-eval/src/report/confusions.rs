@@ -92,7 +92,7 @@ fn heat_map(classes: &[String], counts: &[Vec<usize>]) -> String {
             };
             let share = times as f64 / all;
             let kind = if i == j { "same" } else { "other" };
-            let strong = if share > 0.5 { " strong" } else { "" };
+            let strong = if share > 0.75 { " strong" } else { "" };
             let text = if times == 0 { "·".to_owned() } else { count(times) };
             let _ = write!(html, "<td class=\"{kind}{strong}\" style=\"--v:{:.1}%\">{text}</td>", share * 100.0);
         }
