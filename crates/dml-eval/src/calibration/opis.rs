@@ -89,8 +89,8 @@ pub struct ClassRates {
 ///
 /// `OPIS = 1/(T (d₂ − d₁)) Σᵢ ∫ (Uᵢ(d) − Ū(d))² dd`, over the T classes, with Ū their mean and the utility
 /// `U(d) = (1 + c²) φ ψ / (c² φ + ψ)` of specificity φ(d) = 1 − FMR and sensitivity ψ(d) = 1 − FNMR of the class; its
-/// impostor pairs have one item of it. The integral is taken by trapezoids. It depends on the metric, whose scores are the axis: the
-/// paper's is the Euclidean distance of vectors of unit length.
+/// impostor pairs have one item of it. The integral is taken by trapezoids. It depends on the metric, whose scores are
+/// the axis: the paper's is the Euclidean distance of vectors of unit length.
 ///
 /// Zhang et al., *Threshold-Consistent Margin Loss for Open-World Deep Metric Learning*, 2024.
 ///
