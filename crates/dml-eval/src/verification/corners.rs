@@ -1,0 +1,95 @@
+//! The ROC curve as a walk over its corners, from the strictest threshold to the loosest.
+
+use super::det::probit;
+
+/// How many pairs of each kind pass at a threshold.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct Corner {
+    /// The threshold; a pair passes when its closeness is this or more.
+    pub(super) closeness: f32,
+    pub(super) impostors: u64,
+    pub(super) genuine: u64,
+}
+
+/// Corners of two falling lists, one per distinct closeness (ties move together), after one where nothing passes.
+pub(super) fn merged<'a>(genuine: &'a [f32], impostors: &'a [f32]) -> impl Iterator<Item = Corner> + 'a {
+    let (mut g, mut i) = (0, 0);
+    let closest = |g: usize, i: usize| match (genuine.get(g), impostors.get(i)) {
+        (Some(&a), Some(&b)) => Some(a.max(b)),
+        (a, b) => a.or(b).copied(),
+    };
+    let start = closest(0, 0).map(|top| Corner { closeness: top.next_up(), impostors: 0, genuine: 0 });
+    start.into_iter().chain(std::iter::from_fn(move || {
+        let closeness = closest(g, i)?;
+        g += genuine[g..].iter().take_while(|&&s| s == closeness).count();
+        i += impostors[i..].iter().take_while(|&&s| s == closeness).count();
+        Some(Corner { closeness, impostors: i as u64, genuine: g as u64 })
+    }))
+}
+
+/// Area under the curve, by trapezoids: exact up to one division. A tie of genuine and impostor counts half.
+pub(super) fn area(corners: impl Iterator<Item = Corner>, genuine: u64, impostors: u64) -> f64 {
+    let (mut twice, mut before) = (0u128, (0, 0));
+    for corner in corners {
+        twice += u128::from(corner.impostors - before.0) * u128::from(corner.genuine + before.1);
+        before = (corner.impostors, corner.genuine);
+    }
+    twice as f64 / (2.0 * genuine as f64 * impostors as f64)
+}
+
+/// Where FAR = 1 − TAR on the curve, and the closeness at which the two are nearest (the stricter of equals).
+pub(super) fn equal_error(corners: impl Iterator<Item = Corner>, genuine: u64, impostors: u64) -> (f64, f32) {
+    // (FAR − FNMR) · genuine · impostors, exactly.
+    let all = i128::from(genuine) * i128::from(impostors);
+    let gap = |c: &Corner| {
+        i128::from(c.impostors) * i128::from(genuine) + i128::from(c.genuine) * i128::from(impostors) - all
+    };
+    let mut before: Option<Corner> = None;
+    for corner in corners {
+        let after = gap(&corner);
+        if after >= 0 {
+            let Some(last) = before else { break };
+            let short = -gap(&last);
+            let step = (corner.impostors - last.impostors) as f64 * (short as f64 / (short + after) as f64);
+            let nearest = if short <= after { last } else { corner };
+            return ((last.impostors as f64 + step) / impostors as f64, nearest.closeness);
+        }
+        before = Some(corner);
+    }
+    (1.0, before.map_or(0.0, |corner| corner.closeness))
+}
+
+/// At most `most` corners (two at least), first and last among them, evenly along the curve on probit axes: in the tails,
+/// where single pairs are seen, each is kept.
+pub(super) fn thinned(corners: impl Iterator<Item = Corner>, genuine: u64, impostors: u64, most: usize) -> Vec<Corner> {
+    let along = |count: u64, of: u64| probit((count as f64 + 0.5) / (of as f64 + 1.0));
+    let place = |i: u64, g: u64| along(i, impostors) + along(g, genuine);
+    let (start, end) = (place(0, 0), place(impostors, genuine));
+    let step = (end - start) / (most.max(2) - 1) as f64;
+    let (mut kept, mut filled) = (Vec::new(), None);
+    for corner in corners {
+        // Rounding must not lose the last one, nor give one before it its place.
+        let bucket = match (corner.impostors, corner.genuine) == (impostors, genuine) {
+            true => most.max(2) - 1,
+            false => (((place(corner.impostors, corner.genuine) - start) / step) as usize).min(most.max(2) - 2),
+        };
+        if filled.is_none_or(|last| bucket > last) {
+            kept.push(corner);
+            filled = Some(bucket);
+        }
+    }
+    kept
+}
+
+/// The most impostor pairs that may pass at this FAR: the largest k with k/n ≤ far.
+pub(super) fn allowed(far: f64, impostors: u64) -> u64 {
+    let share = |k: u64| k as f64 / impostors as f64;
+    let mut k = ((far * impostors as f64) as u64).min(impostors);
+    while k < impostors && share(k + 1) <= far {
+        k += 1;
+    }
+    while k > 0 && share(k) > far {
+        k -= 1;
+    }
+    k
+}
