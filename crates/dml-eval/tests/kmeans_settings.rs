@@ -1,13 +1,15 @@
 //! Settings of k-means and what is reported of them: presets, greedy seeding, watching; B-cubed against plain loops.
 
 use dml_core::{Matrix, Metric};
-use dml_eval::Error;
 use dml_eval::clustering::*;
+use dml_eval::{Error, statistics};
+use dml_testkit::load_goldens;
 use proptest::prelude::*;
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use std::collections::BTreeSet;
 use std::ops::ControlFlow;
+use std::path::Path;
 use std::sync::Mutex;
 
 /// `k` blobs of `each` rows, radius 0.2 at most, around different corners of a cube of side 10.
@@ -57,6 +59,29 @@ fn greedy_seeding_finds_separated_blobs_at_once() {
     let options = ClusterOptions { seeds: (0..5).collect(), ..ClusterOptions::of(&KMeans::sklearn(60)) };
     let quality = cluster_quality(Metric::Euclidean, x, &labels, &options).unwrap();
     assert!(quality.runs.iter().all(|run| run.agreement.ari == 1.0), "{quality:?}");
+}
+
+#[test]
+fn seeding_starts_as_well_as_that_of_scikit_learn() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/golden/eval/clustering.safetensors");
+    let case = load_goldens(&path).unwrap().into_iter().find(|case| case.has("seeding_plain")).unwrap();
+    let tensor = case.tensor("rows").unwrap();
+    let values: Vec<f32> = tensor.flatten_all().unwrap().to_vec1().unwrap();
+    let x = Matrix::new(&values, tensor.dims()[0], tensor.dims()[1]).unwrap();
+    let k = case.tensor("start").unwrap().dims()[0];
+    let mut means = Vec::new();
+    for (name, init) in [("seeding_plain", Init::PlusPlus), ("seeding_greedy", Init::GreedyPlusPlus)] {
+        let start = |seed| KMeans { init: init.clone(), iterations: 0, seed, ..KMeans::new(k) }.fit(x).unwrap().inertia;
+        let ours: Vec<f64> = (0..400).map(start).collect();
+        let [mean, std] = case.numbers(name).unwrap()[..] else { panic!("mean and deviation") };
+        // Four standard errors of the difference of two means of 400, and a fifth for the deviation.
+        let allowed = 4.0 * std * (2.0f64 / 400.0).sqrt();
+        assert!((statistics::mean(&ours) - mean).abs() < allowed, "{name}: {} {mean}", statistics::mean(&ours));
+        assert!((statistics::std(&ours) / std - 1.0).abs() < 0.2, "{name}: {} {std}", statistics::std(&ours));
+        means.push((mean, allowed));
+    }
+    // The two are far enough apart that one cannot pass for the other.
+    assert!(means[0].0 - means[1].0 > 2.0 * means[0].1, "{means:?}");
 }
 
 #[test]
