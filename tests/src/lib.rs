@@ -1,4 +1,5 @@
-//! Batches for the tests that cross crates and for the timing program.
+//! Batches and embeddings for the tests that cross crates and for the timing programs.
 
 pub mod batch;
+pub mod embedded;
 pub mod peak;

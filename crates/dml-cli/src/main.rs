@@ -2,6 +2,7 @@
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a binary talks to its user")]
 
 mod baseline;
+mod evaluate;
 mod report;
 mod train;
 
@@ -23,8 +24,8 @@ struct Arguments {
 enum Task {
     /// Train a recipe into a run folder, or go on where it was interrupted
     Train(train::Train),
-    /// Measure the encoder of a run folder again, and print the result as JSON
-    Evaluate(train::Evaluate),
+    /// Measure embeddings with their labels, and write a report; or measure a run folder's encoder again
+    Evaluate(Box<evaluate::Evaluate>),
     /// Write the embeddings of a run folder's test images to a safetensors file
     Embed(train::Embed),
     /// Measure what needs no training
@@ -36,7 +37,7 @@ enum Task {
 fn main() -> ExitCode {
     let outcome = match Arguments::parse().task {
         Task::Train(arguments) => train::train(&arguments),
-        Task::Evaluate(arguments) => train::evaluate(&arguments),
+        Task::Evaluate(arguments) => evaluate::evaluate(&arguments),
         Task::Embed(arguments) => train::embed(&arguments),
         Task::Baseline(arguments) => baseline::baseline(&arguments),
         Task::Report(arguments) => report::report(&arguments),

@@ -29,15 +29,6 @@ pub(crate) struct Train {
 }
 
 #[derive(Args)]
-pub(crate) struct Evaluate {
-    /// A folder that `dml train` has finished
-    #[arg(long)]
-    run_dir: PathBuf,
-    #[command(flatten)]
-    parent: Parent,
-}
-
-#[derive(Args)]
 pub(crate) struct Embed {
     /// A folder that `dml train` has finished
     #[arg(long)]
@@ -155,10 +146,11 @@ pub(crate) fn reopen(run_dir: &Path, data_dir: Option<&Path>, device: &Device) -
     Ok((recipe, sets, trainer))
 }
 
-pub(crate) fn evaluate(arguments: &Evaluate) -> Result<()> {
-    arguments.parent.watch();
-    let device = arguments.parent.device()?;
-    let (recipe, sets, trainer) = reopen(&arguments.run_dir, arguments.parent.data_dir.as_deref(), &device)?;
+/// Measures the encoder of a run folder again, and prints the result as JSON.
+pub(crate) fn evaluate(run_dir: &Path, parent: &Parent) -> Result<()> {
+    parent.watch();
+    let device = parent.device()?;
+    let (recipe, sets, trainer) = reopen(run_dir, parent.data_dir.as_deref(), &device)?;
     let mut result = evaluation::of_encoder(trainer.encoder(), recipe.metric()?, &sets, &device)?;
     (result.name, result.seed, result.steps) = (recipe.name, recipe.seed, trainer.step());
     println!("{}", serde_json::to_string_pretty(&result)?);

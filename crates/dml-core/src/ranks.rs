@@ -48,12 +48,18 @@ pub struct RankQuestion<'a> {
 pub struct Ranks {
     starts: Vec<usize>,
     ranks: Vec<u32>,
+    closeness: Vec<f32>,
 }
 
 impl Ranks {
     /// Ranks from 1, in the order in which the rows were wanted.
     pub fn of(&self, query: usize) -> &[u32] {
         &self.ranks[self.starts[query]..self.starts[query + 1]]
+    }
+
+    /// Their closeness: the score, negated where smaller is closer; −∞ where it is no number.
+    pub fn closeness_of(&self, query: usize) -> &[f32] {
+        &self.closeness[self.starts[query]..self.starts[query + 1]]
     }
 }
 
@@ -137,7 +143,7 @@ pub fn ranks(question: &RankQuestion<'_>, watch: Watch<'_>) -> Result<Ranks> {
     let a = Side::new(metric, queries);
     let other = (!same).then(|| Side::new(metric, gallery));
     let b = other.as_ref().unwrap_or(&a);
-    let mut found = Ranks { starts: vec![0], ranks: Vec::new() };
+    let mut found = Ranks { starts: vec![0], ranks: Vec::new(), closeness: Vec::new() };
     let (mut first, mut scored) = (0, 0);
     while first < queries.rows() {
         // All queries, unless so much is wanted that it has to be asked for in parts.
@@ -186,6 +192,7 @@ pub fn ranks(question: &RankQuestion<'_>, watch: Watch<'_>) -> Result<Ranks> {
             found.ranks.extend(list);
             found.starts.push(found.ranks.len());
         }
+        found.closeness.extend_from_slice(&listed.closeness);
         first = end;
     }
     Ok(found)

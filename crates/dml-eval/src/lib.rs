@@ -2,6 +2,8 @@
 //!
 //! Nothing here knows of training: saved embeddings give the same numbers as embeddings fresh from a model.
 
+pub mod assessment;
+pub mod calibration;
 pub mod clustering;
 mod covariance;
 pub mod diagnostics;
@@ -9,23 +11,29 @@ mod error;
 pub mod few_shot;
 mod finite;
 pub mod identification;
+pub mod input;
 pub mod modified_hausdorff;
 pub mod one_shot;
 mod pair_distance;
 pub mod postprocess;
 pub mod report;
 pub mod retrieval;
+pub mod search;
 pub mod statistics;
 pub mod verification;
 
+pub use calibration::{CalibratedThreshold, Isotonic, Platt, Reliability, reliability};
 pub use clustering::{ClusterOptions, Clustering, cluster_quality};
 pub use diagnostics::{DiagnosticOptions, Diagnostics, diagnose};
 pub use error::{Error, Result};
-pub use few_shot::{Episodes, FewShot, few_shot};
-pub use identification::{OpenSet, OpenSetProtocol, open_set};
+pub use few_shot::{Classifier, EpisodeAccuracies, Episodes, FewShot, few_shot, few_shot_episodes};
+pub use identification::{
+    EnrolmentProtocol, OpenSet, OpenSetProtocol, Recognition, RecognitionOptions, open_set, recognition,
+};
 pub use modified_hausdorff::{Centring, Ink};
 pub use one_shot::{OneShot, OneShotTrials, one_shot};
 pub use retrieval::{Retrieval, retrieval};
+pub use search::search;
 pub use verification::{Verification, verification};
 
 use dml_core::Matrix;

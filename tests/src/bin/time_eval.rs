@@ -1,116 +1,215 @@
-//! scratch
+//! Times search and evaluation. `cargo xtask bench eval` drives it.
+//!
+//! `time_eval cases [--quick]` prints what there is to time, one JSON object a line. `time_eval serve DIR` greets with a line,
+//! then reads such lines and answers each with `{"seconds": {contestant: [seconds of each repetition]}, "bytes": {contestant:
+//! peak memory beyond the inputs}}`. The vectors of a case are left in DIR, where other contestants find them.
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a binary talks to its user")]
-use dml_core::{
-    Exclude, Matrix, Metric, RankQuestion, Ties, for_each_pair_tile, nearest, ranks, scores, self_scores, unwatched,
-};
+
+use std::collections::BTreeMap;
+use std::env;
 use std::hint::black_box;
+use std::io::{self, BufRead, Write};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
 use std::time::Instant;
+
+use anyhow::{Context as _, Result, bail};
+use dml_core::{Exclude, Matrix, Metric, for_each_pair_tile, nearest, scores, unwatched};
+use dml_eval::clustering::{Agreement, Init, KMeans};
+use dml_eval::retrieval::{Exclusion, Measure, Policy, Rankings, Relevance, Ties, evaluate};
+use dml_eval::statistics::Bootstrap;
+use dml_tests::{embedded, peak};
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+/// As in the `dml` binary.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-fn clustered(n: usize, d: usize, per: usize) -> Vec<f32> {
-    let mut state = 88172645463325252u64;
-    let mut next = move || {
-        let mut s = 0f32;
-        for _ in 0..4 {
-            state ^= state << 13;
-            state ^= state >> 7;
-            state ^= state << 17;
-            s += (state >> 40) as f32 / (1u32 << 24) as f32;
-        }
-        (s - 2.0) * 1.7
-    };
-    let mut x = vec![0f32; n * d];
-    let mut centre = vec![0f32; d];
-    for i in 0..n {
-        if i % per == 0 {
-            centre.iter_mut().for_each(|v| *v = next());
-        }
-        let row = &mut x[i * d..(i + 1) * d];
-        row.iter_mut().zip(&centre).for_each(|(v, c)| *v = c + 0.7 * next());
-        let norm = row.iter().map(|v| v * v).sum::<f32>().sqrt();
-        row.iter_mut().for_each(|v| *v /= norm);
-    }
-    x
+/// Stanford Online Products' test set: images, classes.
+const SOP: (usize, usize) = (60_502, 11_316);
+/// Times below this are taken three times.
+const SHORT: f64 = 3.0;
+
+/// What is timed.
+#[derive(Serialize, Deserialize)]
+struct Case {
+    /// For people.
+    title: String,
+    /// `product`, `self_search`, `gallery_search`, `metrics`, `metrics_and_nmi` or `all_pairs`.
+    loss: String,
+    params: Params,
+    /// Vectors.
+    n: usize,
+    d: usize,
+    classes: usize,
+    per_class: usize,
+    budget_s: f64,
 }
-fn main() {
-    let args: Vec<String> = std::env::args().collect();
-    let n: usize = args[1].parse().unwrap();
-    let d: usize = args[2].parse().unwrap();
-    let x = clustered(n, d, 5);
-    let m = Matrix::new(&x, n, d).unwrap();
-    let time = |name: &str, flops: f64, f: &dyn Fn()| {
-        let c0 = cpu();
-        let t = Instant::now();
-        f();
-        let s = t.elapsed().as_secs_f64();
-        let c = cpu() - c0;
-        println!("{name}: {s:.2} s wall, {c:.2} s cpu, {:.1} GFLOP/s per core", flops / c / 1e9);
+
+#[derive(Default, Serialize, Deserialize)]
+struct Params {
+    /// Neighbours.
+    k: usize,
+    /// The first of the vectors, where not all of them ask.
+    queries: usize,
+}
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = env::args().skip(1).collect();
+    let outcome = match arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
+        ["cases"] => print_cases(1),
+        ["cases", "--quick"] => print_cases(8),
+        ["serve", folder] => serve(Path::new(folder)),
+        _ => Err(anyhow::anyhow!("usage: time_eval cases [--quick] | time_eval serve DIR")),
     };
-    let full = 2.0 * (n as f64) * (n as f64) * d as f64;
-    {
-        let s = 4096.min(n);
-        let mut out = vec![0f32; s * s];
-        let part = Matrix::new(&x[..s * d], s, d).unwrap();
-        for _ in 0..3 {
-            time("gemm 4096", 2.0 * (s * s * d) as f64, &|| {
-                let mut o = vec![0f32; s * s];
-                scores(Metric::Dot, part, part, &mut o).unwrap();
-                black_box(&o);
-            });
-        }
-        self_scores(Metric::Dot, part, &mut out).unwrap();
-    }
-    for k in [1usize, 10, 1000] {
-        if args.len() > 3 && args[3] != "knn" {
-            break;
-        }
-        time(&format!("self k={k}"), full, &|| {
-            black_box(nearest(Metric::Dot, m, m, k.min(n - 1), Exclude::SelfIndex).unwrap());
-        });
-    }
-    if args.len() <= 3 || args[3] == "ranks" {
-        let wanted = |q: usize, list: &mut Vec<u32>| {
-            list.extend((q / 5 * 5..(q / 5 * 5 + 5).min(n)).filter(|&j| j != q).map(|j| j as u32))
-        };
-        let out = |q: usize, list: &mut Vec<u32>| list.push(q as u32);
-        time("ranks", full, &|| {
-            black_box(
-                ranks(
-                    &RankQuestion {
-                        metric: Metric::Dot,
-                        queries: m,
-                        gallery: m,
-                        wanted: &wanted,
-                        excluded: &out,
-                        ties: Ties::ById,
-                    },
-                    &unwatched,
-                )
-                .unwrap(),
-            );
-        });
-    }
-    if args.len() <= 3 || args[3] == "pairs" {
-        time("pairs", full, &|| {
-            for_each_pair_tile(Metric::Dot, m, &unwatched, |t| {
-                black_box(t.scores);
-            })
-            .unwrap();
-        });
-    }
-    if args.len() > 3 && args[3] == "gallery" {
-        let q = Matrix::new(&x[..1000 * d], 1000, d).unwrap();
-        for _ in 0..3 {
-            time("gallery k=100", 2.0 * 1000.0 * (n * d) as f64, &|| {
-                black_box(nearest(Metric::Dot, q, m, 100, Exclude::Nothing).unwrap());
-            });
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
         }
     }
 }
 
-fn cpu() -> f64 {
-    let s = std::fs::read_to_string("/proc/self/stat").unwrap();
-    let f: Vec<&str> = s.rsplit(')').next().unwrap().split_whitespace().collect();
-    (f[11].parse::<f64>().unwrap() + f[12].parse::<f64>().unwrap()) / 100.0
+/// All cases, with so many times fewer vectors.
+fn print_cases(fewer: usize) -> Result<()> {
+    let print = |title: &str, what: &str, (n, classes): (usize, usize), d: usize, k: usize, queries: usize| {
+        let case = Case {
+            title: title.to_owned(),
+            loss: what.to_owned(),
+            params: Params { k, queries },
+            n,
+            d,
+            classes,
+            per_class: n.div_ceil(classes.max(1)),
+            budget_s: 0.0,
+        };
+        serde_json::to_string(&case).map(|line| println!("{line}"))
+    };
+    let sop = (SOP.0 / fewer, SOP.1 / fewer);
+    print("product of 4,096 × 4,096 pairs", "product", (4096, 512), 512, 0, 0)?;
+    print("set against itself, k = 10", "self_search", sop, 512, 10, 0)?;
+    print("set against itself, k = 1,000", "self_search", sop, 512, 1000, 0)?;
+    let gallery = 1_000_000 / fewer;
+    print("1,000 queries, k = 100", "gallery_search", (gallery, gallery / 10), 128, 100, 1000)?;
+    print("R@1/10/100/1000, MAP@R, R-precision, mAP", "metrics", sop, 512, 1000, 0)?;
+    print("the same with NMI by k-means, 20 iterations", "metrics_and_nmi", sop, 512, 1000, 0)?;
+    print("verification of all pairs", "all_pairs", (20_000 / fewer, 4000 / fewer), 512, 0, 0)?;
+    Ok(())
+}
+
+fn serve(folder: &Path) -> Result<()> {
+    let say = |value: Value| -> Result<()> {
+        let mut out = io::stdout().lock();
+        writeln!(out, "{value}")?;
+        Ok(out.flush()?)
+    };
+    let program = format!("dml-eval {}", env!("CARGO_PKG_VERSION"));
+    say(json!({"program": program, "threads": rayon::current_num_threads()}))?;
+    for line in io::stdin().lock().lines() {
+        let case: Case = serde_json::from_str(&line?)?;
+        say(turn(&case, folder).with_context(|| case.title.clone())?)?;
+    }
+    Ok(())
+}
+
+/// Where the vectors of a case lie: float32, row by row.
+fn file(case: &Case, folder: &Path) -> PathBuf {
+    folder.join(format!("{}x{}x{}.f32", case.n, case.d, case.classes))
+}
+
+fn turn(case: &Case, folder: &Path) -> Result<Value> {
+    let labels: Vec<u32> = (0..case.n).map(|i| (i % case.classes) as u32).collect();
+    let path = file(case, folder);
+    let values: Vec<f32> = if path.exists() {
+        let bytes = std::fs::read(&path)?;
+        bytes.chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect()
+    } else {
+        let values = embedded::vectors(&labels, case.d, 1);
+        let bytes: Vec<u8> = values.iter().flat_map(|v| v.to_le_bytes()).collect();
+        std::fs::write(&path, bytes)?;
+        values
+    };
+    let x = Matrix::new(&values, case.n, case.d)?;
+    let mut answer = Answer::default();
+    match case.loss.as_str() {
+        "product" => {
+            let mut out = vec![0f32; case.n * case.n];
+            let copy = values.clone();
+            let other = Matrix::new(&copy, case.n, case.d)?;
+            answer.time("ours", || Ok(scores(Metric::Dot, x, other, &mut out)?))?;
+        }
+        "self_search" => {
+            answer.time("ours", || {
+                black_box(nearest(Metric::Dot, x, x, case.params.k, Exclude::Nothing)?);
+                Ok(())
+            })?;
+        }
+        "gallery_search" => {
+            let queries = Matrix::new(&values[..case.params.queries * case.d], case.params.queries, case.d)?;
+            answer.time("ours", || {
+                black_box(nearest(Metric::Dot, queries, x, case.params.k, Exclude::Nothing)?);
+                Ok(())
+            })?;
+        }
+        "metrics" | "metrics_and_nmi" => answer.time("ours", || measure(case, x, &labels))?,
+        "all_pairs" => {
+            answer.time("ours", || {
+                black_box(dml_eval::verification(Metric::Dot, x, &labels, &[1e-1, 1e-2, 1e-3, 1e-4])?);
+                Ok(())
+            })?;
+            answer.time("floor", || {
+                Ok(for_each_pair_tile(Metric::Dot, x, &unwatched, |tile| {
+                    black_box(tile.scores);
+                })?)
+            })?;
+        }
+        other => bail!("nothing is called {other:?}"),
+    }
+    Ok(json!({"seconds": answer.seconds, "bytes": answer.bytes}))
+}
+
+/// All the measures of a case: every query's whole ranking is known.
+fn measure(case: &Case, x: Matrix<'_>, labels: &[u32]) -> Result<()> {
+    let relevance = Relevance::within(labels);
+    let rankings = Rankings::whole(Metric::Dot, x, x, &relevance, &[Exclusion::SelfIndex], Ties::ById)?;
+    let names = ["recall@1", "recall@10", "recall@100", "recall@1000", "map@r", "r-precision", "map", "mrr"];
+    let measures = names.into_iter().map(str::parse).collect::<std::result::Result<Vec<Measure>, _>>()?;
+    // Others have no intervals either.
+    let policy = Policy { bootstrap: Bootstrap { resamples: 0, seed: 0 }, ..Policy::default() };
+    black_box(evaluate(&rankings, &measures, Some(labels), &policy)?);
+    if case.loss == "metrics_and_nmi" {
+        // As faiss begins and ends.
+        let found =
+            KMeans { iterations: 20, tolerance: 0.0, init: Init::Random, ..KMeans::new(case.classes) }.fit(x)?;
+        black_box(Agreement::new(labels, &found.assignment)?);
+    }
+    Ok(())
+}
+
+#[derive(Default)]
+struct Answer {
+    seconds: BTreeMap<&'static str, Vec<f64>>,
+    bytes: BTreeMap<&'static str, Option<u64>>,
+}
+
+impl Answer {
+    fn time(&mut self, contestant: &'static str, mut work: impl FnMut() -> Result<()>) -> Result<()> {
+        let mut once = || -> Result<f64> {
+            let start = Instant::now();
+            work()?;
+            Ok(start.elapsed().as_secs_f64())
+        };
+        let (first, bytes) = peak::growth(&mut once);
+        let first = first?;
+        let mut seconds = vec![first];
+        if first < SHORT {
+            // The first also touched the memory for the first time.
+            seconds = (0..3).map(|_| once()).collect::<Result<_>>()?;
+        }
+        self.seconds.insert(contestant, seconds);
+        self.bytes.insert(contestant, bytes);
+        Ok(())
+    }
 }

@@ -84,17 +84,17 @@ pub(super) fn run(arguments: &Arguments) -> Result<()> {
     let mut rows = vec![];
     for (at, case) in cases.iter().enumerate() {
         eprintln!("[{}/{}] {}, n = {}, d = {}", at + 1, cases.len(), case.title, case.n, case.d);
-        rows.push(measure(&mut workers, &mut commands, case)?);
+        rows.push(measure(&mut workers, &mut commands, case, ROUNDS)?);
         // What has been measured is not lost when it is interrupted.
-        let record = Record::new(threads, load, greetings.clone(), &rows);
+        let record = Record::new("losses", threads, load, greetings.clone(), &rows);
         record.write(&out.join("bench.json"), &out.join("bench.md"), &table::markdown(&record, &rows))?;
     }
-    let record = Record::new(threads, load, greetings, &rows);
+    let record = Record::new("losses", threads, load, greetings, &rows);
     let markdown = table::markdown(&record, &rows);
     if arguments.record {
         let kept = workspace::root().join("bench/record").join(record.name());
         record.write(&kept.with_extension("json"), &kept.with_extension("md"), &markdown)?;
-        readme::put(&table::summary(&record, &rows))?;
+        readme::put("losses", &table::summary(&record, &rows))?;
     }
     println!("{}", markdown.trim_end());
     println!();
@@ -105,9 +105,14 @@ pub(super) fn run(arguments: &Arguments) -> Result<()> {
 /// Rounds of turns, so that all contestants see the machine in the same moods.
 ///
 /// A contestant whose process ends (for want of memory, say) is left out of the case and started anew.
-fn measure(workers: &mut [Worker], commands: &mut [(&'static str, Command)], case: &Case) -> Result<Measured> {
+pub(super) fn measure(
+    workers: &mut [Worker],
+    commands: &mut [(&'static str, Command)],
+    case: &Case,
+    rounds: usize,
+) -> Result<Measured> {
     let mut measured = Measured { case: case.clone(), ..Measured::default() };
-    for _ in 0..ROUNDS {
+    for _ in 0..rounds {
         for (worker, (name, command)) in workers.iter_mut().zip(commands.iter_mut()) {
             if measured.skipped.contains_key(*name) {
                 continue;
@@ -134,7 +139,7 @@ fn measure(workers: &mut [Worker], commands: &mut [(&'static str, Command)], cas
 }
 
 /// Threads of every contestant: `RAYON_NUM_THREADS`, else all the machine has.
-fn threads() -> Result<usize> {
+pub(super) fn threads() -> Result<usize> {
     match env::var("RAYON_NUM_THREADS") {
         Ok(text) => match text.parse() {
             Ok(threads) if threads > 0 => Ok(threads),
@@ -145,13 +150,13 @@ fn threads() -> Result<usize> {
 }
 
 /// Asks the timing program what there is to time: it knows the registry.
-fn cases(program: &Path, quick: bool) -> Result<Vec<Case>> {
+pub(super) fn cases(program: &Path, quick: bool) -> Result<Vec<Case>> {
     let mut command = Command::new(program);
     command.arg("cases").args(quick.then_some("--quick")).stdin(Stdio::null()).stderr(Stdio::inherit());
-    let output = command.output().context("cannot run time_losses")?;
+    let output = command.output().context("cannot run the timing program")?;
     if !output.status.success() {
-        bail!("time_losses cases failed: {}", output.status);
+        bail!("the timing program failed: {}", output.status);
     }
     let lines = output.stdout.split(|&byte| byte == b'\n').filter(|line| !line.is_empty());
-    lines.map(|line| serde_json::from_slice(line).context("time_losses cases")).collect()
+    lines.map(|line| serde_json::from_slice(line).context("cases of the timing program")).collect()
 }

@@ -1,5 +1,6 @@
 //! `cargo xtask bench`: measurements that take time and assert nothing.
 
+mod eval;
 mod losses;
 mod peers;
 mod readme;
@@ -20,10 +21,13 @@ pub(crate) struct Arguments {
 enum What {
     /// Time forward and backward of each loss: fused, composed of tensor operations, and the floor of its matrix products
     Losses(losses::Arguments),
+    /// Time exact search, retrieval measures, clustering and verification of embeddings
+    Eval(eval::Arguments),
 }
 
 pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     match &arguments.what {
         What::Losses(arguments) => losses::run(arguments),
+        What::Eval(arguments) => eval::run(arguments),
     }
 }

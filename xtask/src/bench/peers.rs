@@ -1,4 +1,4 @@
-//! The virtual environment of pytorch-metric-learning.
+//! The virtual environment of pytorch-metric-learning and faiss.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -9,6 +9,7 @@ use crate::workspace;
 
 /// The version of PML whose losses the goldens come from too.
 const VERSION: &str = "2.9.0";
+const FAISS: &str = "faiss-cpu==1.15.1";
 
 /// Python of the environment, made when it is missing, of another version, or asked for with a `python`. A system Python that has PyTorch lends it, because a wheel of
 /// PyTorch is large.
@@ -16,7 +17,7 @@ pub(super) fn environment(python: Option<&Path>) -> Result<PathBuf> {
     let venv = workspace::target_dir()?.join("bench-venv");
     let inside = venv.join(if cfg!(windows) { "Scripts/python.exe" } else { "bin/python" });
     let ready = format!(
-        "import torch, pytorch_metric_learning as pml, pytorch_metric_learning.losses, pytorch_metric_learning.miners\n\
+        "import faiss, torch, pytorch_metric_learning as pml, pytorch_metric_learning.losses, pytorch_metric_learning.miners\n\
          assert pml.__version__ == '{VERSION}'"
     );
     if python.is_none() && runs(&inside, &ready) {
@@ -36,9 +37,9 @@ pub(super) fn environment(python: Option<&Path>) -> Result<PathBuf> {
     if runs(&inside, "import torch") {
         // Without dependencies: pip would replace the system's PyTorch by a newer one.
         pip(&["--no-deps", &pml])?;
-        pip(&["scikit-learn", "tqdm"])?;
+        pip(&["scikit-learn", "tqdm", FAISS])?;
     } else {
-        pip(&["torch", &pml])?;
+        pip(&["torch", &pml, FAISS])?;
     }
     Ok(inside)
 }

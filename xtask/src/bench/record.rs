@@ -14,6 +14,8 @@ use crate::workspace;
 
 /// A run: the machine, the programs and the rows.
 pub(super) struct Record {
+    /// What was timed.
+    what: &'static str,
     /// Model of the processor, as the system names it.
     pub(super) cpu: String,
     /// Threads of each contestant.
@@ -26,8 +28,14 @@ pub(super) struct Record {
 }
 
 impl Record {
-    pub(super) fn new(threads: usize, load_per_core: Option<f64>, programs: Vec<Value>, measured: &[Measured]) -> Self {
-        Self { cpu: cpu(), threads, load_per_core, programs, rows: measured.iter().map(row).collect() }
+    pub(super) fn new(
+        what: &'static str,
+        threads: usize,
+        load_per_core: Option<f64>,
+        programs: Vec<Value>,
+        measured: &[Measured],
+    ) -> Self {
+        Self { what, cpu: cpu(), threads, load_per_core, programs, rows: measured.iter().map(row).collect() }
     }
 
     /// Date and machine, as a file's name.
@@ -36,7 +44,7 @@ impl Record {
         let machine: Vec<String> =
             self.cpu.split_whitespace().map(|w| w.chars().filter(char::is_ascii_alphanumeric).collect()).collect();
         let machine = machine.join("-").to_lowercase();
-        format!("{year}-{month:02}-{day:02}-losses-{machine}-{}-threads", self.threads)
+        format!("{year}-{month:02}-{day:02}-{}-{machine}-{}-threads", self.what, self.threads)
     }
 
     /// Writes both files; a reader sees the old one or the new one, never a part.

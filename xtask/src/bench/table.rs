@@ -44,13 +44,17 @@ fn conditions(record: &Record) -> String {
         record.cpu,
         programs.join("; ")
     );
-    if let Some(load) = record.load_per_core.filter(|&load| load > BUSY) {
-        let _ = writeln!(
-            text,
-            "**The machine was busy** (load average {load:.1} a core before the start): times are unsteady, ratios too."
-        );
-    }
+    text.push_str(&busy(record));
     text
+}
+
+/// A warning, where others had work for the machine too.
+pub(super) fn busy(record: &Record) -> String {
+    record.load_per_core.filter(|&load| load > BUSY).map_or_else(String::new, |load| {
+        format!(
+            "**The machine was busy** (load average {load:.1} a core before the start): times are unsteady, ratios too.\n"
+        )
+    })
 }
 
 /// Markdown of a run: the conditions, a row a case, and what was left out.
@@ -185,7 +189,7 @@ pub(super) fn summary(record: &Record, rows: &[Measured]) -> String {
 }
 
 /// Two digits that count.
-fn digits(x: f64) -> String {
+pub(super) fn digits(x: f64) -> String {
     if x >= 9.95 {
         format!("{x:.0}")
     } else if x >= 0.095 {
@@ -195,7 +199,7 @@ fn digits(x: f64) -> String {
     }
 }
 
-fn seconds(row: &Measured, contestant: &str) -> Option<f64> {
+pub(super) fn seconds(row: &Measured, contestant: &str) -> Option<f64> {
     Some(median(row.seconds.get(contestant)?))
 }
 
@@ -205,14 +209,14 @@ fn milliseconds(row: &Measured, contestant: &str) -> String {
     format!("{:.2} ± {:.2}", 1e3 * median(seconds), 1e3 * (high - low) / 2.0)
 }
 
-fn megabytes(row: &Measured, contestant: &str) -> String {
+pub(super) fn megabytes(row: &Measured, contestant: &str) -> String {
     match row.bytes.get(contestant) {
         Some(&bytes) if bytes > 0 => format!("{:.0} MB", bytes as f64 / 1e6),
         _ => "–".to_owned(),
     }
 }
 
-fn ratio(row: &Measured, above: &str, below: &str) -> String {
+pub(super) fn ratio(row: &Measured, above: &str, below: &str) -> String {
     match (seconds(row, above), seconds(row, below)) {
         (Some(above), Some(below)) => format!("{:.1}", above / below),
         _ => "–".to_owned(),
@@ -257,7 +261,7 @@ mod tests {
             skipped: [("composed".to_owned(), "too large".to_owned())].into(),
         };
         let rows = [row];
-        let record = Record::new(2, Some(1.75), vec![json!({"program": "ours 1"})], &rows);
+        let record = Record::new("losses", 2, Some(1.75), vec![json!({"program": "ours 1"})], &rows);
         let text = markdown(&record, &rows);
         assert!(
             text.contains(

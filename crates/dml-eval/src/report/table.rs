@@ -2,6 +2,8 @@
 
 use std::fmt::Write;
 
+use super::text::escape;
+
 /// A table with a title.
 #[derive(Clone, Debug)]
 pub struct Table {
@@ -39,10 +41,6 @@ impl Table {
             escape(&self.note)
         )
     }
-}
-
-fn escape(text: &str) -> String {
-    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
 }
 
 /// A page of tables that stands alone, readable on light and dark screens.

@@ -1,0 +1,189 @@
+//! Tensors in a `.safetensors` file.
+
+use super::{
+    elements::{Float, Integer},
+    mapped::map,
+    refused,
+    vectors::{Vectors, row_bytes},
+};
+use crate::Result;
+use ::safetensors::{Dtype, SafeTensors};
+use memmap2::Mmap;
+use std::{
+    borrow::Cow,
+    ops::Range,
+    path::{Path, PathBuf},
+};
+
+/// A tensor as the header describes it, its bytes known to lie within the file.
+struct Entry {
+    name: String,
+    dtype: Dtype,
+    shape: Vec<usize>,
+    data: Range<usize>,
+}
+
+/// Embeddings `[n, d]` in a `.safetensors` file: F32, F16, BF16 or F64.
+#[derive(Debug)]
+pub struct SafetensorsFile {
+    path: PathBuf,
+    bytes: Mmap,
+    start: usize,
+    rows: usize,
+    dim: usize,
+    float: Float,
+}
+
+impl SafetensorsFile {
+    /// Maps the file and finds the tensor of this name, or without a name its only 2-D tensor of floats.
+    ///
+    /// # Errors
+    /// When the file cannot be opened, is no `.safetensors` file or is cut short, there is no such tensor or more than
+    /// one to choose from, or the tensor is not `[n, d]`, `d > 0`, of floats.
+    pub fn open(path: impl AsRef<Path>, tensor: Option<&str>) -> Result<Self> {
+        let path = path.as_ref();
+        let bytes = map(path)?;
+        let mut entries = entries(path, &bytes)?;
+        let listed = listed(&entries);
+        entries.retain(|entry| match tensor {
+            Some(name) => entry.name == name,
+            None => entry.shape.len() == 2 && float(entry.dtype).is_some(),
+        });
+        let Ok([entry]) = <[Entry; 1]>::try_from(entries) else {
+            return Err(refused(
+                path,
+                match tensor {
+                    Some(name) => format!("there is no tensor {name:?}: name one of {listed}"),
+                    None => format!("there is not just one 2-D tensor of floats: name one of {listed}"),
+                },
+            ));
+        };
+        let Entry { name, dtype, shape, data } = entry;
+        let Some(float) = float(dtype) else {
+            return Err(refused(
+                path,
+                format!("tensor {name:?} is of type {dtype}: embeddings are F32, F16, BF16 or F64, save it as F32"),
+            ));
+        };
+        let (rows, dim) = match shape[..] {
+            [rows, dim] if dim > 0 => (rows, dim),
+            _ => {
+                return Err(refused(
+                    path,
+                    format!("tensor {name:?} is {shape:?}: embeddings are [n, d] with d > 0, name one of {listed}"),
+                ));
+            }
+        };
+        Ok(Self { path: path.to_owned(), bytes, start: data.start, rows, dim, float })
+    }
+}
+
+impl Vectors for SafetensorsFile {
+    fn rows(&self) -> usize {
+        self.rows
+    }
+
+    fn dim(&self) -> usize {
+        self.dim
+    }
+
+    fn block(&self, rows: Range<usize>) -> Result<Cow<'_, [f32]>> {
+        let bytes = row_bytes(&self.bytes[self.start..], &rows, self.rows, self.dim * self.float.size());
+        bytes.map(|bytes| self.float.decode(bytes)).map_err(|problem| refused(&self.path, problem))
+    }
+}
+
+/// The 1-D tensors of whole numbers and truth values, by name.
+pub(super) struct IntegerTensors {
+    bytes: Mmap,
+    entries: Vec<(Entry, Integer)>,
+}
+
+impl IntegerTensors {
+    pub(super) fn open(path: &Path) -> Result<Self> {
+        let bytes = map(path)?;
+        let all = entries(path, &bytes)?;
+        let listed = listed(&all);
+        let entries: Vec<_> = all
+            .into_iter()
+            .filter(|entry| entry.shape.len() == 1)
+            .filter_map(|entry| integer(entry.dtype).map(|kind| (entry, kind)))
+            .collect();
+        if entries.is_empty() {
+            return Err(refused(
+                path,
+                format!("there is no 1-D tensor of whole numbers to take labels from, only {listed}: save one"),
+            ));
+        }
+        Ok(Self { bytes, entries })
+    }
+
+    pub(super) fn names(&self) -> Vec<String> {
+        self.entries.iter().map(|(entry, _)| entry.name.clone()).collect()
+    }
+
+    /// The numbers of tensor `i` of [`Self::names`].
+    pub(super) fn numbers(&self, i: usize) -> Vec<i128> {
+        let (entry, kind) = &self.entries[i];
+        kind.decode(&self.bytes[entry.data.clone()])
+    }
+}
+
+/// All tensors, by name.
+fn entries(path: &Path, bytes: &[u8]) -> Result<Vec<Entry>> {
+    let broken = |why: String| {
+        refused(
+            path,
+            format!("this is no whole .safetensors file ({why}): copy it again, or write it with safetensors"),
+        )
+    };
+    let (length, metadata) = SafeTensors::read_metadata(bytes).map_err(|error| broken(error.to_string()))?;
+    let start = length.checked_add(8).ok_or_else(|| broken("its header has no length".to_owned()))?;
+    let mut entries = Vec::new();
+    for (name, info) in metadata.tensors() {
+        let (from, to) = info.data_offsets;
+        let data = start.checked_add(from).zip(start.checked_add(to)).map(|(from, to)| from..to);
+        let data = data.filter(|data| bytes.get(data.clone()).is_some());
+        let bits = info.shape.iter().try_fold(info.dtype.bitsize(), |product, &n| product.checked_mul(n));
+        let fits = data.filter(|data| Some(data.len()) == bits.map(|bits| bits / 8));
+        let data = fits.ok_or_else(|| broken(format!("tensor {name:?} does not fit the file")))?;
+        entries.push(Entry { name, dtype: info.dtype, shape: info.shape.clone(), data });
+    }
+    entries.sort_by(|a, b| a.name.cmp(&b.name));
+    Ok(entries)
+}
+
+/// The tensors as an error lists them.
+fn listed(entries: &[Entry]) -> String {
+    let mut names: Vec<_> =
+        entries.iter().take(20).map(|entry| format!("{} {} {:?}", entry.name, entry.dtype, entry.shape)).collect();
+    if entries.len() > names.len() {
+        names.push(format!("and {} more", entries.len() - names.len()));
+    }
+    if names.is_empty() { "none, the file is empty".to_owned() } else { names.join(", ") }
+}
+
+fn float(dtype: Dtype) -> Option<Float> {
+    match dtype {
+        Dtype::F16 => Some(Float::F16),
+        Dtype::BF16 => Some(Float::Bf16),
+        Dtype::F32 => Some(Float::F32),
+        Dtype::F64 => Some(Float::F64),
+        _ => None,
+    }
+}
+
+fn integer(dtype: Dtype) -> Option<Integer> {
+    let (size, signed) = match dtype {
+        Dtype::BOOL | Dtype::U8 => (1, false),
+        Dtype::I8 => (1, true),
+        Dtype::U16 => (2, false),
+        Dtype::I16 => (2, true),
+        Dtype::U32 => (4, false),
+        Dtype::I32 => (4, true),
+        Dtype::U64 => (8, false),
+        Dtype::I64 => (8, true),
+        _ => return None,
+    };
+    Some(Integer { size, signed, big_endian: false })
+}

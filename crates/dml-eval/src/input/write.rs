@@ -1,0 +1,74 @@
+//! Embeddings to files. A file is there whole or not at all, whenever the writer is stopped.
+
+use super::{io, refused};
+use crate::Result;
+use ::safetensors::{
+    Dtype,
+    tensor::{Metadata, TensorInfo},
+};
+use dml_core::Matrix;
+use std::{
+    fs::File,
+    io::{BufWriter, Write},
+    path::Path,
+};
+
+/// Writes `[n, d]` as an `.npy` file, `<f4` in C order, in the place of a file of that name.
+///
+/// # Errors
+/// When the file cannot be written.
+pub fn write_npy(path: impl AsRef<Path>, matrix: Matrix<'_>) -> Result<()> {
+    let shape = format!("({}, {})", matrix.rows(), matrix.cols());
+    let mut dict = format!("{{'descr': '<f4', 'fortran_order': False, 'shape': {shape}, }}");
+    // Magic, version and length take 10 bytes, a line end closes; numbers begin at a multiple of 64.
+    let padded = (10 + dict.len() + 1).next_multiple_of(64) - 10;
+    dict = format!("{dict:<width$}\n", width = padded - 1);
+    // The dict is short: two numbers of 20 digits at most.
+    let length = dict.len() as u16;
+    let head = [b"\x93NUMPY\x01\x00".as_slice(), &length.to_le_bytes(), dict.as_bytes()].concat();
+    write(path.as_ref(), &head, matrix.data())
+}
+
+/// Writes `[n, d]` as the tensor `name` of a `.safetensors` file, F32, in the place of a file of that name.
+///
+/// # Errors
+/// When the file cannot be written, or the name is one that the format keeps for itself.
+pub fn write_safetensors(path: impl AsRef<Path>, name: &str, matrix: Matrix<'_>) -> Result<()> {
+    let path = path.as_ref();
+    if name == "__metadata__" {
+        return Err(refused(path, "a tensor cannot be named __metadata__: choose another name"));
+    }
+    let shape = vec![matrix.rows(), matrix.cols()];
+    let info = TensorInfo { dtype: Dtype::F32, shape, data_offsets: (0, size_of_val(matrix.data())) };
+    let fail = |why: String| refused(path, format!("no header can be made for tensor {name:?} ({why}): rename it"));
+    let metadata = Metadata::new(None, vec![(name.to_owned(), info)]).map_err(|error| fail(error.to_string()))?;
+    let mut header = serde_json::to_vec(&metadata).map_err(|error| fail(error.to_string()))?;
+    header.resize(header.len().next_multiple_of(8), b' ');
+    let head = [&(header.len() as u64).to_le_bytes(), header.as_slice()].concat();
+    write(path, &head, matrix.data())
+}
+
+/// Head and numbers to a new file beside `path`, which takes its name once it is on the disk.
+fn write(path: &Path, head: &[u8], values: &[f32]) -> Result<()> {
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let mut builder = tempfile::Builder::new();
+    // A temporary file is its writer's alone unless told; this one is to be like any other file.
+    #[cfg(unix)]
+    builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
+    let temporary = builder.prefix(".").suffix(".partial").tempfile_in(folder).map_err(io(path))?;
+    let mut out = BufWriter::new(temporary.as_file());
+    out.write_all(head).map_err(io(path))?;
+    for chunk in values.chunks(1 << 12) {
+        let bytes: Vec<u8> = chunk.iter().flat_map(|v| v.to_le_bytes()).collect();
+        out.write_all(&bytes).map_err(io(path))?;
+    }
+    out.flush().map_err(io(path))?;
+    drop(out);
+    temporary.as_file().sync_all().map_err(io(path))?;
+    temporary.persist(path).map_err(|error| io(path)(error.error))?;
+    // The name is on the disk only once its folder is.
+    if cfg!(unix) {
+        File::open(folder).and_then(|folder| folder.sync_all()).map_err(io(path))?;
+    }
+    Ok(())
+}

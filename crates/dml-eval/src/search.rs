@@ -1,0 +1,136 @@
+//! Exact search over vectors that need not fit in memory.
+//!
+//! Queries and gallery are walked in blocks; what stays is a list of candidates per query. Results do not depend on the size of
+//! the blocks or the number of threads: equal scores go by the smaller gallery row.
+
+use crate::input::Vectors;
+use crate::{Error, Result};
+use dml_core::{Exclude, Matrix, Metric, Nearest, NearestSearch, Watch};
+use std::borrow::Cow;
+use std::ops::Range;
+
+/// Numbers of a gallery block (64 MiB), and of a block of queries.
+const BLOCK: usize = 1 << 24;
+
+/// The `k` nearest rows of `gallery` for each of `queries`, best first; fewer where fewer may be found. Memory is
+/// `12·queries·k` bytes at most for the candidates and 8 for each result, and two blocks of 64 MiB, whatever the gallery's size.
+/// A row of zeros has cosine 0 to everything.
+///
+/// `watch` is told how many scores have been taken, and can break off ([`dml_core::Error::Cancelled`]).
+///
+/// # Errors
+/// When vectors differ in length, hold what is not finite or cannot be read; when `k` is 0 or more than the gallery has to give;
+/// when exclusions are not one per query.
+pub fn search(
+    metric: Metric,
+    queries: &dyn Vectors,
+    gallery: &dyn Vectors,
+    k: usize,
+    exclude: Exclude<'_>,
+    watch: Watch<'_>,
+) -> Result<Nearest> {
+    search_in_blocks(metric, queries, gallery, k, exclude, watch, BLOCK)
+}
+
+fn search_in_blocks(
+    metric: Metric,
+    queries: &dyn Vectors,
+    gallery: &dyn Vectors,
+    k: usize,
+    exclude: Exclude<'_>,
+    watch: Watch<'_>,
+    block: usize,
+) -> Result<Nearest> {
+    if queries.dim() != gallery.dim() {
+        return Err(Error::Input(format!(
+            "queries have length {} but the gallery {}: embed both with the same model",
+            queries.dim(),
+            gallery.dim()
+        )));
+    }
+    let own = usize::from(matches!(exclude, Exclude::SelfIndex | Exclude::Ids(_)));
+    let available = gallery.rows().saturating_sub(own);
+    if k == 0 || k > available {
+        return Err(Error::Input(format!(
+            "k = {k} neighbours were asked for but the gallery has {available} to give: want 1 to {available}"
+        )));
+    }
+    exclude.check(queries.rows(), gallery.rows())?;
+    let mut lists: Vec<Vec<(u32, f32)>> = Vec::with_capacity(queries.rows());
+    for asked in blocks(queries, block) {
+        let values = finite("query", queries, asked.clone())?;
+        let first = asked.start;
+        let apart = |q: usize, id: u32| exclude.excludes(first + q, id);
+        let within = if matches!(exclude, Exclude::Nothing) { exclude } else { Exclude::Where(&apart) };
+        let mut search = NearestSearch::new(metric, Matrix::new(&values, asked.len(), queries.dim())?, k, within);
+        let before = first * gallery.rows();
+        for rows in blocks(gallery, block) {
+            let values = finite("gallery row", gallery, rows.clone())?;
+            let watch = |scored: usize| watch(before + scored);
+            search.add(Matrix::new(&values, rows.len(), gallery.dim())?, &watch)?;
+        }
+        let found = search.finish();
+        let list = |q| found.ids_of(q).iter().copied().zip(found.scores_of(q).iter().copied()).collect();
+        if first == 0 && asked.end == queries.rows() {
+            return Ok(found);
+        }
+        lists.extend((0..asked.len()).map(list));
+    }
+    Ok(Nearest::from_lists(lists))
+}
+
+fn blocks(vectors: &dyn Vectors, numbers: usize) -> impl Iterator<Item = Range<usize>> {
+    let (rows, step) = (vectors.rows(), (numbers / vectors.dim().max(1)).max(1));
+    (0..rows).step_by(step).map(move |start| start..(start + step).min(rows))
+}
+
+/// The rows of a block, all of them numbers.
+fn finite<'v>(what: &str, vectors: &'v dyn Vectors, rows: Range<usize>) -> Result<Cow<'v, [f32]>> {
+    let first = rows.start;
+    let values = vectors.block(rows)?;
+    match values.iter().position(|v| !v.is_finite()) {
+        Some(at) => Err(Error::Input(format!(
+            "{what} {} holds a value that is not finite: check the model",
+            first + at / vectors.dim().max(1)
+        ))),
+        None => Ok(values),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use dml_core::{nearest, unwatched};
+
+    #[test]
+    fn blocks_of_any_size_find_the_same() {
+        let (n, d) = (137, 5);
+        let values: Vec<f32> = (0..n * d).map(|i| ((i * i * 31 + i * 7) % 23) as f32 - 11.0).collect();
+        let x = Matrix::new(&values, n, d).unwrap();
+        let groups: Vec<u32> = (0..n as u32).map(|i| i % 9).collect();
+        let of_groups = Exclude::Groups { queries: &groups, gallery: &groups };
+        for exclude in [Exclude::Nothing, Exclude::SelfIndex, of_groups] {
+            for metric in [Metric::Dot, Metric::Euclidean, Metric::Cosine] {
+                let whole = nearest(metric, x, x, 7, exclude).unwrap();
+                for block in [1, 50, 64 * d, n * d] {
+                    let found = search_in_blocks(metric, &x, &x, 7, exclude, &unwatched, block).unwrap();
+                    assert!(found == whole, "{metric}, {exclude:?}, blocks of {block}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn bad_input_is_refused() {
+        let x = Matrix::new(&[0.0, 1.0, f32::NAN], 3, 1).unwrap();
+        let two = Matrix::new(&[0.0, 1.0], 1, 2).unwrap();
+        let error =
+            |q: Matrix<'_>, k, exclude| search(Metric::Dot, &q, &x, k, exclude, &unwatched).unwrap_err().to_string();
+        assert!(error(two, 1, Exclude::Nothing).contains("queries have length 2"));
+        assert!(error(x, 3, Exclude::SelfIndex).contains("want 1 to 2"));
+        assert!(error(x, 0, Exclude::Nothing).contains("want 1 to 3"));
+        let good = Matrix::new(&[0.5], 1, 1).unwrap();
+        assert!(error(good, 1, Exclude::Nothing).contains("gallery row 2"));
+        assert!(error(x, 1, Exclude::Ids(&[0])).contains("one per query"));
+    }
+}
