@@ -72,12 +72,12 @@ fn seeding_starts_as_well_as_that_of_scikit_learn() {
     let mut means = Vec::new();
     for (name, init) in [("seeding_plain", Init::PlusPlus), ("seeding_greedy", Init::GreedyPlusPlus)] {
         let start = |seed| KMeans { init: init.clone(), iterations: 0, seed, ..KMeans::new(k) }.fit(x).unwrap().inertia;
-        let ours: Vec<f64> = (0..400).map(start).collect();
+        let ours: Vec<f64> = (0..150).map(start).collect();
         let [mean, std] = case.numbers(name).unwrap()[..] else { panic!("mean and deviation") };
-        // Four standard errors of the difference of two means of 400, and a fifth for the deviation.
-        let allowed = 4.0 * std * (2.0f64 / 400.0).sqrt();
+        // Four standard errors of the difference of a mean of 400 and one of 150, and a quarter for the deviation.
+        let allowed = 4.0 * std * (1.0f64 / 400.0 + 1.0 / 150.0).sqrt();
         assert!((statistics::mean(&ours) - mean).abs() < allowed, "{name}: {} {mean}", statistics::mean(&ours));
-        assert!((statistics::std(&ours) / std - 1.0).abs() < 0.2, "{name}: {} {std}", statistics::std(&ours));
+        assert!((statistics::std(&ours) / std - 1.0).abs() < 0.25, "{name}: {} {std}", statistics::std(&ours));
         means.push((mean, allowed));
     }
     // The two are far enough apart that one cannot pass for the other.
