@@ -6,6 +6,7 @@ use dml_core::{Metric, unwatched};
 use dml_eval::assessment::{Assessment, AssessmentOptions, EvaluationSet, assess};
 use dml_eval::clustering::ClusterOptions;
 use dml_eval::input::{ColumnNames, Labelled, Table};
+use dml_eval::report::{MetricRow, Section};
 use dml_eval::retrieval::{Lone, Measure, Policy, Preset, Ties};
 use dml_eval::statistics::Bootstrap;
 use indicatif::{ProgressBar, ProgressStyle};
@@ -114,9 +115,22 @@ fn evaluate_files(arguments: &Evaluate, embeddings: &Path) -> Result<()> {
     report.write(&arguments.out)?;
     let json = arguments.out.join("evaluation.json");
     dml_train::checkpoint::write_atomically(&json, serde_json::to_string_pretty(&assessment)?.as_bytes())?;
-    print!("{}", report.summary());
+    for section in &report.sections {
+        if let Section::Metrics(table) = section {
+            println!("{}", table.title);
+            table.rows.iter().for_each(|row| println!("  {}", line(row)));
+        }
+    }
+    report.warnings.iter().for_each(|warning| eprintln!("warning: {warning}"));
     println!("report: {}", arguments.out.join("report.html").display());
     Ok(())
+}
+
+/// A number for the terminal.
+fn line(row: &MetricRow) -> String {
+    let number = |value: f64| if row.percent { format!("{:.2} %", 100.0 * value) } else { format!("{value:.4}") };
+    let interval = row.low.zip(row.high).map(|(low, high)| format!("  [{}, {}]", number(low), number(high)));
+    format!("{:<24} {:>10}{}", row.name, number(row.value), interval.unwrap_or_default())
 }
 
 fn measure(set: &EvaluationSet<'_>, options: &AssessmentOptions) -> Result<Assessment> {

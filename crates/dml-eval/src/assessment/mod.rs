@@ -10,6 +10,7 @@
 
 mod examples;
 mod pictures;
+mod sections;
 
 mod set;
 

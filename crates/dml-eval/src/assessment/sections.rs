@@ -3,7 +3,7 @@
 use super::set::EvaluationSet;
 use super::{Assessment, Example};
 use crate::report::{
-    Axis, ClassTable, Confusions, Curves, Gallery, GalleryRow, Histogram, Mark, MetricRow, MetricTable, Neighbour, Point,
+    Axis, ClassTable, Confusions, Curves, Gallery, GalleryRow, Histogram, Mark, MetricRow, MetricTable, Point,
     Projection, Report, Scale, Section, Series, Tile,
 };
 use crate::retrieval::Measured;
@@ -44,7 +44,11 @@ impl Assessment {
                 low: interval.map(|i| i.low),
                 high: interval.map(|i| i.high),
                 percent: true,
-                definition: format!("{}. Mean over classes: {:.4}.", measured.measure.definition(), measured.macro_mean),
+                definition: format!(
+                    "{}. Mean over classes: {:.4}.",
+                    measured.measure.definition(),
+                    measured.macro_mean
+                ),
                 n: Some(measured.values.len()),
             }
         };
@@ -88,10 +92,16 @@ impl Assessment {
         for (at, point) in found.tar_at_far.iter().enumerate() {
             let interval = intervals.and_then(|i| i.tar_at_far.get(at)).map(|i| i.1);
             let achieved = point.point.map_or_else(String::new, |p| {
-                format!("; threshold {:.4}, achieved FAR {:.2e} ({} false accepts)", p.threshold, p.far, p.false_accepts)
+                format!(
+                    "; threshold {:.4}, achieved FAR {:.2e} ({} false accepts)",
+                    p.threshold, p.far, p.false_accepts
+                )
             });
             let few = if point.too_few_impostors { "; too few impostors to measure it" } else { "" };
-            let definition = format!("share of genuine pairs that pass where at most {:e} of impostors do{achieved}{few}", point.far);
+            let definition = format!(
+                "share of genuine pairs that pass where at most {:e} of impostors do{achieved}{few}",
+                point.far
+            );
             rows.push(row(format!("TAR@FAR={:e}", point.far), point.tar, interval, definition));
         }
         let exact = if found.bounds.is_some() { " EER and AUC from a histogram of 131,072 bins." } else { "" };
@@ -229,11 +239,7 @@ impl Assessment {
         let row = |example: &Example| GalleryRow {
             group: example.kind.clone(),
             query: tile(example.query),
-            neighbours: example
-                .found
-                .iter()
-                .map(|&(row, score, right)| Neighbour { tile: tile(row), right, score })
-                .collect(),
+            neighbours: example.found.iter().map(|&(row, score, right)| (tile(row), right, score)).collect(),
         };
         Gallery { title: "Queries and what they find".to_owned(), rows: self.examples.iter().map(row).collect() }
     }
@@ -287,7 +293,11 @@ impl Assessment {
         };
         let count = |a: u32, b: u32| {
             let confused = |to: Option<u32>| {
-                self.confusions.iter().filter(|c| c.class == a && to.is_none_or(|to| c.taken_for == to)).map(|c| c.queries).sum()
+                self.confusions
+                    .iter()
+                    .filter(|c| c.class == a && to.is_none_or(|to| c.taken_for == to))
+                    .map(|c| c.queries)
+                    .sum()
             };
             if a == b { asked(a).unwrap_or(0).saturating_sub(confused(None)) } else { confused(Some(b)) }
         };
@@ -314,10 +324,22 @@ impl Assessment {
             })
         };
         let rows = [
-            row("Alignment", found.alignment.as_ref().map(|a| a.value), "E‖x − y‖² over pairs of one class (Wang & Isola 2020)"),
+            row(
+                "Alignment",
+                found.alignment.as_ref().map(|a| a.value),
+                "E‖x − y‖² over pairs of one class (Wang & Isola 2020)",
+            ),
             row("Uniformity", Some(found.uniformity.value), "log E e^(−2‖x − y‖²) over all pairs (Wang & Isola 2020)"),
-            row("Effective rank", Some(found.spectrum.effective_rank), "exp of the entropy of the normalised singular values (Roy & Vetterli 2007)"),
-            row("ρ-spectrum", found.spectrum.rho_spectrum, "KL(uniform ‖ normalised singular values): 0 is flat (Roth et al. 2020)"),
+            row(
+                "Effective rank",
+                Some(found.spectrum.effective_rank),
+                "exp of the entropy of the normalised singular values (Roy & Vetterli 2007)",
+            ),
+            row(
+                "ρ-spectrum",
+                found.spectrum.rho_spectrum,
+                "KL(uniform ‖ normalised singular values): 0 is flat (Roth et al. 2020)",
+            ),
             row("Hubness", Some(found.hubness.skewness), "skewness of how often rows are among the nearest of others"),
             row("Antihubs", Some(found.hubness.antihubs), "share of rows that are among the nearest of none"),
         ];

@@ -1,7 +1,7 @@
 //! Order statistics of all impostor scores of a set, exactly, without storing one.
 //!
-//! A score is a 32-bit key. One walk over all pairs counts the upper halves of the keys, a second the lower halves of those that
-//! share the upper half that is looked for.
+//! A score is a 32-bit key. One walk over all pairs counts the upper halves of the keys, a second the lower halves of
+//! those that share the upper half that is looked for.
 
 use crate::identification::loosest::allowed;
 use crate::{Error, Result, check};

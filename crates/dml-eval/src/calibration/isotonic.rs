@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(try_from = "Knots", into = "Knots")]
 pub struct Isotonic {
-    /// (score, probability); scores rise strictly, probabilities do not fall.
+    /// (score, probability), one or more; neither falls.
     knots: Vec<(f64, f64)>,
 }
 
@@ -29,21 +29,27 @@ impl From<Isotonic> for Knots {
 impl TryFrom<Knots> for Isotonic {
     type Error = Error;
 
-    fn try_from(Knots { knots }: Knots) -> Result<Self> {
+    fn try_from(Knots { mut knots }: Knots) -> Result<Self> {
+        /// What reading a file may do to a number.
+        const ROUNDING: f64 = 1e-12;
         let finite = knots.iter().all(|(x, y)| x.is_finite() && y.is_finite());
-        if knots.is_empty() || !finite || !knots.windows(2).all(|w| w[0].0 < w[1].0 && w[0].1 <= w[1].1) {
+        let rises = |a: f64, b: f64| a <= b + ROUNDING * a.abs();
+        if knots.is_empty() || !finite || !knots.windows(2).all(|w| rises(w[0].0, w[1].0) && rises(w[0].1, w[1].1)) {
             return Err(Error::Input(
                 "isotonic regression: knots want rising scores with probabilities that do not fall: fit anew"
                     .to_owned(),
             ));
+        }
+        for i in 1..knots.len() {
+            knots[i] = (knots[i].0.max(knots[i - 1].0), knots[i].1.max(knots[i - 1].1));
         }
         Ok(Self { knots })
     }
 }
 
 impl Isotonic {
-    /// Fits by pool-adjacent-violators: of all rising functions the one with the least squared error. Larger scores are to mean
-    /// more often true. Equal scores get one value.
+    /// Fits by pool-adjacent-violators: of all rising functions the one with the least squared error. Larger scores are
+    /// to mean more often true. Equal scores get one value.
     ///
     /// # Errors
     /// When outcomes are not one per score or of one kind only, or a score is not finite.
@@ -100,8 +106,8 @@ pub(super) fn grouped(scores: &[f64], outcomes: &[bool]) -> Vec<Group> {
     groups
 }
 
-/// The rising sequence with the least weighted squared error: neighbours that fall are pooled to their mean until none does.
-/// Rising sequences stay as they are.
+/// The rising sequence with the least weighted squared error: neighbours that fall are pooled to their mean until none
+/// does. Rising sequences stay as they are.
 ///
 /// # Errors
 /// When weights are not one per value or not above 0, or a value is not finite.

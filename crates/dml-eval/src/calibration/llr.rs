@@ -21,8 +21,8 @@ pub fn cllr(log_likelihood_ratios: &[f64], outcomes: &[bool]) -> Result<f64> {
     Ok(0.5 * (cost(true) / genuine as f64 + cost(false) / impostors as f64) / std::f64::consts::LN_2)
 }
 
-/// The least Cllr that any rising function of the `scores` can have, by pool-adjacent-violators: what the scores' order is
-/// worth. Cllr less this is what is lost by calibration. Equal scores get one ratio.
+/// The least Cllr that any rising function of the `scores` can have, by pool-adjacent-violators: what the scores' order
+/// is worth. Cllr less this is what is lost by calibration. Equal scores get one ratio.
 ///
 /// # Errors
 /// As [`cllr`].

@@ -1,9 +1,11 @@
-//! What a score means: thresholds that keep an error rate, scores as probabilities, and whether one threshold suits all classes.
+//! What a score means: thresholds that keep an error rate, scores as probabilities, and whether one threshold suits all
+//! classes.
 //!
-//! Everything is chosen on held-out **classes**, not on other images of the classes that are measured: a threshold that was
-//! found on the classes it is measured on looks better than it is.
+//! Everything is chosen on held-out **classes**, not on other images of the classes that are measured: a threshold that
+//! was found on the classes it is measured on looks better than it is.
 //!
-//! * [`CalibratedThreshold`]: the loosest threshold that keeps a false match rate, or a FPIR, and what it achieves elsewhere.
+//! * [`CalibratedThreshold`]: the loosest threshold that keeps a false match rate, or a FPIR, and what it achieves
+//!   elsewhere.
 //! * [`Platt`], [`Isotonic`]: from score to probability; fitted on [`PairOutcomes`], for instance.
 //! * [`reliability()`]: calibration error, Brier score and log-loss of probabilities.
 //! * [`cllr`], [`min_cllr`]: the same for log-likelihood ratios, which do not hang on how many pairs are genuine.

@@ -25,7 +25,7 @@ pub enum CalibrationRange {
 pub struct OpisOptions {
     /// The thresholds that are looked at.
     pub range: CalibrationRange,
-    /// Thresholds, evenly over the range, ends included: 2 or more.
+    /// Thresholds, evenly over the range, ends included: 2 to 4096.
     pub points: usize,
     /// c of the utility: how many times sensitivity weighs what specificity does, above 0.
     pub c: f64,
@@ -88,19 +88,19 @@ pub struct ClassRates {
 /// OPIS, the variance over classes of what a threshold is worth to them, on average over a range of thresholds:
 ///
 /// `OPIS = 1/(T (d₂ − d₁)) Σᵢ ∫ (Uᵢ(d) − Ū(d))² dd`, over the T classes, with Ū their mean and the utility
-/// `U(d) = (1 + c²) φ ψ / (c² φ + ψ)` of specificity φ(d) = 1 − FMR and sensitivity ψ(d) = 1 − FNMR of the class; its impostor
-/// pairs have one item of it. The integral is taken by trapezoids. It depends on the metric, whose scores are the axis: the
-/// paper's is the Euclidean distance of vectors of unit length.
+/// `U(d) = (1 + c²) φ ψ / (c² φ + ψ)` of specificity φ(d) = 1 − FMR and sensitivity ψ(d) = 1 − FNMR of the class; its
+/// impostor pairs have one item of it. The integral is taken by trapezoids. It depends on the metric, whose scores are
+/// the axis: the paper's is the Euclidean distance of vectors of unit length.
 ///
-/// Zhang et al., *Threshold-Consistent Margin Loss for Open-World Deep Metric Learning*, 2024, §3.
+/// Zhang et al., *Threshold-Consistent Margin Loss for Open-World Deep Metric Learning*, 2024.
 ///
 /// # Errors
-/// When labels are not one per row, an embedding is not finite, no class has two items or there is but one class, or the options
-/// are out of range.
+/// When labels are not one per row, an embedding is not finite, no class has two items or there is but one
+/// class, or the options are out of range.
 pub fn opis(metric: Metric, embeddings: Matrix<'_>, labels: &[u32], options: &OpisOptions) -> Result<Opis> {
-    if !(2..=1 << 16).contains(&options.points) || !options.c.is_finite() || options.c <= 0.0 {
+    if !(2..=4096).contains(&options.points) || !options.c.is_finite() || options.c <= 0.0 {
         let (points, c) = (options.points, options.c);
-        return Err(Error::Input(format!("OPIS: {points} thresholds and c = {c}: want 2 to 65536, and c above 0")));
+        return Err(Error::Input(format!("OPIS: {points} thresholds and c = {c}: want 2 to 4096, and c above 0")));
     }
     let (first, last) = ends(metric, embeddings, labels, options.range)?;
     let steps = (options.points - 1) as f64;

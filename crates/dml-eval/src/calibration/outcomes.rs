@@ -43,8 +43,8 @@ impl PairOutcomes {
     }
 }
 
-/// Refuses lists of unequal length, values that are not finite, and outcomes that are all the same. Answers how many outcomes
-/// are true, and how many are not.
+/// Refuses lists of unequal length, values that are not finite, and outcomes that are all the same. Answers how many
+/// outcomes are true, and how many are not.
 pub(super) fn check_outcomes(what: &str, values: &[f64], outcomes: &[bool]) -> Result<(usize, usize)> {
     if values.len() != outcomes.len() {
         let (v, o) = (values.len(), outcomes.len());

@@ -4,7 +4,8 @@ use super::outcomes::check_outcomes;
 use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
 
-/// `P(same | s) = 1 / (1 + exp(A s + B))`. Monotone: rising where A < 0, which is so when larger scores are more often true.
+/// `P(same | s) = 1 / (1 + exp(A s + B))`. Monotone: rising where A < 0, which is so when larger scores are more often
+/// true.
 ///
 /// Platt, *Probabilistic Outputs for Support Vector Machines*, 1999.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
@@ -20,9 +21,9 @@ pub struct Platt {
 }
 
 impl Platt {
-    /// Fits A and B by the largest likelihood, with Platt's targets (N₊ + 1)/(N₊ + 2) and 1/(N₋ + 2) in place of 1 and 0: so they
-    /// are finite where the two kinds do not overlap. By Newton's method, Lin, Lin & Weng, *A Note on Platt's Probabilistic
-    /// Outputs*, 2007, on scores of mean 0 and deviation 1. Scores that are all equal give A = 0.
+    /// Fits A and B by the largest likelihood, with Platt's targets (N₊ + 1)/(N₊ + 2) and 1/(N₋ + 2) in place of 1 and
+    /// 0: so they are finite where the two kinds do not overlap. By Newton's method, Lin, Lin & Weng, *A Note on
+    /// Platt's Probabilistic Outputs*, 2007, on scores of mean 0 and deviation 1. Scores that are all equal give A = 0.
     ///
     /// # Errors
     /// When outcomes are not one per score or of one kind only, or a score is not finite.

@@ -4,15 +4,15 @@ use super::outcomes::check_outcomes;
 use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
 
-/// How probabilities are put into bins. A bin holds what is above its lower edge, up to its upper one; the first holds its lower
-/// edge, too.
+/// How probabilities are put into bins. A bin holds what is above its lower edge, up to its upper one; the first holds
+/// its lower edge, too.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Binning {
     /// So many bins of equal width over 0..1.
     EqualWidth(usize),
-    /// So many bins of about equally many probabilities: their edges are quantiles, linear between values as numpy's default.
-    /// Equal probabilities are not parted, so bins may hold more or nothing.
+    /// So many bins of about equally many probabilities: their edges are quantiles, linear between values as numpy's
+    /// default. Equal probabilities are not parted, so bins may hold more or nothing.
     EqualMass(usize),
 }
 
@@ -43,8 +43,8 @@ pub struct ReliabilityBin {
 pub struct Reliability {
     /// How the bins were made.
     pub binning: Binning,
-    /// Expected calibration error: Σ over bins of count/n · |share − probability|. It depends on the bins. Guo et al., *On
-    /// Calibration of Modern Neural Networks*, 2017, eq. 3, for the probability of the outcome "true".
+    /// Expected calibration error: Σ over bins of count/n · |share − probability|. It depends on the bins. Guo et al.,
+    /// *On Calibration of Modern Neural Networks*, 2017, eq. 3, for the probability of the outcome "true".
     pub ece: f64,
     /// Maximum calibration error: the largest |share − probability| of a bin.
     pub mce: f64,
@@ -64,7 +64,8 @@ pub struct Reliability {
 /// Measures how far `probabilities` of being true are from the `outcomes`.
 ///
 /// # Errors
-/// When outcomes are not one per probability or of one kind only, a probability is not within 0..=1, or there are no bins.
+/// When outcomes are not one per probability or of one kind only, a probability is not within 0..=1, or there
+/// are no bins.
 pub fn reliability(probabilities: &[f64], outcomes: &[bool], binning: Binning) -> Result<Reliability> {
     let (positives, _) = check_outcomes("reliability", probabilities, outcomes)?;
     if let Some(i) = probabilities.iter().position(|p| !(0.0..=1.0).contains(p)) {

@@ -96,8 +96,8 @@ impl CalibratedThreshold {
         Ok(Self::new(ErrorRate::Fmr, metric.is_similarity(), target, threshold, trials, passed))
     }
 
-    /// For an FPIR over the non-mated probes of all draws from a set of held-out classes, with as many identities enrolled as
-    /// there will be.
+    /// For an FPIR over the non-mated probes of all draws from a set of held-out classes, with as many identities
+    /// enrolled as there will be.
     ///
     /// # Errors
     /// As [`EnrolmentProtocol::draw`] and [`ProbeScores::measure`]; when there are no draws or no strangers.
@@ -133,8 +133,8 @@ impl CalibratedThreshold {
     /// What the threshold does over all pairs of other classes.
     ///
     /// # Errors
-    /// When it was not chosen for a false match rate or for scores of the other direction, labels are not one per row, or there
-    /// are no genuine or no impostor pairs.
+    /// When it was not chosen for a false match rate or for scores of the other direction, labels are not one
+    /// per row, or there are no genuine or no impostor pairs.
     pub fn achieved_fmr(&self, metric: Metric, embeddings: Matrix<'_>, labels: &[u32]) -> Result<AchievedRate> {
         self.expect(ErrorRate::Fmr, metric)?;
         let (genuine, impostors) = passing(metric, embeddings, labels, self.threshold)?;

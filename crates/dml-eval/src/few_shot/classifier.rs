@@ -12,10 +12,12 @@ pub enum Classifier {
     /// Learning*, 2017, eq. 1.
     #[default]
     Prototype,
-    /// The same with all embeddings, of samples and queries, brought to unit length first. Wang et al., *SimpleShot*, 2019
-    /// ("L2N"). The prototype itself is not brought to unit length, which a cosine does not see and a distance does.
+    /// The same with all embeddings, of samples and queries, brought to unit length first. Wang et al., *SimpleShot*,
+    /// 2019 ("L2N"). The prototype itself is not brought to unit length, which a cosine does not see and a distance
+    /// does.
     UnitPrototype,
-    /// The prototype of raw embeddings with the highest cosine, whatever the metric. Chen et al., *Meta-Baseline*, 2021, eq. 2.
+    /// The prototype of raw embeddings with the highest cosine, whatever the metric. Chen et al., *Meta-Baseline*,
+    /// 2021, eq. 2.
     CosinePrototype,
     /// The class of the nearest sample.
     NearestNeighbour,
@@ -39,12 +41,12 @@ impl Classifier {
     }
 }
 
-/// Classifies each of `queries` (`[q, d]`) by labelled `samples` (`[m, d]`); the labels are answered. Classes count in the
-/// order in which they first come among `labels`.
+/// Classifies each of `queries` (`[q, d]`) by labelled `samples` (`[m, d]`); the labels are answered. Classes count in
+/// the order in which they first come among `labels`.
 ///
 /// # Errors
-/// When labels are not one per sample, an embedding is not finite, vectors differ in length or more samples are to vote than
-/// there are.
+/// When labels are not one per sample, an embedding is not finite, vectors differ in length or more samples
+/// are to vote than there are.
 pub fn classify(
     classifier: Classifier,
     metric: Metric,

@@ -26,8 +26,8 @@ pub struct Episodes {
     pub seed: u64,
 }
 
-/// Measures every episode. Which samples an episode holds follows from the labels and the protocol alone: other embeddings and
-/// other classifiers see the same ones, so that runs can be compared episode by episode.
+/// Measures every episode. Which samples an episode holds follows from the labels and the protocol alone: other
+/// embeddings and other classifiers see the same ones, so that runs can be compared episode by episode.
 ///
 /// # Errors
 /// When fewer than N classes have K + queries samples, or more neighbours vote than there are labelled samples.

@@ -1,8 +1,8 @@
 //! N-way K-shot classification.
 //!
-//! Accuracy averaged over episodes; its interval is 1.96·s/√E over the E episodes with s the sample standard deviation (divisor
-//! E − 1) of their accuracies, as in the papers (Snell et al., *Prototypical Networks*, 2017). Episodes share images, so it is
-//! too narrow for other images, and it knows nothing of training seeds.
+//! Accuracy averaged over episodes; its interval is 1.96·s/√E over the E episodes with s the sample standard deviation
+//! (divisor E − 1) of their accuracies, as in the papers (Snell et al., *Prototypical Networks*, 2017). Episodes share
+//! images, so it is too narrow for other images, and it knows nothing of training seeds.
 
 mod classifier;
 mod episodes;
@@ -30,8 +30,8 @@ pub struct FewShot {
     pub classifier: Classifier,
 }
 
-/// Measures N-way K-shot accuracy of `embeddings` (`[n, d]`). Prototypes are means of the raw embeddings; for other classifiers
-/// and the accuracy of each episode see [`few_shot_episodes`].
+/// Measures N-way K-shot accuracy of `embeddings` (`[n, d]`). Prototypes are means of the raw embeddings; for other
+/// classifiers and the accuracy of each episode see [`few_shot_episodes`].
 ///
 /// # Errors
 /// When fewer than N classes have K + queries samples.

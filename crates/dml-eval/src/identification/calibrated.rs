@@ -1,8 +1,8 @@
 //! Open-set recognition at rank 1 with the threshold found on other classes.
 //!
-//! Classes are dealt into enrolled ones and strangers. The gallery holds `shots` items of each enrolled class; their other items are
-//! mated probes, all items of strangers are non-mated. The threshold for a wanted FPIR is found on validation classes and the
-//! FPIR it achieves here is reported beside it.
+//! Classes are dealt into enrolled ones and strangers. The gallery holds `shots` items of each enrolled class; their
+//! other items are mated probes, all items of strangers are non-mated. The threshold for a wanted FPIR is found on
+//! validation classes and the FPIR it achieves here is reported beside it.
 
 use super::{EnrolmentProtocol, ProbeScores, Templates};
 use crate::{Error, Result, check};
@@ -47,8 +47,8 @@ pub struct OpenSet {
     pub draws: usize,
 }
 
-/// Measures open-set recognition on `test`, with the threshold calibrated on `validation` under the same protocol (the same
-/// number of enrolled classes). Each is (embeddings, labels). The gallery keeps every enrolled item.
+/// Measures open-set recognition on `test`, with the threshold calibrated on `validation` under the same protocol (the
+/// same number of enrolled classes). Each is (embeddings, labels). The gallery keeps every enrolled item.
 ///
 /// # Errors
 /// When a set has not more classes than are enrolled, or nothing to probe with.

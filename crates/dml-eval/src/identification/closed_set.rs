@@ -4,8 +4,8 @@ use super::ProbeScores;
 use crate::Result;
 
 impl ProbeScores {
-    /// CMC(r), the cumulative match characteristic: share of mated probes whose identity is among the best r, for r from 1 to
-    /// the length of the candidate lists. CMC(1) is the rank-1 rate.
+    /// CMC(r), the cumulative match characteristic: share of mated probes whose identity is among the best r, for r
+    /// from 1 to the length of the candidate lists. CMC(1) is the rank-1 rate.
     ///
     /// # Errors
     /// When there are no mated probes.

@@ -14,8 +14,8 @@ pub(crate) fn allowed(rate: f64, count: u64) -> u64 {
     k
 }
 
-/// The loosest threshold at which a share of `rate` of the scores passes at most: just above the first that would break it.
-/// Scores fall and larger is closer; equal scores pass together.
+/// The loosest threshold at which a share of `rate` of the scores passes at most: just above the first that would break
+/// it. Scores fall and larger is closer; equal scores pass together.
 pub(crate) fn loosest(falling: &[f32], rate: f64) -> f32 {
     falling.get(allowed(rate, falling.len() as u64) as usize).map_or(f32::NEG_INFINITY, |score| score.next_up())
 }

@@ -26,8 +26,8 @@ impl ProbeScores {
         Ok(reaching(&self.non_mated, self.sign * threshold) as f64 / self.non_mated.len() as f64)
     }
 
-    /// TPIR(t, r), the share of mated probes whose identity is among the best `rank` and scores `threshold` or better. It is
-    /// 1 − FNIR(t, r).
+    /// TPIR(t, r), the share of mated probes whose identity is among the best `rank` and scores `threshold` or better.
+    /// It is 1 − FNIR(t, r).
     ///
     /// # Errors
     /// When there are no mated probes, or the rank is 0 or beyond the candidate list.
@@ -55,8 +55,8 @@ impl ProbeScores {
         Ok(OpenSetPoint { threshold, fpir: self.fpir(threshold)?, tpir: self.tpir(threshold, rank)? })
     }
 
-    /// The whole curve of (FPIR, TPIR) at `rank`, from FPIR 0 to the last step before 1, thinned to at most `points` (2 or
-    /// more) that lie evenly on a logarithmic axis of FPIR. Each is a point of the curve, none is interpolated.
+    /// The whole curve of (FPIR, TPIR) at `rank`, from FPIR 0 to the last step before 1, thinned to at most `points` (3
+    /// or more) that lie evenly on a logarithmic axis of FPIR. Each is a point of the curve, none is interpolated.
     ///
     /// # Errors
     /// As [`tpir_at_fpir`](Self::tpir_at_fpir).
@@ -104,17 +104,17 @@ impl ProbeScores {
     }
 }
 
-/// FPIRs from 0 by way of 1/`probes` up to the step below 1, evenly on a logarithmic axis.
+/// FPIRs from 0 by way of 1/`probes` up to the step below 1, evenly on a logarithmic axis; every step, if there are no
+/// more than `points`.
 pub(super) fn fpir_grid(probes: usize, points: usize) -> Vec<f64> {
-    let (steps, last) = (points.max(2) - 1, probes.saturating_sub(1).max(1) as f64);
-    let place = |i: usize| last.powf(i as f64 / (steps - 1).max(1) as f64) / probes as f64;
-    let mut grid = vec![0.0];
-    if probes > 1 {
-        grid.extend((0..steps - 1).map(place));
-        // The end itself, not what its power is rounded to.
-        grid.push(last / probes as f64);
+    let share = |count: f64| count / probes as f64;
+    if probes <= points {
+        return (0..probes).map(|count| share(count as f64)).collect();
     }
-    grid
+    let (steps, last) = (points.max(3) - 2, (probes - 1) as f64);
+    let place = |i: usize| share(last.powf(i as f64 / steps as f64));
+    // The end itself, not what its power is rounded to.
+    std::iter::once(0.0).chain((0..steps).map(place)).chain([share(last)]).collect()
 }
 
 /// Refuses what is no rate, and 1, at which there is nothing to decide.

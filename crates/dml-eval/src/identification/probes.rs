@@ -30,8 +30,8 @@ pub struct ProbeScores {
 }
 
 impl ProbeScores {
-    /// Searches the gallery for the best `length` identities of each probe (all, if there are fewer); `embeddings` is `[n, d]`.
-    /// Of equal scores the identity enrolled first is better.
+    /// Searches the gallery for the best `length` identities of each probe (all, if there are fewer); `embeddings` is
+    /// `[n, d]`. Of equal scores the identity enrolled first is better.
     ///
     /// # Errors
     /// When `length` is 0, the enrolment names a row that is not there, or an embedding or a score is not finite.
@@ -65,8 +65,8 @@ impl ProbeScores {
         Self::from_scores(metric.is_similarity(), &mated, &non_mated, length)
     }
 
-    /// From scores of any matcher: the mates of mated probes, the best score of each non-mated probe, and how many candidates
-    /// the lists hold from which ranks were read.
+    /// From scores of any matcher: the mates of mated probes, the best score of each non-mated probe, and how many
+    /// candidates the lists hold from which ranks were read.
     ///
     /// # Errors
     /// When the list holds nothing, a rank is not on it, or a score is not finite.

@@ -10,8 +10,8 @@ use std::collections::{BTreeMap, BTreeSet};
 /// How galleries and probes are drawn from a labelled set, several times.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct EnrolmentProtocol {
-    /// Images enrolled of each identity; all other images of it are mated probes. Of an identity with no more than these all
-    /// are enrolled and none probes.
+    /// Images enrolled of each identity; all other images of it are mated probes. Of an identity with no more than
+    /// these all are enrolled and none probes.
     pub shots: usize,
     /// Identities enrolled, K.
     pub enrolled: usize,
@@ -27,7 +27,8 @@ pub struct EnrolmentProtocol {
 /// A gallery and its probes, as rows of a set of embeddings.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Enrolment {
-    /// Enrolled rows of each identity, in the order of enrolment: of equal scores the identity enrolled first is better.
+    /// Enrolled rows of each identity, in the order of enrolment: of equal scores the identity enrolled first is
+    /// better.
     pub(super) identities: Vec<Vec<usize>>,
     /// Rows of mated probes, each with its identity's place in `identities`.
     pub(super) mated: Vec<(usize, u32)>,
@@ -70,8 +71,9 @@ impl EnrolmentProtocol {
 }
 
 impl Enrolment {
-    /// The gallery and the probes of a protocol that names them, as rows of the set that `labels` belongs to. A probe is mated
-    /// when its label is in the gallery. Identities are enrolled in the order in which they first come in `gallery`.
+    /// The gallery and the probes of a protocol that names them, as rows of the set that `labels` belongs to. A probe
+    /// is mated when its label is in the gallery. Identities are enrolled in the order in which they first come in
+    /// `gallery`.
     ///
     /// # Errors
     /// When a list is empty, names a row that is not there or names one twice, or a row is enrolled and probes, too.

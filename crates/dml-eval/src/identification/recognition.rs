@@ -36,8 +36,8 @@ impl Default for RecognitionOptions {
     }
 }
 
-/// A number over draws of galleries and probes. Draws share images, and one model is behind all: this says how much hangs on
-/// who happened to be enrolled, and nothing of training seeds.
+/// A number over draws of galleries and probes. Draws share images, and one model is behind all: this says how much
+/// hangs on who happened to be enrolled, and nothing of training seeds.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct OverDraws {
     /// Mean.
@@ -102,9 +102,18 @@ pub struct Recognition {
 }
 
 impl OverDraws {
-    fn of(values: &[f64]) -> Self {
-        let ci95 = Some(statistics::ci95(values)).filter(|_| values.len() > 1);
-        Self { mean: statistics::mean(values), std: statistics::std(values), ci95 }
+    /// `width` is what the deviation is multiplied by for the interval.
+    fn of(values: &[f64], width: Option<f64>) -> Self {
+        let std = statistics::std(values);
+        Self { mean: statistics::mean(values), std, ci95: width.map(|width| width * std) }
+    }
+
+    /// Half-width of the interval of so many values, over their deviation: `t/√n`, which hangs on their number alone.
+    /// Student's quantile is slow, so it is asked for once.
+    fn width(count: usize) -> Option<f64> {
+        let mut any = vec![0.0; count];
+        *any.first_mut()? = 1.0;
+        (count > 1).then(|| statistics::ci95(&any) / statistics::std(&any))
     }
 }
 
@@ -122,13 +131,14 @@ impl Recognition {
     /// What a reader should know before believing the numbers.
     pub fn warnings(&self) -> Vec<String> {
         let few = self.tpir_at_fpir.iter().filter(|point| point.too_few_non_mated && point.rank == self.first_rank());
-        few.map(|point| {
-            format!(
-                "FPIR {} wants {:.0} non-mated probes or more to be measured, there are {:.0}",
+        let probes = self.non_mated;
+        few.map(|point| match point.fpir > 0.0 {
+            true => format!(
+                "FPIR {} wants {:.0} non-mated probes or more to be measured, there are {probes:.0}",
                 point.fpir,
-                10.0 / point.fpir,
-                self.non_mated
-            )
+                (10.0 / point.fpir).ceil()
+            ),
+            false => format!("FPIR 0 is that of {probes:.0} non-mated probes, and not of all that may come"),
         })
         .collect()
     }
@@ -165,8 +175,8 @@ impl fmt::Display for Recognition {
 /// Measures recognition with random galleries from `embeddings` (`[n, d]`).
 ///
 /// # Errors
-/// When the protocol asks for more classes than there are or for no draws, no probe is mated, FPIRs are asked for without
-/// strangers, or an embedding is not finite.
+/// When the protocol asks for more classes than there are or for no draws, no probe is mated, FPIRs are asked
+/// for without strangers, or an embedding is not finite.
 pub fn recognition(
     metric: Metric,
     embeddings: Matrix<'_>,
@@ -214,8 +224,9 @@ fn measure(
     else {
         return Err(Error::Input("recognition: there are no draws: want 1 or more".to_owned()));
     };
+    let width = OverDraws::width(probes.len());
     let over = |of: &dyn Fn(&ProbeScores) -> Result<f64>| -> Result<OverDraws> {
-        Ok(OverDraws::of(&probes.iter().map(of).collect::<Result<Vec<f64>>>()?))
+        Ok(OverDraws::of(&probes.iter().map(of).collect::<Result<Vec<f64>>>()?, width))
     };
     let mut tpir_at_fpir = Vec::new();
     for &fpir in &options.fpirs {
@@ -231,7 +242,7 @@ fn measure(
         }
     }
     let rates = probes.iter().map(ProbeScores::cmc).collect::<Result<Vec<Vec<f64>>>>()?;
-    let rate = |rank: usize| OverDraws::of(&rates.iter().map(|cmc| cmc[rank - 1]).collect::<Vec<f64>>());
+    let rate = |rank: usize| OverDraws::of(&rates.iter().map(|cmc| cmc[rank - 1]).collect::<Vec<f64>>(), width);
     let cmc = (1..=options.cmc.min(length)).map(|rank| RankRate { rank, rate: rate(rank) }).collect();
     let grid = if options.curve_points > 0 && least > 0 { fpir_grid(least, options.curve_points) } else { Vec::new() };
     let point = |fpir: f64| Ok((fpir, over(&|p| Ok(p.tpir_at_fpir(fpir, 1)?.tpir))?));
