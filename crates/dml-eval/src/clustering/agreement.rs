@@ -1,6 +1,6 @@
 //! Every score of how far clusters are the classes.
 
-use super::{Average, Contingency, MutualInformation, PairCounts};
+use super::{Average, BCubed, Contingency, MutualInformation, PairCounts};
 use crate::Result;
 use serde::{Deserialize, Serialize};
 
@@ -33,6 +33,12 @@ pub struct Agreement {
     pub pair_f1: f64,
     /// Fowlkes–Mallows index.
     pub fowlkes_mallows: f64,
+    /// B³ precision.
+    pub b_cubed_precision: f64,
+    /// B³ recall.
+    pub b_cubed_recall: f64,
+    /// B³ F1.
+    pub b_cubed_f1: f64,
     /// Purity.
     pub purity: f64,
 }
@@ -45,6 +51,7 @@ impl Agreement {
     pub fn new(classes: &[u32], clusters: &[u32]) -> Result<Self> {
         let table = Contingency::new(classes, clusters)?;
         let (information, pairs) = (MutualInformation::new(&table), PairCounts::new(&table));
+        let b_cubed = BCubed::new(&table);
         Ok(Self {
             nmi: information.normalised(Average::Arithmetic),
             nmi_geometric: information.normalised(Average::Geometric),
@@ -59,6 +66,9 @@ impl Agreement {
             pair_recall: pairs.recall(),
             pair_f1: pairs.f1(),
             fowlkes_mallows: pairs.fowlkes_mallows(),
+            b_cubed_precision: b_cubed.precision,
+            b_cubed_recall: b_cubed.recall,
+            b_cubed_f1: b_cubed.f1(),
             purity: table.purity(),
         })
     }
@@ -80,6 +90,9 @@ impl Agreement {
             pair_recall: of(|a| a.pair_recall),
             pair_f1: of(|a| a.pair_f1),
             fowlkes_mallows: of(|a| a.fowlkes_mallows),
+            b_cubed_precision: of(|a| a.b_cubed_precision),
+            b_cubed_recall: of(|a| a.b_cubed_recall),
+            b_cubed_f1: of(|a| a.b_cubed_f1),
             purity: of(|a| a.purity),
         }
     }

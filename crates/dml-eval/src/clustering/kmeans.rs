@@ -1,17 +1,20 @@
 //! Lloyd's k-means. Lloyd, *Least Squares Quantization in PCM*, 1982.
 //!
-//! Each pass is one product of rows and centroids, which is searched as it is made, and work in proportion to the rows.
+//! Each pass is one product of rows and those centroids that moved, which is searched as it is made, and work in proportion to
+//! the rows.
 
+use super::assigner::Assigner;
 use super::centroids::{Members, take_in_far_rows};
-use super::seeding;
+use super::{greedy_seeding, seeding};
 use crate::finite::{check_directions, check_rows};
 use crate::{Error, Result};
 use dml_core::vector::widest;
-use dml_core::{Exclude, Matrix, Metric, Projection, nearest};
+use dml_core::{Matrix, Metric, Projection};
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
+use std::ops::ControlFlow;
 
 /// Where centroids start.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -21,6 +24,9 @@ pub enum Init {
     /// missing, as k-means‖ draws many at once.
     #[default]
     PlusPlus,
+    /// k-means++ that draws `2 + ⌊ln k⌋` rows for each place and takes the one that leaves the least inertia, as scikit-learn
+    /// does; above `n·k·d·(2 + ⌊ln k⌋) = 2³²` the same as [`PlusPlus`](Self::PlusPlus).
+    GreedyPlusPlus,
     /// Different rows, uniformly.
     Random,
     /// These centroids, `[k, d]`. One start is all there is: restarts change nothing.
@@ -47,10 +53,36 @@ pub struct KMeans {
     pub init: Init,
 }
 
+/// Where k-means is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Progress {
+    /// Seed.
+    pub seed: u64,
+    /// Starts that are done.
+    pub restart: usize,
+    /// Passes that are done, of this start.
+    pub pass: usize,
+}
+
+/// Asked many times in each pass, from any thread: shows progress, and says whether to go on.
+pub type Watch<'a> = &'a (dyn Fn(Progress) -> ControlFlow<()> + Sync);
+
 impl KMeans {
     /// k-means of `clusters` clusters with defaults: 25 iterations, 1 start, tolerance 1e-4, seed 0, Euclidean, k-means++.
     pub fn new(clusters: usize) -> Self {
         Self { clusters, iterations: 25, restarts: 1, tolerance: 1e-4, seed: 0, spherical: false, init: Init::PlusPlus }
+    }
+
+    /// Settings of `faiss.Kmeans`, which pytorch-metric-learning and many papers use: 25 iterations from 1 random start, seed
+    /// 1234, never stopped by a tolerance. Not its draws, its way with empty clusters, nor its sample of 256 rows per cluster.
+    pub fn faiss(clusters: usize) -> Self {
+        Self { tolerance: 0.0, seed: 1234, init: Init::Random, ..Self::new(clusters) }
+    }
+
+    /// Settings of scikit-learn's `KMeans`: 300 iterations at most from 1 start of greedy k-means++, tolerance 1e-4. Not its
+    /// draws.
+    pub fn sklearn(clusters: usize) -> Self {
+        Self { iterations: 300, init: Init::GreedyPlusPlus, ..Self::new(clusters) }
     }
 }
 
@@ -79,6 +111,14 @@ impl KMeans {
     /// When `clusters` is 0 or more than n, there are 0 restarts, the tolerance is no number of 0 or more, a value is not finite
     /// or its square leaves the range of `f32`, a row of zeros is to be spherical, or given centroids are not `[k, d]`.
     pub fn fit(&self, x: Matrix<'_>) -> Result<KMeansResult> {
+        self.fit_watched(x, &|_| ControlFlow::Continue(()))
+    }
+
+    /// [`fit`](Self::fit), watched.
+    ///
+    /// # Errors
+    /// As [`fit`](Self::fit), and `dml_core::Error::Cancelled` when `watch` breaks off.
+    pub fn fit_watched(&self, x: Matrix<'_>, watch: Watch<'_>) -> Result<KMeansResult> {
         self.check(x)?;
         let (n, d) = (x.rows(), x.cols());
         let (shift, rows) = if self.spherical {
@@ -94,10 +134,12 @@ impl KMeans {
         if !self.spherical {
             check_squares(rows)?;
         }
-        let restarts = if matches!(self.init, Init::Given(_)) { 1 } else { self.restarts as u64 };
+        let restarts = if matches!(self.init, Init::Given(_)) { 1 } else { self.restarts };
         let mut best: Option<KMeansResult> = None;
         for restart in 0..restarts {
-            let run = self.run(rows, self.start(rows, &shift, restart)?)?;
+            let in_pass = |pass| watch(Progress { seed: self.seed, restart, pass });
+            let start = self.start(rows, &shift, restart, &|_| in_pass(0))?;
+            let run = self.run(rows, start, &in_pass)?;
             if best.as_ref().is_none_or(|best| run.inertia < best.inertia) {
                 best = Some(run);
             }
@@ -143,11 +185,12 @@ impl KMeans {
     }
 
     /// First centroids, among the prepared rows.
-    fn start(&self, rows: Matrix<'_>, shift: &[f64], restart: u64) -> Result<Vec<f32>> {
+    fn start(&self, rows: Matrix<'_>, shift: &[f64], restart: usize, watch: dml_core::Watch<'_>) -> Result<Vec<f32>> {
         let mut rng = ChaCha8Rng::seed_from_u64(self.seed);
-        rng.set_stream(restart);
+        rng.set_stream(restart as u64);
         let chosen = match &self.init {
-            Init::PlusPlus => seeding::plus_plus(rows, self.clusters, &mut rng)?,
+            Init::PlusPlus => seeding::plus_plus(rows, self.clusters, &mut rng, watch)?,
+            Init::GreedyPlusPlus => greedy_seeding::plus_plus(rows, self.clusters, &mut rng, watch)?,
             Init::Random => seeding::random(rows.rows(), self.clusters, &mut rng),
             Init::Given(given) if self.spherical => {
                 return Ok(Projection::Unit.apply(Matrix::new(given, self.clusters, rows.cols())?).values);
@@ -161,35 +204,30 @@ impl KMeans {
         Ok(chosen.iter().flat_map(|&row| rows.row(row)).copied().collect())
     }
 
-    fn run(&self, rows: Matrix<'_>, mut centroids: Vec<f32>) -> Result<KMeansResult> {
+    fn run(
+        &self,
+        rows: Matrix<'_>,
+        mut centroids: Vec<f32>,
+        watch: &(impl Fn(usize) -> ControlFlow<()> + Sync),
+    ) -> Result<KMeansResult> {
         let (k, d) = (self.clusters, rows.cols());
         let least_move = self.tolerance * mean_variance(rows);
-        let (mut assignment, mut before) = (Vec::new(), Vec::new());
-        let (mut iterations, mut converged, mut settled) = (0, false, false);
+        let mut assigner = Assigner::new(if self.spherical { Metric::Dot } else { Metric::SquaredEuclidean }, rows);
+        let (mut before, mut iterations, mut converged) = (Vec::new(), 0, false);
         while iterations < self.iterations && !converged {
-            iterations += 1;
-            assignment = self.assign(rows, &centroids)?;
-            let moved = take_in_far_rows(rows, &centroids, &mut assignment);
-            let next = Members::new(&assignment, k).centroids(rows, &centroids, self.spherical);
+            let mut members = assigner.pass(&centroids, &|_| watch(iterations))?;
+            let moved = take_in_far_rows(rows, &centroids, &mut members);
+            let next = Members::new(&members, k).centroids(rows, &centroids, self.spherical);
             let squares = centroids.chunks_exact(d).zip(next.chunks_exact(d)).map(|(a, b)| squared_distance(a, b));
             let change: f64 = squares.sum();
             centroids = next;
-            settled = moved == 0 && assignment == before;
-            converged = settled || change <= least_move;
-            before.clone_from(&assignment);
+            converged = (moved == 0 && members == before) || change <= least_move;
+            before = members;
+            iterations += 1;
         }
-        if !settled {
-            assignment = self.assign(rows, &centroids)?;
-        }
+        let assignment = assigner.pass(&centroids, &|_| watch(iterations))?;
         let inertia = sum_over_rows(rows, |i| squared_distance(rows.row(i), centroid(&centroids, d, assignment[i])));
         Ok(KMeansResult { centroids, assignment, inertia, iterations, converged })
-    }
-
-    /// Nearest centroid of each row.
-    fn assign(&self, rows: Matrix<'_>, centroids: &[f32]) -> Result<Vec<u32>> {
-        let metric = if self.spherical { Metric::Dot } else { Metric::SquaredEuclidean };
-        let centroids = Matrix::new(centroids, self.clusters, rows.cols())?;
-        Ok(nearest(metric, rows, centroids, 1, Exclude::Nothing)?.ids().to_vec())
     }
 }
 

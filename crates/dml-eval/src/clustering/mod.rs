@@ -3,16 +3,20 @@
 //! Any two labelings can be compared ([`Agreement`]); [`cluster_quality`] clusters first.
 
 mod agreement;
+mod assigner;
+pub mod b_cubed;
 mod centroids;
 pub mod contingency;
+mod greedy_seeding;
 pub mod kmeans;
 pub mod mutual_information;
 pub mod pair_counting;
 mod seeding;
 
 pub use agreement::Agreement;
+pub use b_cubed::BCubed;
 pub use contingency::{Cell, Contingency};
-pub use kmeans::{Init, KMeans, KMeansResult};
+pub use kmeans::{Init, KMeans, KMeansResult, Progress, Watch};
 pub use mutual_information::{Average, MutualInformation};
 pub use pair_counting::PairCounts;
 
@@ -21,6 +25,7 @@ use crate::{Error, Result, check};
 use dml_core::{Matrix, Metric, Projection};
 use serde::{Deserialize, Serialize};
 use std::collections::HashSet;
+use std::ops::ControlFlow;
 
 /// How [`cluster_quality`] clusters.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -36,12 +41,24 @@ pub struct ClusterOptions {
     pub clusters: Option<usize>,
     /// Centroids of length 1, too; for cosine only.
     pub spherical: bool,
+    /// Where centroids start.
+    pub init: Init,
+    /// When a run stops by itself, as in [`KMeans`].
+    pub tolerance: f64,
 }
 
-/// Seeds 0, 1 and 2, 1 start of 25 passes, as many clusters as classes, not spherical.
+/// Seeds 0, 1 and 2, 1 start of 25 passes by k-means++, tolerance 1e-4, as many clusters as classes, not spherical.
 impl Default for ClusterOptions {
     fn default() -> Self {
-        Self { seeds: vec![0, 1, 2], restarts: 1, iterations: 25, clusters: None, spherical: false }
+        Self { seeds: vec![0, 1, 2], ..Self::of(&KMeans::new(0)) }
+    }
+}
+
+impl ClusterOptions {
+    /// Settings of one k-means, such as [`KMeans::faiss`] or [`KMeans::sklearn`], and its seed; k is the number of classes.
+    pub fn of(kmeans: &KMeans) -> Self {
+        let KMeans { iterations, restarts, tolerance, seed, spherical, ref init, .. } = *kmeans;
+        Self { seeds: vec![seed], restarts, iterations, clusters: None, spherical, init: init.clone(), tolerance }
     }
 }
 
@@ -71,8 +88,8 @@ pub struct Clustering {
     pub classes: usize,
     /// k.
     pub clusters: usize,
-    /// Whether centroids had length 1.
-    pub spherical: bool,
+    /// How it was clustered.
+    pub options: ClusterOptions,
     /// Each score, mean over seeds.
     pub mean: Agreement,
     /// Each score, sample standard deviation over seeds (divisor n − 1); 0 of one seed.
@@ -93,6 +110,20 @@ pub fn cluster_quality(
     embeddings: Matrix<'_>,
     labels: &[u32],
     options: &ClusterOptions,
+) -> Result<Clustering> {
+    cluster_quality_watched(metric, embeddings, labels, options, &|_| ControlFlow::Continue(()))
+}
+
+/// [`cluster_quality`], watched.
+///
+/// # Errors
+/// As [`cluster_quality`], and `dml_core::Error::Cancelled` when `watch` breaks off.
+pub fn cluster_quality_watched(
+    metric: Metric,
+    embeddings: Matrix<'_>,
+    labels: &[u32],
+    options: &ClusterOptions,
+    watch: Watch<'_>,
 ) -> Result<Clustering> {
     check(embeddings, labels)?;
     let projection = match metric {
@@ -119,8 +150,9 @@ pub fn cluster_quality(
     let rows = projection.apply(embeddings).values;
     let rows = Matrix::new(&rows, embeddings.rows(), embeddings.cols())?;
     let run = |&seed: &u64| {
-        let (restarts, iterations, spherical) = (options.restarts, options.iterations, options.spherical);
-        let found = KMeans { restarts, iterations, spherical, seed, ..KMeans::new(clusters) }.fit(rows)?;
+        let ClusterOptions { restarts, iterations, spherical, tolerance, ref init, .. } = *options;
+        let kmeans = KMeans { clusters, iterations, restarts, tolerance, seed, spherical, init: init.clone() };
+        let found = kmeans.fit_watched(rows, watch)?;
         let agreement = Agreement::new(labels, &found.assignment)?;
         let KMeansResult { inertia, iterations, converged, .. } = found;
         Ok(ClusterRun { seed, inertia, iterations, converged, agreement })
@@ -132,7 +164,7 @@ pub fn cluster_quality(
         rows: embeddings.rows(),
         classes,
         clusters,
-        spherical: options.spherical,
+        options: options.clone(),
         mean: Agreement::over(&scores, mean),
         std: Agreement::over(&scores, std),
         runs,
