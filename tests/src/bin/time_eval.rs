@@ -15,7 +15,7 @@ use std::time::Instant;
 
 use anyhow::{Context as _, Result, bail};
 use dml_core::{Exclude, Matrix, Metric, for_each_pair_tile, nearest, scores, unwatched};
-use dml_eval::clustering::{Agreement, Init, KMeans};
+use dml_eval::clustering::{Agreement, KMeans};
 use dml_eval::retrieval::{Exclusion, Measure, Policy, Rankings, Relevance, Ties, evaluate};
 use dml_eval::statistics::Bootstrap;
 use dml_tests::{embedded, peak};
@@ -181,8 +181,7 @@ fn measure(case: &Case, x: Matrix<'_>, labels: &[u32]) -> Result<()> {
     black_box(evaluate(&rankings, &measures, Some(labels), &policy)?);
     if case.loss == "metrics_and_nmi" {
         // As faiss begins and ends.
-        let found =
-            KMeans { iterations: 20, tolerance: 0.0, init: Init::Random, ..KMeans::new(case.classes) }.fit(x)?;
+        let found = KMeans { iterations: 20, ..KMeans::faiss(case.classes) }.fit(x)?;
         black_box(Agreement::new(labels, &found.assignment)?);
     }
     Ok(())

@@ -161,9 +161,10 @@ impl Assessment {
             title: "Clustering".to_owned(),
             rows: scores.into_iter().map(row).collect(),
             note: format!(
-                "k-means++, {} clusters, {} seeds. NMI grows with the number of clusters: read AMI beside it.",
+                "k-means, {} clusters, {} seeds, at most {} passes. NMI grows with the number of clusters: read AMI beside it.",
                 found.clusters,
-                found.runs.len()
+                found.runs.len(),
+                found.options.iterations
             ),
         })
     }

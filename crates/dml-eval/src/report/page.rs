@@ -80,6 +80,8 @@ impl Report {
         let mut html = format!(
             "<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\">\
              <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\
+             <meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; img-src data:; \
+             style-src 'unsafe-inline'; script-src 'unsafe-inline'\">\
              <meta name=\"color-scheme\" content=\"light dark\">\n<title>{title}</title>\n<style>\n{STYLE}</style></head>\n\
              <body><header><h1>{title}</h1>\n<dl class=\"facts\">{facts}</dl>\n{warnings}\
              <nav aria-label=\"Contents\"><ul>{contents}</ul></nav></header>\n<main>\n"

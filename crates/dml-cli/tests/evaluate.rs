@@ -1,0 +1,120 @@
+//! `dml evaluate` on files, as a user runs it.
+
+use std::fmt::Write as _;
+use std::fs;
+use std::path::Path;
+use std::process::{Command, Output};
+
+/// Numbers as NumPy saves them.
+fn npy(path: &Path, values: &[f32], columns: usize) {
+    let header =
+        format!("{{'descr': '<f4', 'fortran_order': False, 'shape': ({}, {columns}), }}", values.len() / columns);
+    let header = format!("{header:<117}\n");
+    let mut bytes = b"\x93NUMPY\x01\x00".to_vec();
+    bytes.extend((header.len() as u16).to_le_bytes());
+    bytes.extend(header.as_bytes());
+    bytes.extend(values.iter().flat_map(|v| v.to_le_bytes()));
+    fs::write(path, bytes).unwrap();
+}
+
+/// 20 classes of 18 vectors around their own directions, the last class a little of the first.
+fn set(folder: &Path) -> Vec<f32> {
+    let (classes, each, d) = (20usize, 18usize, 24usize);
+    let mut values = Vec::new();
+    let mut csv = "label,image,is_query\n".to_owned();
+    for i in 0..classes * each {
+        let class = i % classes;
+        values.extend((0..d).map(|j| {
+            let noise = ((i * 7919 + j * 104_729) % 211) as f32 / 211.0 - 0.5;
+            f32::from(u8::from(j == class)) + f32::from(u8::from(class == classes - 1 && j == 0)) + 0.5 * noise
+        }));
+        let _ = writeln!(csv, "\"bird <{class}>\",img/{i}.png,{}", u8::from(i % 2 == 0));
+    }
+    npy(&folder.join("x.npy"), &values, d);
+    fs::write(folder.join("labels.csv"), csv).unwrap();
+    values
+}
+
+fn evaluate(folder: &Path, arguments: &[&str]) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_dml"));
+    command.current_dir(folder).arg("evaluate").args(arguments).output().unwrap()
+}
+
+fn refusal(folder: &Path, arguments: &[&str]) -> String {
+    let output = evaluate(folder, arguments);
+    assert!(!output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
+    String::from_utf8(output.stderr).unwrap()
+}
+
+const QUICK: [&str; 3] = ["--resamples", "50", "--metric=cosine"];
+
+#[test]
+fn embeddings_and_labels_become_a_report() {
+    let folder = tempfile::tempdir().unwrap();
+    set(folder.path());
+    let output = evaluate(folder.path(), &[&["x.npy", "--labels", "labels.csv", "--out", "out"][..], &QUICK].concat());
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let said = String::from_utf8(output.stdout).unwrap();
+    for measure in ["Recall@1", "MAP@R", "EER", "TAR@FAR", "5-way 1-shot", "NMI", "Alignment"] {
+        assert!(said.contains(measure), "{measure} is missing:\n{said}");
+    }
+    let read = |name: &str| fs::read_to_string(folder.path().join("out").join(name)).unwrap();
+    let html = read("report.html");
+    assert!(html.contains("bird &lt;3&gt;") && !html.contains("bird <3>"));
+    assert!(read("report.md").contains("MAP@R"));
+    let found: serde_json::Value = serde_json::from_str(&read("evaluation.json")).unwrap();
+    assert_eq!(
+        (found["rows"].as_u64(), found["queries"].as_u64(), found["classes"].as_u64()),
+        (Some(360), Some(180), Some(20))
+    );
+    // The last class leans to the first, and the report knows.
+    let names = ["class", "taken_for"].map(|key| found["confusions"][0][key].as_u64());
+    let recall = found["retrieval"]["measured"][0]["micro_mean"].as_f64().unwrap();
+    assert!(recall > 0.5 && (recall == 1.0 || names.iter().all(Option::is_some)), "{recall} {names:?}");
+
+    let again = &["x.npy", "--labels", "labels.csv", "--out", "again"][..];
+    assert!(evaluate(folder.path(), &[again, &QUICK].concat()).status.success());
+    assert_eq!(
+        html,
+        fs::read_to_string(folder.path().join("again/report.html")).unwrap(),
+        "the same input, the same report"
+    );
+}
+
+#[test]
+fn presets_and_measures_are_chosen_by_name() {
+    let folder = tempfile::tempdir().unwrap();
+    set(folder.path());
+    let base = ["x.npy", "--labels", "labels.csv", "--no-clustering", "--resamples", "0"];
+    let output = evaluate(folder.path(), &[&base[..], &["--measures", "recall@5,map@10:min"]].concat());
+    let said = String::from_utf8(output.stdout).unwrap();
+    assert!(said.contains("Recall@5") && !said.contains("R-precision") && !said.contains("NMI"), "{said}");
+    let output = evaluate(folder.path(), &[&base[..], &["--preset", "pml"]].concat());
+    assert!(String::from_utf8(output.stdout).unwrap().contains("R-precision"));
+    let error = refusal(folder.path(), &[&base[..], &["--measures", "map@10"]].concat());
+    assert!(error.contains("does not say what it divides by"), "{error}");
+    let error = refusal(folder.path(), &[&base[..], &["--measures", "recall@1000"]].concat());
+    assert!(error.contains("lower k"), "{error}");
+    let error = refusal(folder.path(), &[&base[..], &["--camera-rule"]].concat());
+    assert!(error.contains("camera"), "{error}");
+    let error = refusal(folder.path(), &[&base[..], &["--split", "test"]].concat());
+    assert!(error.contains("no column split"), "{error}");
+}
+
+#[test]
+fn bad_files_are_refused_by_name() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut values = set(folder.path());
+    fs::write(folder.path().join("short.txt"), "a\nb\n").unwrap();
+    let error = refusal(folder.path(), &["x.npy", "--labels", "short.txt"]);
+    assert!(error.contains("short.txt has 2 rows but x.npy has 360"), "{error}");
+    let error = refusal(folder.path(), &["x.npy"]);
+    assert!(error.contains("x.npy"), "{error}");
+    let error = refusal(folder.path(), &["none.npy", "--labels", "labels.csv"]);
+    assert!(error.contains("none.npy"), "{error}");
+    values[24 * 7 + 3] = f32::NAN;
+    npy(&folder.path().join("nan.npy"), &values, 24);
+    let error = refusal(folder.path(), &["nan.npy", "--labels", "labels.csv"]);
+    assert!(error.contains("embedding 7"), "{error}");
+    assert!(!folder.path().join("evaluation").exists(), "nothing is half written");
+}
