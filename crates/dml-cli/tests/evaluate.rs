@@ -60,7 +60,7 @@ fn embeddings_and_labels_become_a_report() {
     }
     let read = |name: &str| fs::read_to_string(folder.path().join("out").join(name)).unwrap();
     let html = read("report.html");
-    assert!(html.contains("bird &lt;3&gt;") && !html.contains("bird <3>"));
+    assert!(html.contains("bird &lt;4&gt;") && !html.contains("bird <4>"));
     assert!(read("report.md").contains("MAP@R"));
     let found: serde_json::Value = serde_json::from_str(&read("evaluation.json")).unwrap();
     assert_eq!(
