@@ -14,25 +14,13 @@ import faiss
 import numpy as np
 import pytorch_metric_learning
 import torch
+from peak import peak
 from pytorch_metric_learning.utils.accuracy_calculator import AccuracyCalculator
 from pytorch_metric_learning.utils.inference import FaissKMeans, FaissKNN
 
 # As in time_eval.rs.
 SHORT = 3.0
 MEASURES = ("precision_at_1", "r_precision", "mean_average_precision_at_r", "mean_average_precision", "mean_reciprocal_rank")
-
-
-def peak(work):
-    """Bytes by which the process grew at its largest while `work` ran, where the system (Linux) tells."""
-    status = lambda key: next(int(line.split()[1]) * 1024 for line in open("/proc/self/status") if line.startswith(key))
-    try:
-        Path("/proc/self/clear_refs").write_text("5")
-        before = status("VmRSS:")
-        work()
-        return max(0, status("VmHWM:") - before)
-    except OSError:
-        work()
-        return None
 
 
 def product(case, x):

@@ -15,6 +15,8 @@ from pathlib import Path
 import pytorch_metric_learning
 import torch
 
+from peak import peak
+
 sys.path.insert(0, str(Path(__file__).parent.parent / "golden" / "generate"))
 from references import pml  # noqa: E402
 from references.base import PLAIN  # noqa: E402
@@ -43,19 +45,6 @@ def cube(loss, mining, n, k):
     if loss in ("lifted_structure", "nt_xent", "tuplet_margin"):
         return 8 * n * (k - 1) * n * (n - k)  # Every positive pair with every negative pair, twice.
     return 0
-
-
-def peak(work):
-    """Bytes by which the process grew at its largest while `work` ran, where the system (Linux) tells."""
-    status = lambda key: next(int(line.split()[1]) * 1024 for line in open("/proc/self/status") if line.startswith(key))
-    try:
-        Path("/proc/self/clear_refs").write_text("5")
-        before = status("VmRSS:")
-        work()
-        return max(0, status("VmHWM:") - before)
-    except OSError:
-        work()
-        return None
 
 
 def repeat(name, work, budget, key):

@@ -34,6 +34,19 @@ pub struct PairTile<'a> {
     pub scores: &'a [f32],
 }
 
+impl PairTile<'_> {
+    /// Calls `f(row, columns, scores)` for the part of each row that lies right of the diagonal: all pairs `row < column`.
+    #[inline(always)]
+    pub fn for_each_row(&self, mut f: impl FnMut(usize, Range<usize>, &[f32])) {
+        for (i, scores) in self.rows.clone().zip(self.scores.chunks_exact(self.columns.len().max(1))) {
+            let from = self.columns.start.max(i + 1);
+            if from < self.columns.end {
+                f(i, from..self.columns.end, &scores[from - self.columns.start..]);
+            }
+        }
+    }
+}
+
 /// Memory of a block, used again and again.
 #[derive(Default)]
 pub(crate) struct Buffer {

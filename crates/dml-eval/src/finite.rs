@@ -11,11 +11,16 @@ pub(crate) fn check_rows(what: &str, x: Matrix<'_>, least: usize) -> Result<()> 
     if x.cols() == 0 {
         return Err(Error::Input(format!("{what}: the embeddings have no columns: check the model")));
     }
+    check_finite(&format!("{what}: embedding"), x, 0)
+}
+
+/// Refuses rows with a value that is not finite. `what` says what a row is; the first is number `first`.
+pub(crate) fn check_finite(what: &str, x: Matrix<'_>, first: usize) -> Result<()> {
     match x.data().iter().position(|v| !v.is_finite()) {
-        Some(at) => {
-            let row = at / x.cols();
-            Err(Error::Input(format!("{what}: embedding {row} holds a value that is not finite: check the model")))
-        }
+        Some(at) => Err(Error::Input(format!(
+            "{what} {} holds a value that is not finite: check the model",
+            first + at / x.cols()
+        ))),
         None => Ok(()),
     }
 }

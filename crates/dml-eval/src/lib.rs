@@ -12,6 +12,7 @@ pub mod few_shot;
 mod finite;
 pub mod identification;
 pub mod input;
+mod loosest;
 pub mod modified_hausdorff;
 pub mod one_shot;
 mod pair_distance;
@@ -50,8 +51,5 @@ pub(crate) fn check(embeddings: Matrix<'_>, labels: &[u32]) -> Result<()> {
     if labels.is_empty() {
         return Err(Error::Input("there are no embeddings: the set is empty".to_owned()));
     }
-    match (0..labels.len()).find(|&i| embeddings.row(i).iter().any(|v| !v.is_finite())) {
-        Some(row) => Err(Error::Input(format!("embedding {row} holds a value that is not finite: check the model"))),
-        None => Ok(()),
-    }
+    finite::check_finite("embedding", embeddings, 0)
 }

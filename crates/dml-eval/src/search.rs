@@ -3,10 +3,10 @@
 //! Queries and gallery are walked in blocks; what stays is a list of candidates per query. Results do not depend on the size of
 //! the blocks or the number of threads: equal scores go by the smaller gallery row.
 
+use crate::finite::check_finite;
 use crate::input::Vectors;
 use crate::{Error, Result};
 use dml_core::{Exclude, Matrix, Metric, Nearest, NearestSearch, Watch};
-use std::borrow::Cow;
 use std::ops::Range;
 
 /// Numbers of a gallery block (64 MiB), and of a block of queries.
@@ -58,16 +58,19 @@ fn search_in_blocks(
     exclude.check(queries.rows(), gallery.rows())?;
     let mut lists: Vec<Vec<(u32, f32)>> = Vec::with_capacity(queries.rows());
     for asked in blocks(queries, block) {
-        let values = finite("query", queries, asked.clone())?;
         let first = asked.start;
+        let values = queries.block(asked.clone())?;
+        let asking = Matrix::new(&values, asked.len(), queries.dim())?;
+        check_finite("query", asking, first)?;
         let apart = |q: usize, id: u32| exclude.excludes(first + q, id);
         let within = if matches!(exclude, Exclude::Nothing) { exclude } else { Exclude::Where(&apart) };
-        let mut search = NearestSearch::new(metric, Matrix::new(&values, asked.len(), queries.dim())?, k, within);
+        let mut search = NearestSearch::new(metric, asking, k, within);
         let before = first * gallery.rows();
         for rows in blocks(gallery, block) {
-            let values = finite("gallery row", gallery, rows.clone())?;
-            let watch = |scored: usize| watch(before + scored);
-            search.add(Matrix::new(&values, rows.len(), gallery.dim())?, &watch)?;
+            let values = gallery.block(rows.clone())?;
+            let part = Matrix::new(&values, rows.len(), gallery.dim())?;
+            check_finite("gallery row", part, rows.start)?;
+            search.add(part, &|scored: usize| watch(before + scored))?;
         }
         let found = search.finish();
         let list = |q| found.ids_of(q).iter().copied().zip(found.scores_of(q).iter().copied()).collect();
@@ -82,19 +85,6 @@ fn search_in_blocks(
 fn blocks(vectors: &dyn Vectors, numbers: usize) -> impl Iterator<Item = Range<usize>> {
     let (rows, step) = (vectors.rows(), (numbers / vectors.dim().max(1)).max(1));
     (0..rows).step_by(step).map(move |start| start..(start + step).min(rows))
-}
-
-/// The rows of a block, all of them numbers.
-fn finite<'v>(what: &str, vectors: &'v dyn Vectors, rows: Range<usize>) -> Result<Cow<'v, [f32]>> {
-    let first = rows.start;
-    let values = vectors.block(rows)?;
-    match values.iter().position(|v| !v.is_finite()) {
-        Some(at) => Err(Error::Input(format!(
-            "{what} {} holds a value that is not finite: check the model",
-            first + at / vectors.dim().max(1)
-        ))),
-        None => Ok(values),
-    }
 }
 
 #[cfg(test)]

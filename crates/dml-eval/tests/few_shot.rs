@@ -1,6 +1,9 @@
 //! Few-shot classification against scikit-learn; tables by hand; comparison of two runs; bad input; the numbers of
 //! before.
 
+mod blobs;
+
+use blobs::blobs;
 use dml_core::{Matrix, Metric};
 use dml_eval::few_shot::*;
 use dml_testkit::{Case, load_goldens};
@@ -65,24 +68,6 @@ fn classifiers_by_hand() {
     let query = Matrix::new(&[1.0, 0.3], 1, 2).unwrap();
     let said = CLASSIFIERS.map(|c| classify(c, Metric::Cosine, samples, query).unwrap()[0]);
     assert_eq!(said[..4], [0, 1, 0, 0]);
-}
-
-/// The generator of `recognition.rs`.
-fn blobs(classes: usize, each: usize, d: usize, salt: u64) -> (Vec<f32>, Vec<u32>) {
-    let mut state = salt;
-    let mut next = || {
-        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        ((state >> 40) as f32) / (1u32 << 24) as f32 - 0.5
-    };
-    let (mut values, mut labels) = (Vec::new(), Vec::new());
-    for c in 0..classes {
-        let centre: Vec<f32> = (0..d).map(|_| next()).collect();
-        for _ in 0..each - c % 3 {
-            values.extend(centre.iter().map(|m| m + 0.9 * next()));
-            labels.push(7 * c as u32 + 1);
-        }
-    }
-    (values, labels)
 }
 
 fn protocol(shots: usize) -> Episodes {

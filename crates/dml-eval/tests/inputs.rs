@@ -84,12 +84,12 @@ fn every_type_of_number_reads_the_same() {
 
 #[test]
 fn numbers_as_this_machine_has_them_are_not_copied() {
-    let x = NpyFile::open(golden("little_f4.npy")).unwrap();
+    let x = VectorFile::npy(golden("little_f4.npy")).unwrap();
     assert_eq!(matches!(x.block(1..2).unwrap(), Cow::Borrowed(_)), cfg!(target_endian = "little"));
     // One byte off: numbers that lie askew are copied, and are the same.
     let bytes: Vec<u8> = embeddings().iter().flat_map(|v| v.to_le_bytes()).collect();
     let (_folder, path) = file("x.npy", npy("{'descr':'<f4','fortran_order':False,'shape':(5,3)}\n ", &bytes));
-    let x = NpyFile::open(path).unwrap();
+    let x = VectorFile::npy(path).unwrap();
     assert!(matches!(x.block(0..5).unwrap(), Cow::Owned(_)));
     assert_eq!(x.block(0..5).unwrap(), embeddings());
 }

@@ -1,5 +1,8 @@
 //! Identification against plain numpy; tables by hand; what must hold of any scores; bad input; the numbers of before.
 
+mod blobs;
+
+use blobs::blobs;
 use dml_core::{Matrix, Metric};
 use dml_eval::identification::*;
 use dml_testkit::{Case, Tolerance, compare, load_goldens};
@@ -155,24 +158,6 @@ fn templates_by_hand() {
     let scores =
         ProbeScores::measure(Metric::Cosine, Matrix::new(&points, 3, 2).unwrap(), &drawn, Templates::Mean, 1).unwrap();
     assert_eq!(scores.tpir(1.0 - 1e-6, 1).unwrap(), 1.0);
-}
-
-/// Classes of 4 to 6 points about centres, by a generator of its own.
-fn blobs(classes: usize, each: usize, d: usize, salt: u64) -> (Vec<f32>, Vec<u32>) {
-    let mut state = salt;
-    let mut next = || {
-        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        ((state >> 40) as f32) / (1u32 << 24) as f32 - 0.5
-    };
-    let (mut values, mut labels) = (Vec::new(), Vec::new());
-    for c in 0..classes {
-        let centre: Vec<f32> = (0..d).map(|_| next()).collect();
-        for _ in 0..each - c % 3 {
-            values.extend(centre.iter().map(|m| m + 0.9 * next()));
-            labels.push(7 * c as u32 + 1);
-        }
-    }
-    (values, labels)
 }
 
 #[test]

@@ -4,7 +4,7 @@ use super::AssessmentOptions;
 use super::set::Parts;
 use crate::Result;
 use crate::retrieval::{Measure, Measurements};
-use dml_core::{Exclude, Matrix, Metric, Nearest, NearestSearch, unwatched};
+use dml_core::{Exclude, Matrix, Metric, Nearest, NearestSearch, nearest, unwatched};
 use rand::SeedableRng;
 use rand::seq::index::sample;
 use rand_chacha::ChaCha8Rng;
@@ -46,12 +46,11 @@ fn search(
     (queries, gallery): (Matrix<'_>, Matrix<'_>),
     parts: &Parts,
     chosen: &[u32],
-    k: usize,
 ) -> Result<Nearest> {
     let values: Vec<f32> = chosen.iter().flat_map(|&q| queries.row(q as usize)).copied().collect();
     let hides = |i: usize, place: u32| parts.hides(chosen[i] as usize, place);
     let asked = Matrix::new(&values, chosen.len(), queries.cols())?;
-    let mut search = NearestSearch::new(metric, asked, k, Exclude::Where(&hides));
+    let mut search = NearestSearch::new(metric, asked, NEIGHBOURS, Exclude::Where(&hides));
     search.add(gallery, &unwatched)?;
     Ok(search.finish())
 }
@@ -76,7 +75,7 @@ pub(super) fn examples(
     let kinds = worst.map(|i| ("worst", i)).chain(drawn.map(|i| ("random", i))).chain(best.map(|i| ("best", i)));
     let chosen: Vec<(&str, usize)> = kinds.collect();
     let queries: Vec<u32> = chosen.iter().map(|&(_, i)| measured.queries[i]).collect();
-    let found = search(metric, sides, parts, &queries, NEIGHBOURS)?;
+    let found = search(metric, sides, parts, &queries)?;
     let example = |(at, (&(kind, i), &q)): (usize, (&(&str, usize), &u32))| {
         let label = parts.query_labels[q as usize];
         let list = found.ids_of(at).iter().zip(found.scores_of(at));
@@ -91,8 +90,8 @@ pub(super) fn examples(
 
 /// Which classes' queries find which other class first, most queries first.
 pub(super) fn confusions(metric: Metric, sides: (Matrix<'_>, Matrix<'_>), parts: &Parts) -> Result<Vec<Confusion>> {
-    let all: Vec<u32> = (0..parts.queries.len() as u32).collect();
-    let found = search(metric, sides, parts, &all, 1)?;
+    let hides = |q: usize, place: u32| parts.hides(q, place);
+    let found = nearest(metric, sides.0, sides.1, 1, Exclude::Where(&hides))?;
     let mut asked: BTreeMap<u32, usize> = BTreeMap::new();
     let mut taken: BTreeMap<(u32, u32), usize> = BTreeMap::new();
     for (q, &class) in parts.query_labels.iter().enumerate() {

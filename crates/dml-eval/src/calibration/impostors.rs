@@ -3,10 +3,10 @@
 //! A score is a 32-bit key. One walk over all pairs counts the upper halves of the keys, a second the lower halves of
 //! those that share the upper half that is looked for.
 
-use crate::identification::loosest::allowed;
+use crate::loosest::allowed;
+use crate::verification::kinds;
 use crate::{Error, Result, check};
 use dml_core::{Matrix, Metric, PairTile, for_each_pair_tile, unwatched};
-use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 
@@ -20,15 +20,6 @@ pub(super) struct Loosest {
     pub(super) closeness: f32,
     /// Impostor pairs that reach it.
     pub(super) passed: u64,
-}
-
-/// Pairs of one class, and pairs of two.
-pub(super) fn kinds(labels: &[u32]) -> (u64, u64) {
-    let mut sizes: BTreeMap<u32, u64> = BTreeMap::new();
-    labels.iter().for_each(|&label| *sizes.entry(label).or_default() += 1);
-    let pairs = |n: u64| n * n.saturating_sub(1) / 2;
-    let genuine = sizes.values().map(|&size| pairs(size)).sum();
-    (genuine, pairs(labels.len() as u64) - genuine)
 }
 
 /// The loosest threshold for each of `rates`, and the number of impostor pairs.
@@ -118,11 +109,7 @@ fn count(
 
 /// Calls `f(i, j, score)` for each pair i < j of a tile.
 pub(super) fn for_each_pair(tile: &PairTile<'_>, mut f: impl FnMut(usize, usize, f32)) {
-    let (first, width) = (tile.columns.start, tile.columns.len());
-    for (i, row) in tile.rows.clone().zip(tile.scores.chunks_exact(width.max(1))) {
-        let skip = (i + 1).saturating_sub(first).min(width);
-        row[skip..].iter().enumerate().for_each(|(j, &score)| f(i, first + skip + j, score));
-    }
+    tile.for_each_row(|i, columns, scores| columns.zip(scores).for_each(|(j, &score)| f(i, j, score)));
 }
 
 /// How many genuine and impostor pairs reach a threshold.

@@ -1,8 +1,9 @@
 //! A threshold for a rate of false alarms, chosen on held-out classes.
 
-use super::impostors::{kinds, loosest_for, passing};
-use crate::identification::loosest::{loosest, reaching};
+use super::impostors::{loosest_for, passing};
 use crate::identification::{EnrolmentProtocol, ProbeScores, Templates, check_rate};
+use crate::loosest::{loosest, reaching};
+use crate::verification::kinds;
 use crate::{Error, Result, check};
 use dml_core::{Matrix, Metric};
 use serde::{Deserialize, Serialize};

@@ -21,7 +21,6 @@
 
 mod calibrated;
 mod closed_set;
-pub(crate) mod loosest;
 mod open_set;
 mod probes;
 mod protocol;

@@ -1,7 +1,7 @@
 //! Open set: a threshold decides whether the best identity is one at all.
 
 use super::ProbeScores;
-use super::loosest::{loosest, reaching};
+use crate::loosest::{loosest, reaching};
 use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
 

@@ -1,9 +1,18 @@
 //! A file mapped into memory.
 
-use super::io;
+use super::{
+    elements::Float,
+    io, refused,
+    vectors::{Vectors, row_bytes},
+};
 use crate::Result;
 use memmap2::Mmap;
-use std::{fs::File, path::Path};
+use std::{
+    borrow::Cow,
+    fs::File,
+    ops::Range,
+    path::{Path, PathBuf},
+};
 
 /// The bytes of a file, brought in by the system as they are touched.
 pub(super) fn map(path: &Path) -> Result<Mmap> {
@@ -11,4 +20,30 @@ pub(super) fn map(path: &Path) -> Result<Mmap> {
     // SAFETY: the map is read-only and private to its holder. Another process that changes the file meanwhile
     // changes values or ends this process; the module says that it must not, as for every mapped file.
     unsafe { Mmap::map(&file) }.map_err(io(path))
+}
+
+/// Embeddings `[n, d]` in a file: [`VectorFile::npy`], [`VectorFile::safetensors`].
+#[derive(Debug)]
+pub struct VectorFile {
+    pub(super) path: PathBuf,
+    pub(super) bytes: Mmap,
+    pub(super) start: usize,
+    pub(super) rows: usize,
+    pub(super) dim: usize,
+    pub(super) float: Float,
+}
+
+impl Vectors for VectorFile {
+    fn rows(&self) -> usize {
+        self.rows
+    }
+
+    fn dim(&self) -> usize {
+        self.dim
+    }
+
+    fn block(&self, rows: Range<usize>) -> Result<Cow<'_, [f32]>> {
+        let bytes = row_bytes(&self.bytes[self.start..], &rows, self.rows, self.dim * self.float.size());
+        bytes.map(|bytes| self.float.decode(bytes)).map_err(|problem| refused(&self.path, problem))
+    }
 }

@@ -24,8 +24,7 @@ mod write;
 pub use columns::ColumnNames;
 pub use labelled::Labelled;
 pub use labels::{Categories, Table, open_table};
-pub use npy::NpyFile;
-pub use safetensors::SafetensorsFile;
+pub use mapped::VectorFile;
 pub use vectors::{Vectors, ZeroRows, check_finite, open_vectors, zero_rows};
 pub use write::{write_npy, write_safetensors};
 

@@ -4,17 +4,11 @@
 
 use super::{
     elements::{Float, Integer},
-    mapped::map,
+    mapped::{VectorFile, map},
     refused,
-    vectors::{Vectors, row_bytes},
 };
 use crate::Result;
-use memmap2::Mmap;
-use std::{
-    borrow::Cow,
-    ops::Range,
-    path::{Path, PathBuf},
-};
+use std::{ops::Range, path::Path};
 
 /// No header that numpy writes for an array of numbers comes near it.
 const LONGEST_HEADER: usize = 1 << 16;
@@ -26,24 +20,13 @@ struct Header {
     data: Range<usize>,
 }
 
-/// Embeddings `[n, d]` in an `.npy` file: `<f2`, `<f4`, `<f8` or `>f4`, in C order.
-#[derive(Debug)]
-pub struct NpyFile {
-    path: PathBuf,
-    bytes: Mmap,
-    start: usize,
-    rows: usize,
-    dim: usize,
-    float: Float,
-}
-
-impl NpyFile {
-    /// Maps the file.
+impl VectorFile {
+    /// Maps an `.npy` file of `<f2`, `<f4`, `<f8` or `>f4`, in C order.
     ///
     /// # Errors
     /// When the file cannot be opened, is no `.npy` file or is cut short, or its array is not `[n, d]`, `d > 0`, of floats
     /// in C order.
-    pub fn open(path: impl AsRef<Path>) -> Result<Self> {
+    pub fn npy(path: impl AsRef<Path>) -> Result<Self> {
         let path = path.as_ref();
         let bytes = map(path)?;
         let (header, float) = header(path, &bytes, |descr| match descr {
@@ -71,21 +54,6 @@ impl NpyFile {
             ));
         }
         Ok(Self { path: path.to_owned(), start: header.data.start, bytes, rows, dim, float })
-    }
-}
-
-impl Vectors for NpyFile {
-    fn rows(&self) -> usize {
-        self.rows
-    }
-
-    fn dim(&self) -> usize {
-        self.dim
-    }
-
-    fn block(&self, rows: Range<usize>) -> Result<Cow<'_, [f32]>> {
-        let bytes = row_bytes(&self.bytes[self.start..], &rows, self.rows, self.dim * self.float.size());
-        bytes.map(|bytes| self.float.decode(bytes)).map_err(|problem| refused(&self.path, problem))
     }
 }
 

@@ -2,18 +2,13 @@
 
 use super::{
     elements::{Float, Integer},
-    mapped::map,
+    mapped::{VectorFile, map},
     refused,
-    vectors::{Vectors, row_bytes},
 };
 use crate::Result;
 use ::safetensors::{Dtype, SafeTensors};
 use memmap2::Mmap;
-use std::{
-    borrow::Cow,
-    ops::Range,
-    path::{Path, PathBuf},
-};
+use std::{ops::Range, path::Path};
 
 /// A tensor as the header describes it, its bytes known to lie within the file.
 struct Entry {
@@ -23,24 +18,14 @@ struct Entry {
     data: Range<usize>,
 }
 
-/// Embeddings `[n, d]` in a `.safetensors` file: F32, F16, BF16 or F64.
-#[derive(Debug)]
-pub struct SafetensorsFile {
-    path: PathBuf,
-    bytes: Mmap,
-    start: usize,
-    rows: usize,
-    dim: usize,
-    float: Float,
-}
-
-impl SafetensorsFile {
-    /// Maps the file and finds the tensor of this name, or without a name its only 2-D tensor of floats.
+impl VectorFile {
+    /// Maps a `.safetensors` file and finds the tensor of this name, or without a name its only 2-D tensor of floats: F32,
+    /// F16, BF16 or F64.
     ///
     /// # Errors
     /// When the file cannot be opened, is no `.safetensors` file or is cut short, there is no such tensor or more than
     /// one to choose from, or the tensor is not `[n, d]`, `d > 0`, of floats.
-    pub fn open(path: impl AsRef<Path>, tensor: Option<&str>) -> Result<Self> {
+    pub fn safetensors(path: impl AsRef<Path>, tensor: Option<&str>) -> Result<Self> {
         let path = path.as_ref();
         let bytes = map(path)?;
         let mut entries = entries(path, &bytes)?;
@@ -75,21 +60,6 @@ impl SafetensorsFile {
             }
         };
         Ok(Self { path: path.to_owned(), bytes, start: data.start, rows, dim, float })
-    }
-}
-
-impl Vectors for SafetensorsFile {
-    fn rows(&self) -> usize {
-        self.rows
-    }
-
-    fn dim(&self) -> usize {
-        self.dim
-    }
-
-    fn block(&self, rows: Range<usize>) -> Result<Cow<'_, [f32]>> {
-        let bytes = row_bytes(&self.bytes[self.start..], &rows, self.rows, self.dim * self.float.size());
-        bytes.map(|bytes| self.float.decode(bytes)).map_err(|problem| refused(&self.path, problem))
     }
 }
 

@@ -1,6 +1,6 @@
 //! Rows of numbers, wherever they lie.
 
-use super::{NpyFile, SafetensorsFile, extension, refused};
+use super::{VectorFile, extension, refused};
 use crate::{Error, Result};
 use dml_core::Matrix;
 use serde::{Deserialize, Serialize};
@@ -62,8 +62,8 @@ pub fn open_vectors(path: impl AsRef<Path>, tensor: Option<&str>) -> Result<Box<
     let path = path.as_ref();
     match extension(path).as_str() {
         "npy" if tensor.is_some() => Err(refused(path, "an .npy file holds one array without a name: name no tensor")),
-        "npy" => Ok(Box::new(NpyFile::open(path)?)),
-        "safetensors" => Ok(Box::new(SafetensorsFile::open(path, tensor)?)),
+        "npy" => Ok(Box::new(VectorFile::npy(path)?)),
+        "safetensors" => Ok(Box::new(VectorFile::safetensors(path, tensor)?)),
         _ => Err(refused(path, "embeddings are read from .npy and .safetensors: name the file by what it is")),
     }
 }

@@ -1,5 +1,6 @@
 //! Axes: from values to places in a frame, and the ticks that people read.
 
+use crate::verification::probit;
 use serde::Serialize;
 
 use super::text::number;
@@ -95,46 +96,6 @@ fn short(value: f64) -> String {
         text.trim_end_matches('0').trim_end_matches('.').to_owned()
     } else {
         format!("{value:.0e}").replace('-', "−")
-    }
-}
-
-/// Quantile of the standard normal, |relative error| < 1.2e-9 (Acklam's rational approximation).
-fn probit(p: f64) -> f64 {
-    const A: [f64; 6] = [
-        -3.969683028665376e1,
-        2.209460984245205e2,
-        -2.759285104469687e2,
-        1.38357751867269e2,
-        -3.066479806614716e1,
-        2.506628277459239,
-    ];
-    const B: [f64; 6] = [
-        -5.447609879822406e1,
-        1.615858368580409e2,
-        -1.556989798598866e2,
-        6.680131188771972e1,
-        -1.328068155288572e1,
-        1.0,
-    ];
-    const C: [f64; 6] = [
-        -7.784894002430293e-3,
-        -3.223964580411365e-1,
-        -2.400758277161838,
-        -2.549732539343734,
-        4.374664141464968,
-        2.938163982698783,
-    ];
-    const D: [f64; 5] = [7.784695709041462e-3, 3.224671290700398e-1, 2.445134137142996, 3.754408661907416, 1.0];
-    let polynomial = |terms: &[f64], x: f64| terms.iter().fold(0.0, |sum, t| sum * x + t);
-    let tail = 0.02425;
-    if p < tail {
-        let q = (-2.0 * p.ln()).sqrt();
-        polynomial(&C, q) / polynomial(&D, q)
-    } else if p > 1.0 - tail {
-        -probit(1.0 - p)
-    } else {
-        let q = p - 0.5;
-        q * polynomial(&A, q * q) / polynomial(&B, q * q)
     }
 }
 

@@ -5,7 +5,8 @@ use super::judge::{Judge, Verdict};
 use super::rankings::{Placed, Rankings};
 use super::relevance::Relevance;
 use super::ties::Ties;
-use super::whole::{check_finite, distance};
+use super::whole::distance;
+use crate::finite::check_finite;
 use crate::{Error, Result};
 use dml_core::{Matrix, Metric, for_each_score_row};
 use rand::{Rng, SeedableRng};
@@ -48,8 +49,8 @@ pub fn single_shot(
     if protocol.draws == 0 {
         return Err(Error::Input("0 draws of a gallery: want 1 or more".to_owned()));
     }
-    check_finite("query", queries)?;
-    check_finite("gallery item", gallery)?;
+    check_finite("query", queries, 0)?;
+    check_finite("gallery item", gallery, 0)?;
     let relevance = Relevance::Labels { queries: query_labels, gallery: gallery_labels };
     let judge = Judge::new(&relevance, exclude, queries.rows(), gallery.rows())?;
     let mut identities: BTreeMap<u32, Vec<u32>> = BTreeMap::new();

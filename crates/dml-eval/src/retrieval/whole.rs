@@ -5,7 +5,8 @@ use super::judge::{Judge, Verdict};
 use super::rankings::{Placed, Rankings};
 use super::relevance::Relevance;
 use super::ties::Ties;
-use crate::{Error, Result};
+use crate::Result;
+use crate::finite::check_finite;
 use dml_core::{Matrix, Metric, RankQuestion, Watch, ranks, unwatched};
 use rayon::prelude::*;
 
@@ -39,8 +40,8 @@ impl Rankings {
         ties: Ties,
         watch: Watch<'_>,
     ) -> Result<Self> {
-        check_finite("query", queries)?;
-        check_finite("gallery item", gallery)?;
+        check_finite("query", queries, 0)?;
+        check_finite("gallery item", gallery, 0)?;
         let judge = Judge::new(relevance, exclude, queries.rows(), gallery.rows())?;
         let graded = relevance.is_graded();
         let verdict = |q: usize| {
@@ -78,14 +79,6 @@ fn placed(ranks: &[u32], closeness: &[f32], verdict: &Verdict, ties: Ties) -> Ve
         found.extend(equal.iter().map(|item| item.0).zip(gains));
     }
     found
-}
-
-/// Refuses vectors that are not numbers.
-pub(crate) fn check_finite(what: &str, rows: Matrix<'_>) -> Result<()> {
-    match (0..rows.rows()).find(|&i| rows.row(i).iter().any(|v| !v.is_finite())) {
-        Some(i) => Err(Error::Input(format!("{what} {i} holds a value that is not finite: check the model"))),
-        None => Ok(()),
-    }
 }
 
 /// How far off a score says an item is. What is no number (scores can overflow) is furthest.

@@ -5,10 +5,9 @@ use super::tail::{Impostor, Tail};
 use super::{Limits, check_both_kinds, closeness_sign, not_finite, signed};
 use crate::{Error, Result};
 use dml_core::vector::widest;
-use dml_core::{Matrix, Metric, PairTile, for_each_pair_tile, unwatched};
+use dml_core::{Matrix, Metric, for_each_pair_tile, unwatched};
 use rayon::prelude::*;
 use std::collections::HashMap;
-use std::ops::Range;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Mutex, PoisonError};
 
@@ -33,7 +32,7 @@ pub(super) struct AllPairs {
 }
 
 /// (genuine, impostor) pairs that labels make.
-pub(super) fn kinds(labels: &[u32]) -> (u64, u64) {
+pub(crate) fn kinds(labels: &[u32]) -> (u64, u64) {
     let mut sizes: HashMap<u32, u64> = HashMap::new();
     labels.iter().for_each(|&label| *sizes.entry(label).or_default() += 1);
     let pairs = |n: u64| n * n.saturating_sub(1) / 2;
@@ -48,7 +47,7 @@ pub(super) fn stored_scores(metric: Metric, x: Matrix<'_>, labels: &[u32]) -> Re
     let all = Mutex::new((Vec::with_capacity(genuine as usize), Vec::with_capacity(impostors as usize)));
     for_each_pair_tile(metric, x, &unwatched, |tile| {
         let (mut same, mut other) = (Vec::new(), Vec::new());
-        for_each_row(tile, |i, columns, scores| {
+        tile.for_each_row(|i, columns, scores| {
             for (&label, &score) in labels[columns].iter().zip(scores) {
                 if label == labels[i] { same.push(score) } else { other.push(score) }
             }
@@ -88,8 +87,7 @@ pub(super) fn all_pairs(
             #[inline(always)]
             || {
                 // Inlined, or it is compiled without the wide vectors.
-                for_each_row(
-                    tile,
+                tile.for_each_row(
                     #[inline(always)]
                     |i, columns, scores| {
                         let from = columns.start;
@@ -119,22 +117,11 @@ pub(super) fn all_pairs(
     Ok(AllPairs { genuine, tail: tail.into_pairs(), counts: tables.into_counts(), impostors })
 }
 
-/// Calls `f(row, columns, scores)` for the part of each row of a tile that lies right of the diagonal.
-#[inline(always)]
-fn for_each_row(tile: &PairTile<'_>, mut f: impl FnMut(usize, Range<usize>, &[f32])) {
-    for (i, scores) in tile.rows.clone().zip(tile.scores.chunks_exact(tile.columns.len().max(1))) {
-        let from = tile.columns.start.max(i + 1);
-        if from < tile.columns.end {
-            f(i, from..tile.columns.end, &scores[from - tile.columns.start..]);
-        }
-    }
-}
-
 /// Names a pair whose score is no number: the first, whatever the threads did.
 fn first_not_finite(metric: Metric, x: Matrix<'_>) -> Result<Error> {
     let first = Mutex::new(None);
     for_each_pair_tile(metric, x, &unwatched, |tile| {
-        for_each_row(tile, |i, columns, scores| {
+        tile.for_each_row(|i, columns, scores| {
             if let Some(j) = scores.iter().position(|s| !s.is_finite()) {
                 let (pair, mut first) = ((i, columns.start + j), first.lock().unwrap_or_else(PoisonError::into_inner));
                 if first.is_none_or(|(known, _)| pair < known) {

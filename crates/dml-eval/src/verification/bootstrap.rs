@@ -2,10 +2,10 @@
 
 use super::all_pairs::{AllPairs, all_pairs, closeness_of, kinds};
 use super::binning::Binning;
-use super::corners::allowed;
 use super::resampling::{Bootstrap, Comparison, Units, VerificationIntervals, differences, intervals};
 use super::weighted::{Scored, System, WeightedTail};
 use super::{Limits, PairList, check_both_kinds, check_far, closeness_sign, not_finite, signed};
+use crate::loosest::allowed;
 use crate::{Result, check};
 use dml_core::{Matrix, Metric};
 use rand::{Rng, SeedableRng};

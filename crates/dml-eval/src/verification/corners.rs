@@ -80,16 +80,3 @@ pub(super) fn thinned(corners: impl Iterator<Item = Corner>, genuine: u64, impos
     }
     kept
 }
-
-/// The most impostor pairs that may pass at this FAR: the largest k with k/n ≤ far.
-pub(super) fn allowed(far: f64, impostors: u64) -> u64 {
-    let share = |k: u64| k as f64 / impostors as f64;
-    let mut k = ((far * impostors as f64) as u64).min(impostors);
-    while k < impostors && share(k + 1) <= far {
-        k += 1;
-    }
-    while k > 0 && share(k) > far {
-        k -= 1;
-    }
-    k
-}

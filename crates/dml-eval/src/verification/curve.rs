@@ -1,8 +1,9 @@
 //! The ROC curve of two lists of scores, and what is read off it.
 
-use super::corners::{Corner, allowed, area, equal_error, merged, thinned};
+use super::corners::{Corner, area, equal_error, merged, thinned};
 use super::{TarAtFar, check_both_kinds, check_far, closeness_sign, not_finite, signed};
 use crate::Result;
+use crate::loosest::allowed;
 use dml_core::Metric;
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};

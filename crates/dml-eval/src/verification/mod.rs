@@ -23,6 +23,7 @@ mod streamed;
 mod tail;
 mod weighted;
 
+pub(crate) use all_pairs::kinds;
 pub use bootstrap::{bootstrap, bootstrap_pairs, compare, compare_pairs};
 pub use curve::{BestAccuracy, Curve, EqualError, OperatingPoint};
 pub use det::{DetPoint, PROBIT_TICKS, probit};

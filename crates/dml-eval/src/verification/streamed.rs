@@ -2,10 +2,11 @@
 
 use super::all_pairs::{AllPairs, all_pairs};
 use super::binning::{BINS, Binning};
-use super::corners::{Corner, allowed, area, equal_error, merged, thinned};
+use super::corners::{Corner, area, equal_error, merged, thinned};
 use super::curve::point;
 use super::{Bounds, Limits, OperatingPoint, TarAtFar, Verification, check_both_kinds, closeness_sign, signed};
 use crate::Result;
+use crate::loosest::allowed;
 use dml_core::{Matrix, Metric};
 
 /// Which way the curve goes through a bin. The true curve lies between the two extremes.

@@ -1,6 +1,6 @@
 //! Verification measures of weighted pairs: one resample of a bootstrap.
 
-use super::corners::allowed;
+use crate::loosest::allowed;
 
 /// A pair and the two units whose weights it takes; one unit where both are the same.
 #[derive(Clone, Copy, Debug, PartialEq)]
