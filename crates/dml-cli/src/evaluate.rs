@@ -44,7 +44,7 @@ pub(crate) struct Evaluate {
     /// cosine, dot, euclidean, squared_euclidean, snr, lp:P or hyperbolic:C
     #[arg(long, default_value = "cosine")]
     metric: Metric,
-    /// Retrieval measures, e.g. recall@1,map@r,map@10:min,ndcg@10 [default: recall@1, 10, 100, 1000, map@r, r-precision, map, mrr]
+    /// Retrieval measures, e.g. recall@1,map@r,map@10:min,ndcg@10. Left out: recall@1, 10, 100, 1000, map@r, r-precision, map and mrr
     #[arg(long, value_name = "NAMES")]
     measures: Option<String>,
     /// Measures and rules of a library or of papers: dml_papers, in_shop, pml, oml, tfs, roth, sentence_transformers, torchmetrics
