@@ -26,6 +26,12 @@ fn parts(key: u64) -> (f32, u32) {
 }
 
 impl Best {
+    /// Takes in nothing below `floor`, of which most likely there is enough.
+    pub(crate) fn from(floor: f32) -> Self {
+        // The least key of this closeness.
+        Self { keys: Vec::new(), worst: key(floor, 0) >> 32 << 32 }
+    }
+
     /// Closeness below which nothing gets in.
     #[inline(always)]
     pub(crate) fn floor(&self) -> f32 {
@@ -54,6 +60,11 @@ impl Best {
             self.worst = *worst;
         }
         self.keys.truncate(k);
+    }
+
+    /// How many it holds of the best `k`.
+    pub(crate) fn len(&self, k: usize) -> usize {
+        self.keys.len().min(k)
     }
 
     /// The best `k`, best first.

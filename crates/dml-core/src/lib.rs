@@ -7,6 +7,8 @@
 mod best;
 mod device;
 mod error;
+mod exclude;
+mod head_start;
 mod hyperbolic;
 mod matrix;
 mod metric;
@@ -15,6 +17,7 @@ mod pairwise;
 mod projection;
 mod pull_back;
 mod ranks;
+mod reaching;
 mod real;
 pub mod reference;
 pub mod relevance;
@@ -29,9 +32,10 @@ pub mod vector;
 
 pub use device::{has_kernels, to_host, with_host};
 pub use error::{Error, Result};
+pub use exclude::Exclude;
 pub use matrix::Matrix;
 pub use metric::Metric;
-pub use nearest::{Exclude, Nearest, NearestSearch, nearest, nearest_watched};
+pub use nearest::{Nearest, NearestSearch, nearest, nearest_watched};
 pub use pairwise::{l2_normalize, pairwise};
 pub use projection::{Projected, Projection};
 pub use ranks::{RankQuestion, Ranks, RowsOf, Ties, ranks};

@@ -1,83 +1,14 @@
 //! Exact search: tiled products with the selection in between, so that no score is stored.
 
 use crate::best::Best;
+use crate::head_start::guesses;
+use crate::reaching::reaching;
 use crate::scores::Side;
-use crate::tiles::{COLUMNS, ROWS, Watch, block_pairs, blocks, closeness, is_symmetric, run, unwatched};
-use crate::vector::widest;
-use crate::{Error, Matrix, Metric, Result};
+use crate::tiles::{COLUMNS, ROWS, Watch, block_pairs, blocks, closeness, is_symmetric, run, turn, unwatched};
+use crate::{Error, Exclude, Matrix, Metric, Result};
 use rayon::prelude::*;
-use std::fmt;
 use std::ops::Range;
 use std::sync::{Mutex, MutexGuard, PoisonError};
-
-/// What a query must not find.
-#[derive(Clone, Copy)]
-pub enum Exclude<'a> {
-    /// Nothing is left out.
-    Nothing,
-    /// Query `i` is gallery row `i` and does not find itself.
-    SelfIndex,
-    /// One gallery row per query is left out; `u32::MAX` leaves out none.
-    Ids(&'a [u32]),
-    /// Gallery rows of the query's own group (sequence, camera) are left out.
-    Groups {
-        /// Group of each query.
-        queries: &'a [u32],
-        /// Group of each gallery row.
-        gallery: &'a [u32],
-    },
-    /// Whatever pairs (query, gallery row) it is true for.
-    Where(&'a (dyn Fn(usize, u32) -> bool + Sync)),
-}
-
-impl fmt::Debug for Exclude<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Nothing => "Nothing",
-            Self::SelfIndex => "SelfIndex",
-            Self::Ids(_) => "Ids",
-            Self::Groups { .. } => "Groups",
-            Self::Where(_) => "Where",
-        })
-    }
-}
-
-impl Exclude<'_> {
-    /// Whether this query must not find this gallery row.
-    #[inline(always)]
-    pub fn excludes(self, query: usize, id: u32) -> bool {
-        match self {
-            Self::Nothing => false,
-            Self::SelfIndex => query == id as usize,
-            Self::Ids(ids) => ids[query] == id,
-            Self::Groups { queries, gallery } => queries[query] == gallery[id as usize],
-            Self::Where(excludes) => excludes(query, id),
-        }
-    }
-
-    /// Refuses exclusions that are not one per query, or per gallery row.
-    ///
-    /// # Errors
-    /// As said.
-    pub fn check(self, queries: usize, gallery: usize) -> Result<()> {
-        match self {
-            Self::Ids(ids) if ids.len() != queries => {
-                Err(Error::Shape(format!("{} exclusions for {queries} queries: give one per query", ids.len())))
-            }
-            Self::SelfIndex if queries > gallery => Err(Error::Shape(format!(
-                "{queries} queries exclude themselves from a gallery of {gallery}: they are not its rows"
-            ))),
-            Self::Groups { queries: q, gallery: g } if q.len() != queries || g.len() != gallery => {
-                Err(Error::Shape(format!(
-                    "groups of {} queries and {} gallery rows, but there are {queries} and {gallery}: give one for each",
-                    q.len(),
-                    g.len()
-                )))
-            }
-            _ => Ok(()),
-        }
-    }
-}
 
 /// The nearest gallery rows of each query, best first, ties by smaller id; what is not a number comes last.
 ///
@@ -160,6 +91,36 @@ impl<'a> NearestSearch<'a> {
         }
     }
 
+    /// Begins where the last neighbours in `gallery` most likely are; then [`Self::short`] says where they are not. Whether it
+    /// does.
+    fn begin_near(&mut self, gallery: Matrix<'_>) -> bool {
+        let Some(guesses) = guesses(self.metric, (&self.queries, self.rows), gallery, self.k) else { return false };
+        let lists = guesses.chunks(ROWS).map(|block| Mutex::new(block.iter().copied().map(Best::from).collect()));
+        self.lists = lists.collect();
+        true
+    }
+
+    /// Queries with fewer than `k` neighbours.
+    fn short(&self) -> Vec<usize> {
+        let blocks = (0..self.lists.len()).flat_map(|block| {
+            let lists = self.lock(block);
+            let short = (0..lists.len()).filter(|&i| lists[i].len(self.k) < self.k);
+            short.map(|i| block * ROWS + i).collect::<Vec<_>>()
+        });
+        blocks.collect()
+    }
+
+    /// Takes what another search has found for some of the queries.
+    fn replace(&self, queries: &[usize], found: NearestSearch<'_>) {
+        for (&q, list) in queries.iter().zip(found.into_lists()) {
+            self.lock(q / ROWS)[q % ROWS] = list;
+        }
+    }
+
+    fn into_lists(self) -> impl Iterator<Item = Best> {
+        self.lists.into_iter().flat_map(|block| block.into_inner().unwrap_or_else(PoisonError::into_inner))
+    }
+
     fn lock(&self, block: usize) -> MutexGuard<'_, Vec<Best>> {
         self.lists[block].lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -189,11 +150,7 @@ impl<'a> NearestSearch<'a> {
             self.scored = run(&tasks, size, watch, self.scored, |(rows, columns), buffer| {
                 let (queries, gallery) = ((&self.queries, rows.clone()), (&side, columns.clone()));
                 let (scores, stride) = closeness(self.metric, queries, gallery, buffer);
-                let mut lists = self.lock(rows.start / ROWS);
-                let first = (self.seen + columns.start) as u32;
-                for ((list, q), row) in lists.iter_mut().zip(rows.clone()).zip(scores.chunks_exact(stride)) {
-                    self.offer(list, q, first, &row[..columns.len()]);
-                }
+                self.offer_tile(rows, self.seen + columns.start, scores, (stride, columns.len()));
             })?;
             self.seen += part.rows();
         }
@@ -204,34 +161,33 @@ impl<'a> NearestSearch<'a> {
     fn add_queries(&mut self, watch: Watch<'_>) -> Result<()> {
         let tasks = block_pairs(self.rows, ROWS);
         let size = |(rows, columns): &(Range<usize>, Range<usize>)| rows.len() * columns.len();
-        run(&tasks, size, watch, 0, |(rows, columns), buffer| {
+        self.scored = run(&tasks, size, watch, 0, |(rows, columns), buffer| {
             let (queries, gallery) = ((&self.queries, rows.clone()), (&self.queries, columns.clone()));
+            let mut turned = std::mem::take(&mut buffer.turned);
             let (scores, stride) = closeness(self.metric, queries, gallery, buffer);
-            let each = || scores.chunks_exact(stride).map(|row| &row[..columns.len()]).zip(rows.clone());
-            let mut lists = self.lock(rows.start / ROWS);
-            if rows == columns {
-                for ((row, q), list) in each().zip(lists.iter_mut()) {
-                    self.offer(list, q, columns.start as u32, row);
-                }
-                return;
+            self.offer_tile(rows, columns.start, scores, (stride, columns.len()));
+            if rows != columns {
+                // Turned, each list takes what it gets in one go, as the others do.
+                turn(scores, stride, (rows.len(), columns.len()), &mut turned);
+                self.offer_tile(columns, rows.start, &turned, (rows.len(), rows.len()));
             }
-            let mut others = self.lock(columns.start / ROWS);
-            let mut floors: Vec<f32> = others.iter().map(Best::floor).collect();
-            for ((row, q), list) in each().zip(lists.iter_mut()) {
-                self.offer_both(list, &mut others, &mut floors, q, columns.start, row);
-            }
+            buffer.turned = turned;
         })?;
         self.seen += self.rows;
         Ok(())
     }
 
+    /// Offers gallery rows `first..` to a block of queries: rows of closeness, `stride` apart and `width` long.
+    fn offer_tile(&self, queries: &Range<usize>, first: usize, scores: &[f32], (stride, width): (usize, usize)) {
+        let (mut lists, mut hits) = (self.lock(queries.start / ROWS), [0; COLUMNS]);
+        for ((list, q), row) in lists.iter_mut().zip(queries.clone()).zip(scores.chunks_exact(stride)) {
+            self.offer(list, q, first as u32, &row[..width], &mut hits);
+        }
+    }
+
     /// Offers the closeness of gallery rows `first..` to query `q`.
-    fn offer(&self, list: &mut Best, q: usize, first: u32, row: &[f32]) {
-        let (mut hits, floor) = ([0u32; COLUMNS], list.floor());
-        let count = widest(
-            #[inline(always)]
-            || reaching(row, &mut hits, |_, s| s < floor),
-        );
+    fn offer(&self, list: &mut Best, q: usize, first: u32, row: &[f32], hits: &mut [u32; COLUMNS]) {
+        let count = reaching(row, list.floor(), hits);
         for &j in &hits[..count] {
             let id = first + j;
             if !self.exclude.excludes(q, id) {
@@ -240,75 +196,32 @@ impl<'a> NearestSearch<'a> {
         }
     }
 
-    /// Offers the closeness of query `q` and queries `first..` to each other.
-    fn offer_both(
-        &self,
-        list: &mut Best,
-        others: &mut [Best],
-        floors: &mut [f32],
-        q: usize,
-        first: usize,
-        row: &[f32],
-    ) {
-        let (mut hits, floor) = ([0u32; COLUMNS], list.floor());
-        let here = &floors[..row.len()];
-        let count = widest(
-            #[inline(always)]
-            || reaching(row, &mut hits, |j, s| (s < floor) & (s < here[j])),
-        );
-        for &j in &hits[..count] {
-            let j = j as usize;
-            let (s, other) = (row[j], first + j);
-            if !self.exclude.excludes(q, other as u32) {
-                let _ = list.offer(self.k, s, other as u32);
-            }
-            if !self.exclude.excludes(other, q as u32) && others[j].offer(self.k, s, q as u32) {
-                floors[j] = others[j].floor();
-            }
-        }
-    }
-
     /// What has been found.
     pub fn finish(self) -> Nearest {
-        let sign = if self.metric.is_similarity() { 1.0 } else { -1.0 };
-        let mut found = Nearest { starts: vec![0], ..Nearest::default() };
-        for block in self.lists {
-            let block = block.into_inner().unwrap_or_else(PoisonError::into_inner);
-            let lists: Vec<Vec<_>> = block.into_par_iter().map(|best| best.sorted(self.k).collect()).collect();
-            for (closeness, id) in lists.iter().flatten() {
-                found.ids.push(*id);
-                found.scores.push(sign * closeness);
+        let (k, sign) = (self.k, if self.metric.is_similarity() { 1.0 } else { -1.0 });
+        let lists: Vec<Best> = self.into_lists().collect();
+        let mut starts = vec![0];
+        starts.extend(lists.iter().scan(0, |end, list| {
+            *end += list.len(k);
+            Some(*end)
+        }));
+        let total = starts.last().copied().unwrap_or(0);
+        let (mut ids, mut scores) = (vec![0; total], vec![0.0; total]);
+        let (mut id_rest, mut score_rest) = (&mut ids[..], &mut scores[..]);
+        let mut places = Vec::with_capacity(lists.len());
+        for list in lists {
+            let (ids, scores);
+            (ids, id_rest) = id_rest.split_at_mut(list.len(k));
+            (scores, score_rest) = score_rest.split_at_mut(list.len(k));
+            places.push((list, ids, scores));
+        }
+        places.into_par_iter().for_each(|(list, ids, scores)| {
+            for ((closeness, id), (to_id, to_score)) in list.sorted(k).zip(ids.iter_mut().zip(scores)) {
+                (*to_id, *to_score) = (id, sign * closeness);
             }
-            let mut end = *found.starts.last().unwrap_or(&0);
-            found.starts.extend(lists.iter().map(|list| {
-                end += list.len();
-                end
-            }));
-        }
-        found
+        });
+        Nearest { starts, ids, scores }
     }
-}
-
-/// Puts the positions of a row's scores that are not `below` into `hits`; returns how many.
-#[inline(always)]
-pub(crate) fn reaching(row: &[f32], hits: &mut [u32; COLUMNS], below: impl Fn(usize, f32) -> bool) -> usize {
-    /// Scores looked at together.
-    const BLOCK: usize = 32;
-    let mut count = 0;
-    for (at, block) in row.chunks(BLOCK).enumerate() {
-        let mut any = false;
-        for (j, &s) in block.iter().enumerate() {
-            any |= !below(at * BLOCK + j, s);
-        }
-        if any {
-            // Written whether it counts or not: which one does cannot be foreseen.
-            for (j, &s) in block.iter().enumerate() {
-                hits[count] = (at * BLOCK + j) as u32;
-                count += usize::from(!below(at * BLOCK + j, s));
-            }
-        }
-    }
-    count
 }
 
 /// The `k` nearest rows of `gallery` (`[m, d]`) for each row of `queries` (`[q, d]`).
@@ -351,9 +264,25 @@ pub fn nearest_watched(
     }
     exclude.check(queries.rows(), gallery.rows())?;
     let mut search = NearestSearch::new(metric, queries, k, exclude);
-    if k > 0 {
-        let same = std::ptr::eq(queries.data(), gallery.data()) && queries.rows() == gallery.rows();
-        if same && is_symmetric(metric) { search.add_queries(watch)? } else { search.add(gallery, watch)? }
+    if k == 0 {
+        return Ok(search.finish());
+    }
+    let same = std::ptr::eq(queries.data(), gallery.data()) && queries.rows() == gallery.rows();
+    let guessed = search.begin_near(gallery);
+    if same && is_symmetric(metric) {
+        search.add_queries(watch)?
+    } else {
+        search.add(gallery, watch)?
+    }
+    let short = if guessed { search.short() } else { Vec::new() };
+    if !short.is_empty() {
+        let values: Vec<f32> = short.iter().flat_map(|&q| queries.row(q)).copied().collect();
+        let asked = Matrix::new(&values, short.len(), queries.cols())?;
+        let excludes = |q: usize, id: u32| exclude.excludes(short[q], id);
+        let mut again = NearestSearch::new(metric, asked, k, Exclude::Where(&excludes));
+        let before = search.scored;
+        again.add(gallery, &|scored| watch(before + scored))?;
+        search.replace(&short, again);
     }
     Ok(search.finish())
 }

@@ -2,9 +2,9 @@
 //!
 //! Every measure of retrieval follows from the ranks of the relevant items alone.
 
-use crate::nearest::reaching;
+use crate::reaching::reaching;
 use crate::scores::Side;
-use crate::tiles::{COLUMNS, ROWS, Watch, block_pairs, blocks, closeness, is_symmetric, run};
+use crate::tiles::{COLUMNS, ROWS, Watch, block_pairs, blocks, closeness, is_symmetric, run, turn};
 use crate::vector::widest;
 use crate::{Error, Matrix, Metric, Result, tiles};
 use rayon::prelude::*;
@@ -162,16 +162,18 @@ pub fn ranks(question: &RankQuestion<'_>, watch: Watch<'_>) -> Result<Ranks> {
             let tasks = block_pairs(end, ROWS);
             let size = |(rows, columns): &(Range<usize>, Range<usize>)| rows.len() * columns.len();
             run(&tasks, size, watch, scored, |(rows, columns), buffer| {
+                let mut turned = std::mem::take(&mut buffer.turned);
                 let (scores, stride) = closeness(metric, (&a, rows.clone()), (&a, columns.clone()), buffer);
                 for (i, row) in rows.clone().zip(scores.chunks_exact(stride)) {
                     count.row(i, columns.start, &row[..columns.len()]);
                 }
                 if rows != columns {
-                    let turned = turned(scores, stride, rows.len(), columns.len());
+                    turn(scores, stride, (rows.len(), columns.len()), &mut turned);
                     for (j, row) in columns.clone().zip(turned.chunks_exact(rows.len())) {
                         count.row(j, rows.start, row);
                     }
                 }
+                buffer.turned = turned;
             })?
         } else {
             let columns = blocks(gallery.rows(), COLUMNS);
@@ -196,21 +198,6 @@ pub fn ranks(question: &RankQuestion<'_>, watch: Watch<'_>) -> Result<Ranks> {
         first = end;
     }
     Ok(found)
-}
-
-/// `[rows, columns]` turned to `[columns, rows]`.
-fn turned(scores: &[f32], stride: usize, rows: usize, columns: usize) -> Vec<f32> {
-    const SQUARE: usize = 16;
-    let mut turned = vec![0f32; rows * columns];
-    for i in blocks(rows, SQUARE) {
-        for j in blocks(columns, SQUARE) {
-            for column in j {
-                let line = &mut turned[column * rows + i.start..column * rows + i.end];
-                line.iter_mut().enumerate().for_each(|(k, v)| *v = scores[(i.start + k) * stride + column]);
-            }
-        }
-    }
-    turned
 }
 
 /// For each wanted row, the gallery rows that stand before it.
@@ -270,11 +257,8 @@ impl Count<'_> {
         // One more for each that stands before the wanted rows from here on.
         let mut steps = vec![0u32; sorted.len() + 1];
         let mut hits = [0u32; COLUMNS];
-        let count = widest(
-            #[inline(always)]
-            || reaching(row, &mut hits, |_, s| s < least || s.is_nan()),
-        );
-        for &j in &hits[..count] {
+        let count = reaching(row, least, &mut hits);
+        for &j in hits[..count].iter().filter(|&&j| !row[j as usize].is_nan()) {
             let (s, id) = (row[j as usize], first as u32 + j);
             let from = match self.ties {
                 Ties::ById => sorted.partition_point(|&(v, own)| v > s || v == s && own <= id),

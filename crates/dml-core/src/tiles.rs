@@ -8,7 +8,7 @@ use std::ops::{ControlFlow, Range};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 /// Rows and columns of a block: scores of one stay in a core's cache while they are read.
-pub(crate) const ROWS: usize = 256;
+pub(crate) const ROWS: usize = 512;
 pub(crate) const COLUMNS: usize = 512;
 /// Smaller products go by other ways through `gemm`, which add in another order: they are filled up with zeros, so that the
 /// score of a pair is the same, bit for bit, in whatever block it stands.
@@ -53,6 +53,8 @@ pub(crate) struct Buffer {
     scores: Vec<f32>,
     rows: Vec<f32>,
     columns: Vec<f32>,
+    /// For [`turn`].
+    pub(crate) turned: Vec<f32>,
 }
 
 /// Scores of `a`'s `rows` against `b`'s `columns`, and how far apart the rows of the result are.
@@ -105,6 +107,25 @@ pub(crate) fn closeness<'b>(
         scores.iter_mut().for_each(|s| *s = -*s);
     }
     (scores, stride)
+}
+
+/// `[rows, columns]`, rows `stride` apart, turned to `[columns, rows]`.
+pub(crate) fn turn(scores: &[f32], stride: usize, (rows, columns): (usize, usize), turned: &mut Vec<f32>) {
+    const SQUARE: usize = 16;
+    turned.resize(rows * columns, 0.0);
+    for i in blocks(rows, SQUARE) {
+        for j in blocks(columns, SQUARE) {
+            // Copied first: rows a power of two apart meet in few places of a cache.
+            let mut square = [[0f32; SQUARE]; SQUARE];
+            for (k, line) in square.iter_mut().take(i.len()).enumerate() {
+                line[..j.len()].copy_from_slice(&scores[(i.start + k) * stride..][j.clone()]);
+            }
+            for (k, column) in j.enumerate() {
+                let line = &mut turned[column * rows..][i.clone()];
+                line.iter_mut().zip(&square).for_each(|(to, from)| *to = from[k]);
+            }
+        }
+    }
 }
 
 /// Whether the score of two rows does not depend on which comes first.

@@ -194,3 +194,34 @@ fn what_is_no_number_comes_last_and_work_can_be_broken_off() {
     let groups = Exclude::Groups { queries: &[0], gallery: &[0, 1] };
     assert!(nearest(Metric::Dot, query, x, 1, groups).unwrap_err().to_string().contains("give one for each"));
 }
+
+/// Long lists begin at a guess of where they end.
+#[test]
+fn long_lists_are_exact_whether_their_guess_was_low_or_too_high() {
+    let (n, d, k) = (2000, 6, 500);
+    for of in [values, coarse] {
+        let mut x = of(n * d, 12);
+        x[700 * d..1400 * d].iter_mut().step_by(d).for_each(|v| *v *= 100.0);
+        x[5 * d] = f32::NAN;
+        let copy = x.clone();
+        let (x, copy) = (Matrix::new(&x, n, d).unwrap(), Matrix::new(&copy, n, d).unwrap());
+        // Half of the queries may only find what is far: the guess is too high. Some of them find fewer than k.
+        let near = |q: usize, id: u32| q % 2 == 1 && !(700..1100 + q as u32 % 300).contains(&id);
+        for (metric, exclude) in [(Metric::Dot, Exclude::SelfIndex), (Metric::Euclidean, Exclude::Where(&near))] {
+            let run = |threads: usize, gallery: Matrix<'_>| {
+                let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+                pool.install(|| nearest(metric, x, gallery, k, exclude).unwrap())
+            };
+            let found = run(1, x);
+            let twice = run(3, copy);
+            let table = table(metric, x, copy);
+            for q in 0..n {
+                let row: Vec<f32> =
+                    table[q * n..][..n].iter().map(|s| if s.is_nan() { f32::NEG_INFINITY } else { *s }).collect();
+                let want: Vec<u32> = ranking(&row, q, exclude).iter().take(k).map(|x| x.1).collect();
+                assert_eq!(found.ids_of(q), &want[..], "{metric}, query {q}");
+                assert_eq!(twice.ids_of(q), &want[..], "{metric}, query {q} of a copy");
+            }
+        }
+    }
+}
