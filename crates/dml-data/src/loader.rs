@@ -1,22 +1,32 @@
 //! Prepares batches ahead of the step that needs them.
 
-use crate::{Augment, Batch, BatchSampler, Dataset, Error, Normalize, Result};
+use crate::{Augment, Batch, BatchSampler, Dataset, Error, Normalize, Prefetch, Result};
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, sync_channel};
-use std::thread::JoinHandle;
 
-/// Batches held ready. Two are enough to hide the work when a step takes longer than a batch, as it should.
-const AHEAD: usize = 2;
+/// How far and by how many a loader works ahead. Nothing of it changes a batch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LoaderOptions {
+    /// Threads that prepare whole batches; each shares the work on a batch with rayon's threads. Default 1.
+    pub workers: usize,
+    /// Batches that wait or are being prepared. Default 2: enough to hide the work when a step takes longer than a batch, as it
+    /// should.
+    pub ahead: usize,
+}
 
-/// An endless, ordered stream of training batches, prepared on a thread of its own.
+impl Default for LoaderOptions {
+    fn default() -> Self {
+        Self { workers: 1, ahead: 2 }
+    }
+}
+
+/// An endless, ordered stream of training batches, prepared on threads of its own.
 ///
 /// Step `s` is batch `s % b` of epoch `s / b`, with `b` batches per epoch. The first error is delivered in its place and
-/// ends the stream. Dropping the loader stops the thread.
+/// ends the stream. Dropping the loader stops the threads.
 #[derive(Debug)]
 pub struct Loader {
-    batches: Option<Receiver<Result<Batch>>>,
-    thread: Option<JoinHandle<()>>,
-    step: u64,
+    batches: Prefetch<Batch>,
+    start_step: u64,
 }
 
 impl Loader {
@@ -31,20 +41,26 @@ impl Loader {
         seed: u64,
         start_step: u64,
     ) -> Self {
-        let (sender, receiver) = sync_channel(AHEAD);
-        let producer = Producer { dataset, sampler, augment, normalize, seed, epoch: None };
-        let thread = std::thread::spawn(move || {
-            let mut producer = producer;
-            for step in start_step.. {
-                let batch = producer.batch(step);
-                let last = batch.is_err();
-                // A closed channel means that the loader was dropped.
-                if sender.send(batch).is_err() || last {
-                    return;
-                }
-            }
-        });
-        Self { batches: Some(receiver), thread: Some(thread), step: start_step }
+        Self::with_options(dataset, sampler, augment, normalize, (seed, start_step), LoaderOptions::default())
+    }
+
+    /// [`Loader::new`] with a seed and a first step, and so many threads and batches ahead.
+    pub fn with_options(
+        dataset: Arc<dyn Dataset>,
+        sampler: Box<dyn BatchSampler>,
+        augment: Augment,
+        normalize: Normalize,
+        (seed, start_step): (u64, u64),
+        options: LoaderOptions,
+    ) -> Self {
+        let checked = augment.check().and_then(|()| normalize.check(dataset.shape()[0]));
+        let images = dataset.len();
+        let mut plan = Plan { sampler, images, epoch: None, misfit: checked.err() };
+        let jobs = (start_step..).map(move |step| (step, plan.indices(step)));
+        let prepare = move |(step, indices): (u64, Result<Vec<usize>>)| {
+            Batch::prepare(dataset.as_ref(), indices?, Some((&augment, seed)), &normalize, step)
+        };
+        Self { batches: Prefetch::new(jobs, prepare, options.workers, options.ahead), start_step }
     }
 }
 
@@ -52,63 +68,39 @@ impl Iterator for Loader {
     type Item = Result<Batch>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        match self.batches.as_ref()?.recv() {
-            Ok(batch) => {
-                self.step += 1;
-                if batch.is_err() {
-                    self.batches = None;
-                }
-                Some(batch)
-            }
-            // The producer only hangs up after an error, so it must have panicked.
-            Err(_) => {
-                self.batches = None;
-                Some(Err(Error::LoaderPanicked { step: self.step }))
-            }
-        }
+        Some(self.batches.next()?.map_err(|error| match error {
+            // Jobs count from 0.
+            Error::LoaderPanicked { step } => Error::LoaderPanicked { step: self.start_step + step },
+            other => other,
+        }))
     }
 }
 
-impl Drop for Loader {
-    fn drop(&mut self) {
-        // Closing the channel first wakes a producer that waits for room.
-        self.batches = None;
-        if let Some(thread) = self.thread.take() {
-            // A panic was reported as an item or nobody waits for it any more.
-            let _ = thread.join();
-        }
-    }
-}
-
-struct Producer {
-    dataset: Arc<dyn Dataset>,
+/// Which images each step gets.
+struct Plan {
     sampler: Box<dyn BatchSampler>,
-    augment: Augment,
-    normalize: Normalize,
-    seed: u64,
+    images: usize,
     epoch: Option<(u64, Vec<Vec<usize>>)>,
+    /// What is said instead of the first step.
+    misfit: Option<Error>,
 }
 
-impl Producer {
-    fn batch(&mut self, step: u64) -> Result<Batch> {
-        let indices = self.indices(step)?;
-        Batch::prepare(self.dataset.as_ref(), indices, Some((&self.augment, self.seed)), &self.normalize, step)
-    }
-
+impl Plan {
     fn indices(&mut self, step: u64) -> Result<Vec<usize>> {
+        if let Some(misfit) = self.misfit.take() {
+            return Err(misfit);
+        }
         let per_epoch = self.sampler.batches_per_epoch() as u64;
         if per_epoch == 0 {
             return Err(Error::Sampler("the sampler deals 0 batches per epoch: give it data".into()));
         }
         let (epoch, position) = (step / per_epoch, (step % per_epoch) as usize);
         if self.epoch.as_ref().is_none_or(|(current, _)| *current != epoch) {
-            self.augment.check()?;
-            self.normalize.check(self.dataset.shape()[0])?;
             self.epoch = Some((epoch, self.sampler.epoch(epoch)));
         }
         let (_, batches) = self.epoch.as_mut().expect("set above");
         let batch = batches.get_mut(position).map(std::mem::take).unwrap_or_default();
-        let images = self.dataset.len();
+        let images = self.images;
         match batch.iter().find(|&&index| index >= images) {
             Some(index) => Err(Error::Sampler(format!(
                 "the sampler deals image {index} but there are {images}: give it this set's labels"

@@ -1,6 +1,8 @@
 //! What samplers deal and loaders deliver.
 
-use dml_data::{Augment, Batch, BatchSampler, Dataset, EpisodicSampler, ImageSet, Loader, Normalize, PkSampler};
+use dml_data::{
+    Augment, Batch, BatchSampler, Dataset, EpisodicSampler, ImageSet, Loader, LoaderOptions, Normalize, PkSampler,
+};
 use proptest::prelude::*;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -119,6 +121,10 @@ fn toy() -> Arc<ImageSet> {
 }
 
 fn batches(seed: u64, start: u64, count: usize) -> Vec<Batch> {
+    batches_by(seed, start, count, LoaderOptions::default())
+}
+
+fn batches_by(seed: u64, start: u64, count: usize, options: LoaderOptions) -> Vec<Batch> {
     let set = toy();
     let sampler = PkSampler::new(set.labels(), 3, 2, 1).unwrap();
     let normalize = Normalize::measure(set.as_ref()).unwrap();
@@ -135,7 +141,7 @@ fn batches(seed: u64, start: u64, count: usize) -> Vec<Batch> {
         erase: 0.5,
         ..Augment::default()
     };
-    let loader = Loader::new(set, Box::new(sampler), augment, normalize, seed, start);
+    let loader = Loader::with_options(set, Box::new(sampler), augment, normalize, (seed, start), options);
     loader.take(count).collect::<Result<_, _>>().unwrap()
 }
 
@@ -150,6 +156,14 @@ fn a_loader_goes_on_at_any_step() {
     let other = batches(5, 0, 1);
     assert_eq!(other[0].indices, all[0].indices, "the sampler has a seed of its own");
     assert_ne!(other[0].pixels, all[0].pixels);
+}
+
+#[test]
+fn workers_change_no_bit_of_a_batch() {
+    let all = batches(4, 2, 14);
+    for (workers, ahead) in [(2, 1), (3, 7), (5, 3)] {
+        assert_eq!(batches_by(4, 2, 14, LoaderOptions { workers, ahead }), all, "{workers} workers");
+    }
 }
 
 #[test]
