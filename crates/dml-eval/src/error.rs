@@ -28,6 +28,9 @@ pub enum Error {
         /// What is wrong in it, where, and what mends it.
         problem: String,
     },
+    /// An approximate index that failed.
+    #[error("approximate index: {0}")]
+    Index(String),
     /// A kernel refused.
     #[error(transparent)]
     Core(#[from] dml_core::Error),

@@ -26,6 +26,8 @@ pub use labelled::Labelled;
 pub use labels::{Categories, Table, open_table};
 pub use mapped::VectorFile;
 pub use vectors::{Vectors, ZeroRows, check_finite, open_vectors, zero_rows};
+#[cfg(feature = "ann")]
+pub(crate) use write::write_whole;
 pub use write::{write_npy, write_safetensors};
 
 use std::path::Path;
@@ -36,11 +38,11 @@ fn extension(path: &Path) -> String {
 }
 
 /// A refusal of what a file holds.
-fn refused(path: &Path, problem: impl Into<String>) -> crate::Error {
+pub(crate) fn refused(path: &Path, problem: impl Into<String>) -> crate::Error {
     crate::Error::File { path: path.to_owned(), problem: problem.into() }
 }
 
 /// What the system said about a file.
-fn io(path: &Path) -> impl FnOnce(std::io::Error) -> crate::Error + '_ {
+pub(crate) fn io(path: &Path) -> impl FnOnce(std::io::Error) -> crate::Error + '_ {
     |source| crate::Error::Io { path: path.to_owned(), source }
 }

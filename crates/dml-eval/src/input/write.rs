@@ -12,6 +12,7 @@ use std::{
     io::{BufWriter, Write},
     path::Path,
 };
+use tempfile::NamedTempFile;
 
 /// Writes `[n, d]` as an `.npy` file, `<f4` in C order, in the place of a file of that name.
 ///
@@ -48,22 +49,28 @@ pub fn write_safetensors(path: impl AsRef<Path>, name: &str, matrix: Matrix<'_>)
     write(path, &head, matrix.data())
 }
 
-/// Head and numbers to a new file beside `path`, which takes its name once it is on the disk.
+/// Head and numbers to `path`.
 fn write(path: &Path, head: &[u8], values: &[f32]) -> Result<()> {
+    write_whole(path, |temporary| {
+        let mut out = BufWriter::new(temporary.as_file());
+        out.write_all(head).map_err(io(path))?;
+        for chunk in values.chunks(1 << 12) {
+            let bytes: Vec<u8> = chunk.iter().flat_map(|v| v.to_le_bytes()).collect();
+            out.write_all(&bytes).map_err(io(path))?;
+        }
+        out.flush().map_err(io(path))
+    })
+}
+
+/// A new file beside `path`, which takes its name once `fill` has filled it and it is on the disk.
+pub(crate) fn write_whole(path: &Path, fill: impl FnOnce(&NamedTempFile) -> Result<()>) -> Result<()> {
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let mut builder = tempfile::Builder::new();
     // A temporary file is its writer's alone unless told; this one is to be like any other file.
     #[cfg(unix)]
     builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
     let temporary = builder.prefix(".").suffix(".partial").tempfile_in(folder).map_err(io(path))?;
-    let mut out = BufWriter::new(temporary.as_file());
-    out.write_all(head).map_err(io(path))?;
-    for chunk in values.chunks(1 << 12) {
-        let bytes: Vec<u8> = chunk.iter().flat_map(|v| v.to_le_bytes()).collect();
-        out.write_all(&bytes).map_err(io(path))?;
-    }
-    out.flush().map_err(io(path))?;
-    drop(out);
+    fill(&temporary)?;
     temporary.as_file().sync_all().map_err(io(path))?;
     temporary.persist(path).map_err(|error| io(path)(error.error))?;
     // The name is on the disk only once its folder is.

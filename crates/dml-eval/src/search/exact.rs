@@ -3,14 +3,43 @@
 //! Queries and gallery are walked in blocks; what stays is a list of candidates per query. Results do not depend on the size of
 //! the blocks or the number of threads: equal scores go by the smaller gallery row.
 
+use super::{BLOCK, Index, blocks, check};
+use crate::Result;
 use crate::finite::check_finite;
 use crate::input::Vectors;
-use crate::{Error, Result};
 use dml_core::{Exclude, Matrix, Metric, Nearest, NearestSearch, Watch};
-use std::ops::Range;
 
-/// Numbers of a gallery block (64 MiB), and of a block of queries.
-const BLOCK: usize = 1 << 24;
+/// Exact search: every query meets every gallery row. Nothing is built; the gallery is read anew by each search.
+#[derive(Clone, Copy)]
+pub struct Exact<'a> {
+    metric: Metric,
+    gallery: &'a dyn Vectors,
+}
+
+impl<'a> Exact<'a> {
+    /// The rows of `gallery`, compared by `metric`: any of them.
+    pub fn new(metric: Metric, gallery: &'a dyn Vectors) -> Self {
+        Self { metric, gallery }
+    }
+}
+
+impl Index for Exact<'_> {
+    fn metric(&self) -> Metric {
+        self.metric
+    }
+
+    fn rows(&self) -> usize {
+        self.gallery.rows()
+    }
+
+    fn dim(&self) -> usize {
+        self.gallery.dim()
+    }
+
+    fn search(&self, queries: &dyn Vectors, k: usize, exclude: Exclude<'_>, watch: Watch<'_>) -> Result<Nearest> {
+        search_in_blocks(self, queries, k, exclude, watch, BLOCK)
+    }
+}
 
 /// The `k` nearest rows of `gallery` for each of `queries`, best first; fewer where fewer may be found. Memory is
 /// `12·queries·k` bytes at most for the candidates and 8 for each result, and two blocks of 64 MiB, whatever the gallery's size.
@@ -29,33 +58,19 @@ pub fn search(
     exclude: Exclude<'_>,
     watch: Watch<'_>,
 ) -> Result<Nearest> {
-    search_in_blocks(metric, queries, gallery, k, exclude, watch, BLOCK)
+    Exact::new(metric, gallery).search(queries, k, exclude, watch)
 }
 
 fn search_in_blocks(
-    metric: Metric,
+    index: &Exact<'_>,
     queries: &dyn Vectors,
-    gallery: &dyn Vectors,
     k: usize,
     exclude: Exclude<'_>,
     watch: Watch<'_>,
     block: usize,
 ) -> Result<Nearest> {
-    if queries.dim() != gallery.dim() {
-        return Err(Error::Input(format!(
-            "queries have length {} but the gallery {}: embed both with the same model",
-            queries.dim(),
-            gallery.dim()
-        )));
-    }
-    let own = usize::from(matches!(exclude, Exclude::SelfIndex | Exclude::Ids(_)));
-    let available = gallery.rows().saturating_sub(own);
-    if k == 0 || k > available {
-        return Err(Error::Input(format!(
-            "k = {k} neighbours were asked for but the gallery has {available} to give: want 1 to {available}"
-        )));
-    }
-    exclude.check(queries.rows(), gallery.rows())?;
+    check(index, queries, k, exclude)?;
+    let Exact { metric, gallery } = *index;
     let mut lists: Vec<Vec<(u32, f32)>> = Vec::with_capacity(queries.rows());
     for asked in blocks(queries, block) {
         let first = asked.start;
@@ -82,11 +97,6 @@ fn search_in_blocks(
     Ok(Nearest::from_lists(lists))
 }
 
-fn blocks(vectors: &dyn Vectors, numbers: usize) -> impl Iterator<Item = Range<usize>> {
-    let (rows, step) = (vectors.rows(), (numbers / vectors.dim().max(1)).max(1));
-    (0..rows).step_by(step).map(move |start| start..(start + step).min(rows))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -103,7 +113,7 @@ mod tests {
             for metric in [Metric::Dot, Metric::Euclidean, Metric::Cosine] {
                 let whole = nearest(metric, x, x, 7, exclude).unwrap();
                 for block in [1, 50, 64 * d, n * d] {
-                    let found = search_in_blocks(metric, &x, &x, 7, exclude, &unwatched, block).unwrap();
+                    let found = search_in_blocks(&Exact::new(metric, &x), &x, 7, exclude, &unwatched, block).unwrap();
                     assert!(found == whole, "{metric}, {exclude:?}, blocks of {block}");
                 }
             }
