@@ -6,6 +6,7 @@ use dml_core::{Metric, unwatched};
 use dml_eval::assessment::{Assessment, AssessmentOptions, EvaluationSet, assess};
 use dml_eval::clustering::ClusterOptions;
 use dml_eval::input::{ColumnNames, Labelled, Table};
+use dml_eval::projection::MapKind;
 use dml_eval::report::{MetricRow, Section};
 use dml_eval::retrieval::{Lone, Measure, Policy, Preset, Ties};
 use dml_eval::statistics::Bootstrap;
@@ -65,6 +66,18 @@ pub(crate) struct Evaluate {
     /// Leave k-means out: it is most of the time of a large set
     #[arg(long)]
     no_clustering: bool,
+    /// Maps of the space in the report: pca, tsne
+    #[arg(long, value_delimiter = ',', value_name = "NAMES", default_values_t = MapKind::ALL)]
+    maps: Vec<MapKind>,
+    /// Leave the maps out
+    #[arg(long, conflicts_with = "maps")]
+    no_maps: bool,
+    /// Rows that the maps show at most, of whole classes where they fit
+    #[arg(long, value_name = "N", default_value_t = 3000)]
+    mapped_rows: usize,
+    /// Neighbours that a row minds in t-SNE; a third of the rows at most
+    #[arg(long, value_name = "P", default_value_t = 30.0)]
+    perplexity: f64,
     /// Resamples of the intervals; 0: no intervals
     #[arg(long, default_value_t = 1000)]
     resamples: usize,
@@ -170,6 +183,9 @@ fn options(arguments: &Evaluate) -> Result<AssessmentOptions> {
         resamples: arguments.resamples,
         clustering: (!arguments.no_clustering)
             .then(|| ClusterOptions { seeds: vec![arguments.seed], ..ClusterOptions::default() }),
+        maps: if arguments.no_maps { Vec::new() } else { arguments.maps.clone() },
+        mapped_rows: arguments.mapped_rows,
+        perplexity: arguments.perplexity,
         seed: arguments.seed,
         ..AssessmentOptions::default()
     })

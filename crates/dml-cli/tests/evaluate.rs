@@ -62,6 +62,7 @@ fn embeddings_and_labels_become_a_report() {
     let html = read("report.html");
     assert!(html.contains("bird &lt;4&gt;") && !html.contains("bird <4>"));
     assert!(read("report.md").contains("MAP@R"));
+    assert!(html.contains("<h3>PCA</h3>") && html.contains("<h3>t-SNE</h3>"));
     let found: serde_json::Value = serde_json::from_str(&read("evaluation.json")).unwrap();
     assert_eq!(
         (found["rows"].as_u64(), found["queries"].as_u64(), found["classes"].as_u64()),
@@ -88,9 +89,16 @@ fn presets_and_measures_are_chosen_by_name() {
     let base = ["x.npy", "--labels", "labels.csv", "--no-clustering", "--resamples", "0"];
     let output = evaluate(folder.path(), &[&base[..], &["--measures", "recall@5,map@10:min"]].concat());
     let said = String::from_utf8(output.stdout).unwrap();
+    let html = || fs::read_to_string(folder.path().join("evaluation/report.html")).unwrap();
     assert!(said.contains("Recall@5") && !said.contains("R-precision") && !said.contains("NMI"), "{said}");
     let output = evaluate(folder.path(), &[&base[..], &["--preset", "pml"]].concat());
     assert!(String::from_utf8(output.stdout).unwrap().contains("R-precision"));
+    assert!(evaluate(folder.path(), &[&base[..], &["--maps", "pca"]].concat()).status.success());
+    assert!(html().contains("<h3>PCA</h3>") && !html().contains("<h3>t-SNE</h3>"));
+    assert!(evaluate(folder.path(), &[&base[..], &["--no-maps"]].concat()).status.success());
+    assert!(!html().contains("<canvas"));
+    let error = refusal(folder.path(), &[&base[..], &["--maps", "umap"]].concat());
+    assert!(error.contains("there is no map umap: use pca or tsne"), "{error}");
     let error = refusal(folder.path(), &[&base[..], &["--measures", "map@10"]].concat());
     assert!(error.contains("does not say what it divides by"), "{error}");
     let error = refusal(folder.path(), &[&base[..], &["--measures", "recall@1000"]].concat());

@@ -4,8 +4,8 @@ use std::f64::consts::TAU;
 use std::path::PathBuf;
 
 use dml_eval::report::{
-    Axis, ClassTable, Confusions, Curves, Gallery, GalleryRow, Histogram, Mark, MetricRow, MetricTable, Point,
-    Projection, Report, Scale, Section, Series, Text, Tile,
+    Axis, ClassTable, Confusions, Curves, Gallery, GalleryRow, Histogram, Mark, MetricRow, MetricTable, PlaneMap,
+    Point, Projection, Report, Scale, Section, Series, Text, Tile,
 };
 
 /// Numbers in [0, 1) that look random; the same on every run.
@@ -184,13 +184,16 @@ fn projection(noise: &mut Noise, classes: Vec<String>, n: usize) -> Projection {
     for _ in 0..shown {
         centres.push((noise.normal() * 4.0, noise.normal() * 4.0));
     }
-    let points = (0..n).map(|i| {
-        let (x, y) = centres[i % shown];
-        let place = |centre: f64, noise: &mut Noise| (centre + noise.normal() * 0.5) as f32;
-        Point { x: place(x, noise), y: place(y, noise), class: (i % shown) as u32, id: format!("item {i:05}") }
-    });
-    let points = points.collect();
-    Projection { title: "Embeddings in the plane".to_owned(), method: "PCA".to_owned(), points, classes }
+    let mut map = |name: &str, spread: f64| {
+        let places = (0..n).map(|i| {
+            let (x, y) = centres[i % shown];
+            [x, y].map(|centre| (centre + noise.normal() * spread) as f32)
+        });
+        PlaneMap { name: name.to_owned(), method: format!("made up, spread {spread}"), places: places.collect() }
+    };
+    let maps = vec![map("PCA", 1.5), map("t-SNE", 0.4)];
+    let points = (0..n).map(|i| Point { class: (i % shown) as u32, id: format!("item {i:05}") }).collect();
+    Projection { title: "Embeddings in the plane".to_owned(), points, maps, classes, note: "All rows.".to_owned() }
 }
 
 fn confusions(noise: &mut Noise, names: &[String]) -> Confusions {

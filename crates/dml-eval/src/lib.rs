@@ -17,6 +17,7 @@ pub mod modified_hausdorff;
 pub mod one_shot;
 mod pair_distance;
 pub mod postprocess;
+pub mod projection;
 pub mod report;
 pub mod retrieval;
 pub mod search;

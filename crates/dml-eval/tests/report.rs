@@ -1,8 +1,8 @@
 //! The report page: safe, well formed, complete and small, whatever the names and numbers are.
 
 use dml_eval::report::{
-    Axis, ClassTable, Confusions, Curves, Gallery, GalleryRow, Histogram, Mark, MetricRow, MetricTable, Point,
-    Projection, Report, Scale, Section, Series, Text, Tile,
+    Axis, ClassTable, Confusions, Curves, Gallery, GalleryRow, Histogram, Mark, MetricRow, MetricTable, PlaneMap,
+    Point, Projection, Report, Scale, Section, Series, Text, Tile,
 };
 
 const EVIL: &str = "</script><img src=x onerror=\"alert('1')\"> & | <!-- ` \u{202e} \u{0}";
@@ -62,13 +62,13 @@ fn every_section(name: &str) -> Report {
             }),
             Section::Projection(Projection {
                 title: name(),
-                method: name(),
-                points: vec![
-                    Point { x: 1.5, y: -2.25, class: 0, id: name() },
-                    Point { x: f32::NAN, y: 0.0, class: 9, id: name() },
-                    Point { x: 3.5, y: 0.25, class: 9, id: name() },
-                ],
+                points: [0, 9, 9].map(|class| Point { class, id: name() }).to_vec(),
                 classes: vec![name()],
+                maps: vec![
+                    PlaneMap { name: name(), method: name(), places: vec![[1.5, -2.25], [f32::NAN, 0.0], [3.5, 0.25]] },
+                    PlaneMap { name: name(), method: name(), places: vec![[1.0, 1.0]] },
+                ],
+                note: name(),
             }),
             Section::Classes(ClassTable {
                 title: name(),
@@ -177,7 +177,8 @@ fn json_holds_every_number_unrounded() {
     assert_eq!(section(2)["lines"][0][1], 0.75);
     assert_eq!(section(3)["rows"][0]["neighbours"][0][2], 0.875);
     assert_eq!(section(3)["rows"][0]["query"]["picture"], "data:image/png;base64,iVBORw0KGgpyZXN0");
-    assert_eq!(section(4)["points"][0]["y"], -2.25);
+    assert_eq!(section(4)["maps"][0]["places"][0][1], -2.25);
+    assert_eq!(section(4)["points"][1]["class"], 9);
     assert_eq!(section(5)["rows"][0][1][0], 0.0625);
     assert_eq!(section(6)["pairs"][0][2], 31);
     assert_eq!(section(6)["matrix"][1][0][1], 31);
@@ -224,22 +225,62 @@ fn ten_thousand_classes_and_sixty_thousand_points_stay_below_ten_megabytes() {
     let classes: Vec<String> = (0..10_000).map(|i| format!("class number {i}")).collect();
     let number = |i: usize, j: usize| (i * 7919 + j * 104_729) as f64 / 1e9 % 1.0;
     let rows = classes.iter().enumerate().map(|(i, c)| (c.clone(), (0..5).map(|j| number(i, j)).collect())).collect();
-    let point = |i: usize| Point {
-        x: number(i, 1) as f32,
-        y: number(i, 2) as f32,
-        class: (i % 10_000) as u32,
-        id: format!("images/{i:06}.jpg"),
+    let point = |i: usize| Point { class: (i % 10_000) as u32, id: format!("images/{i:06}.jpg") };
+    let map = |name: &str| PlaneMap {
+        name: name.to_owned(),
+        places: (0..60_000).map(|i| [number(i, name.len()) as f32, number(i, 2) as f32]).collect(),
+        ..PlaneMap::default()
     };
     let columns = ["a", "b", "c", "d", "e"].map(str::to_owned).to_vec();
     let table = ClassTable { title: "Classes".to_owned(), columns, rows };
     let points = (0..60_000).map(point).collect();
-    let projection = Projection { title: "Plane".to_owned(), method: "PCA".to_owned(), points, classes };
+    let maps = vec![map("PCA"), map("t-SNE")];
+    let projection = Projection { title: "Plane".to_owned(), points, maps, classes, note: String::new() };
     let sections = vec![Section::Classes(table), Section::Projection(projection)];
     let report = Report { title: "Large".to_owned(), sections, ..Report::default() };
     let html = report.html().unwrap();
     assert!(html.len() < 10_000_000, "{} bytes", html.len());
     assert!(html.contains("class number 9999") && html.contains("images/059999.jpg"));
     assert_eq!(html.matches("<th scope=\"row\"").count(), 100, "rows in the page without JavaScript");
+}
+
+#[test]
+fn maps_share_their_points_and_are_there_without_javascript() {
+    let point = |class: u32| Point { class, id: format!("item {class}") };
+    let map = |name: &str, places: [[f32; 2]; 4]| PlaneMap {
+        name: name.to_owned(),
+        method: format!("how {name} came"),
+        places: places.to_vec(),
+    };
+    // 2 by 1, and 1 by 4: a unit is as long in both directions, and the cloud stands in the middle.
+    let wide = map("PCA", [[0.0, 0.0], [2.0, 0.0], [2.0, 1.0], [f32::NAN, 1.0]]);
+    let high = map("t-SNE", [[0.0, -2.0], [1.0, 2.0], [0.0, 2.0], [1.0, -2.0]]);
+    let projection = Projection {
+        title: "Plane".to_owned(),
+        points: [3, 3, 5, 5].map(point).to_vec(),
+        classes: (0..6).map(|c| format!("class {c}")).collect(),
+        maps: vec![wide, high],
+        note: "All rows.".to_owned(),
+    };
+    let report = Report { sections: vec![Section::Projection(projection)], ..Report::default() };
+    let html = report.html().unwrap();
+    assert_well_formed(&html);
+    let json = html.split("<script type=\"application/json\">").nth(1).unwrap().split("</script>").next().unwrap();
+    let data: serde_json::Value = serde_json::from_str(json).unwrap();
+    assert_eq!(data["classes"], serde_json::json!(["class 3", "class 5"]));
+    assert_eq!(data["of"], serde_json::json!([0, 0, 1, 1]));
+    assert_eq!(data["maps"][0], serde_json::json!([0, 3071, 4095, 3071, 4095, 1024, -1, -1]));
+    assert_eq!(data["maps"][1], serde_json::json!([1536, 4095, 2559, 0, 1536, 0, 2559, 4095]));
+    assert_eq!(html.matches("<canvas").count(), 2);
+    assert!(html.contains("how PCA came 1 without a place are not drawn."));
+    let sketches: Vec<&str> =
+        html.split("<noscript><svg").skip(1).map(|s| s.split("</noscript>").next().unwrap()).collect();
+    let dots: Vec<usize> = sketches.iter().map(|sketch| sketch.matches("h0").count()).collect();
+    assert_eq!(dots, [3, 4], "every point with a place is in the still picture");
+    let markdown = report.markdown();
+    assert!(markdown.contains("- t-SNE: how t-SNE came\n") && markdown.contains("All rows."), "{markdown}");
+    assert!(markdown.contains("| Class | Points | PCA x | PCA y | t-SNE x | t-SNE y |\n"), "{markdown}");
+    assert!(markdown.contains("| class 3 | 2 | 1 | 0 | 0.5000 | 0 |\n"), "{markdown}");
 }
 
 #[test]

@@ -5,22 +5,25 @@
 //! | who asks, who answers | `set.rs` |
 //! | the measures | here |
 //! | queries to look at, who is taken for whom | `examples.rs` |
-//! | pictures of the space: similarities, a projection | `pictures.rs` |
+//! | similarities of pairs | `similarities.rs` |
+//! | maps of the space | `maps.rs` |
 //! | the report | `sections.rs` |
 
 mod examples;
-mod pictures;
+mod maps;
 mod sections;
-
 mod set;
+mod similarities;
 
 pub use examples::{Confusion, Example};
-pub use pictures::{ProjectedPoint, Similarities};
+pub use maps::{Maps, SpaceMap};
 pub use set::EvaluationSet;
+pub use similarities::Similarities;
 
 use crate::clustering::{ClusterOptions, Clustering, cluster_quality};
 use crate::diagnostics::{DiagnosticOptions, Diagnostics, diagnose};
 use crate::few_shot::{Episodes, FewShot, few_shot};
+use crate::projection::MapKind;
 use crate::retrieval::{Beyond, Measure, Measurements, Policy, Rankings, Ties, evaluate};
 use crate::verification::{self, Limits, OperatingPoint, Verification, VerificationIntervals, verification_with_roc};
 use crate::{Error, Result};
@@ -48,12 +51,19 @@ pub struct AssessmentOptions {
     pub episodes: usize,
     /// Queries shown of the best, the worst and random ones.
     pub shown: usize,
+    /// Maps of the space, in the order of [`MapKind::ALL`]; empty: none.
+    pub maps: Vec<MapKind>,
+    /// Rows that the maps show at most. t-SNE of 3000 takes some seconds, and a little more than so many times as long of more.
+    pub mapped_rows: usize,
+    /// Perplexity of t-SNE, held as [`TsneOptions`](crate::projection::TsneOptions) says.
+    pub perplexity: f64,
     /// Seed of all draws.
     pub seed: u64,
 }
 
 impl Default for AssessmentOptions {
-    /// Cosine, ties by id, FARs 10⁻¹ to 10⁻⁴, 1000 resamples, k-means with one seed, 1000 episodes, 5 queries of each kind.
+    /// Cosine, ties by id, FARs 10⁻¹ to 10⁻⁴, 1000 resamples, k-means with one seed, 1000 episodes, 5 queries of each
+    /// kind, both maps of 3000 rows, perplexity 30.
     fn default() -> Self {
         Self {
             metric: Metric::Cosine,
@@ -65,6 +75,9 @@ impl Default for AssessmentOptions {
             clustering: Some(ClusterOptions { seeds: vec![0], ..ClusterOptions::default() }),
             episodes: 1000,
             shown: 5,
+            maps: MapKind::ALL.to_vec(),
+            mapped_rows: 3000,
+            perplexity: 30.0,
             seed: 0,
         }
     }
@@ -107,15 +120,16 @@ pub struct Assessment {
     pub confusions: Vec<Confusion>,
     /// Similarities of a sample of pairs.
     pub similarities: Option<Similarities>,
-    /// A sample of the set in two dimensions.
-    pub projection: Vec<ProjectedPoint>,
+    /// The set, or a sample of it, in the plane.
+    pub maps: Maps,
     /// What is to be borne in mind.
     pub warnings: Vec<String>,
 }
 
 /// Measures a set. `watch` is told how many scores of the rankings have been taken, and can break off.
 ///
-/// What a set is too small for is left out, with a warning: verification wants two classes, one of them with two items.
+/// What a set is too small for is left out, with a warning: verification wants two classes, one of them
+/// with two items, t-SNE eight rows.
 ///
 /// # Errors
 /// When the set is not whole (see [`EvaluationSet::check`]), no query has an answer, or a measure asks for more than there is.
@@ -186,8 +200,8 @@ pub fn assess(set: &EvaluationSet<'_>, options: &AssessmentOptions, watch: Watch
         few_shot: few_shots(metric, set, options)?,
         diagnostics: diagnose(metric, x, labels, &DiagnosticOptions::default())?,
         confusions: examples::confusions(metric, (queries.matrix()?, gallery.matrix()?), &parts)?,
-        similarities: pictures::similarities(metric, x, labels)?,
-        projection: pictures::projection(metric, x)?,
+        similarities: similarities::similarities(metric, x, labels)?,
+        maps: maps::maps(x, labels, options, &mut warnings)?,
         retrieval,
         verification,
         verification_intervals,

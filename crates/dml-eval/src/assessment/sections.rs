@@ -1,10 +1,11 @@
 //! An assessment as a report.
 
 use super::set::EvaluationSet;
-use super::{Assessment, Example};
+use super::{Assessment, Example, Maps, SpaceMap};
+use crate::projection::MapKind;
 use crate::report::{
-    Axis, ClassTable, Confusions, Curves, Gallery, GalleryRow, Histogram, Mark, MetricRow, MetricTable, Point,
-    Projection, Report, Scale, Section, Series, Tile,
+    Axis, ClassTable, Confusions, Curves, Gallery, GalleryRow, Histogram, Mark, MetricRow, MetricTable, PlaneMap,
+    Point, Projection, Report, Scale, Section, Series, Tile,
 };
 use crate::retrieval::Measured;
 use crate::verification::{Interval, probit};
@@ -246,17 +247,32 @@ impl Assessment {
     }
 
     fn map(&self, set: &EvaluationSet<'_>) -> Option<Projection> {
-        let point = |p: &super::ProjectedPoint| Point {
-            x: p.x,
-            y: p.y,
-            class: set.labels.get(p.row as usize).copied().unwrap_or(0),
-            id: set.id(p.row as usize),
+        let Maps { rows, maps } = &self.maps;
+        let point =
+            |&row: &u32| Point { class: set.labels.get(row as usize).copied().unwrap_or(0), id: set.id(row as usize) };
+        let drawn = |map: &SpaceMap| PlaneMap {
+            name: map.kind.title().to_owned(),
+            method: format!(
+                "{}. Of {} nearest neighbours in the space it keeps {:.0} % near.",
+                map.method,
+                map.neighbours,
+                100.0 * map.neighbours_kept
+            ),
+            places: map.places.clone(),
         };
-        (!self.projection.is_empty()).then(|| Projection {
+        let mut note = String::new();
+        if rows.len() < self.rows {
+            note += &format!("Drawn from {} rows: classes at random, whole where they fit. ", self.rows);
+        }
+        if maps.iter().any(|map| map.kind == MapKind::Tsne) {
+            note += "t-SNE shows who is near whom; how far groups are apart, and how large they look, means little.";
+        }
+        (!maps.is_empty()).then(|| Projection {
             title: "The space".to_owned(),
-            method: format!("First two principal components of {} rows, evenly spaced", self.projection.len()),
-            points: self.projection.iter().map(point).collect(),
+            points: rows.iter().map(point).collect(),
+            maps: maps.iter().map(drawn).collect(),
             classes: set.names.to_vec(),
+            note: note.trim_end().to_owned(),
         })
     }
 

@@ -32,7 +32,7 @@ impl Section {
             Self::Curves(s) => s.series.iter().all(|s| s.points.is_empty()),
             Self::Histogram(s) => s.edges.len() < 2 || s.series.is_empty(),
             Self::Gallery(s) => s.rows.is_empty(),
-            Self::Projection(s) => s.points.is_empty(),
+            Self::Projection(s) => s.points.is_empty() || s.maps.is_empty(),
             Self::Classes(s) => s.rows.is_empty(),
             Self::Confusions(s) => s.pairs.is_empty() && s.matrix.is_none(),
             Self::Text(s) => s.paragraphs.is_empty(),

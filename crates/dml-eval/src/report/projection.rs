@@ -1,48 +1,84 @@
-//! Embeddings in the plane.
+//! Embeddings in the plane: the same points in one map or several.
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
 
 use serde::Serialize;
 
+use super::sketch::sketch;
 use super::text::{count, escape, markdown, number, script_json};
 
-/// Steps along each side of the picture: finer than any screen.
-const STEPS: f32 = 4095.0;
+/// Steps along each side of a map: finer than any screen.
+pub(super) const STEPS: i32 = 4095;
 
-/// Embeddings in the plane.
+/// Embeddings in the plane. What is picked in one map stands out in all.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct Projection {
     /// Title.
     pub title: String,
-    /// How the plane was found, as "PCA" or "t-SNE, perplexity 30".
-    pub method: String,
-    /// One point per embedding.
+    /// The embeddings that are drawn.
     pub points: Vec<Point>,
     /// Name of class `c` at place `c`.
     pub classes: Vec<String>,
+    /// Where the points are, in each way of drawing them.
+    pub maps: Vec<PlaneMap>,
+    /// Which embeddings these are, and how to read the maps.
+    pub note: String,
 }
 
-/// One embedding in the plane.
+/// One embedding that is drawn.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct Point {
-    /// Horizontal place.
-    pub x: f32,
-    /// Vertical place.
-    pub y: f32,
     /// Class.
     pub class: u32,
     /// Which item of the set it is.
     pub id: String,
 }
 
+/// Places of all points.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct PlaneMap {
+    /// Name, as "PCA".
+    pub name: String,
+    /// How it was made, and what it keeps.
+    pub method: String,
+    /// x and y of each point. A point whose place is missing or is no number is not drawn.
+    pub places: Vec<[f32; 2]>,
+}
+
 #[derive(Serialize)]
 struct PageData<'a> {
     /// Names of the classes that have points.
     classes: Vec<String>,
-    /// x, y, place in `classes`; flat.
-    points: Vec<u32>,
+    /// For each point its place in `classes`.
+    of: &'a [usize],
     ids: Vec<&'a str>,
+    /// For each map x and y of each point, flat; −1 where it is not drawn.
+    maps: &'a [Vec<i32>],
+}
+
+impl PlaneMap {
+    /// x and y of `n` points in steps, flat, y downwards; −1 for a point without a place. One unit is equally long along both
+    /// axes; the cloud stands in the middle of a square.
+    fn steps(&self, n: usize) -> Vec<i32> {
+        let finite = |at: &&[f32; 2]| at.iter().all(|v| v.is_finite());
+        let range = |axis: usize| {
+            let along = self.places.iter().take(n).filter(finite).map(|at| f64::from(at[axis]));
+            along.fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), v| (low.min(v), high.max(v)))
+        };
+        let ends = [range(0), range(1)];
+        let side = ends.iter().fold(f64::MIN_POSITIVE, |side, (low, high)| side.max(high - low));
+        let step = |at: &[f32; 2], axis: usize| {
+            let (low, high) = ends[axis];
+            let place = (f64::from(at[axis]) - (low + high) / 2.0) / side + 0.5;
+            (place.clamp(0.0, 1.0) * f64::from(STEPS)).round() as i32
+        };
+        let place = |i: usize| {
+            let at = self.places.get(i).filter(finite);
+            at.map_or([-1, -1], |at| [step(at, 0), STEPS - step(at, 1)])
+        };
+        (0..n).flat_map(place).collect()
+    }
 }
 
 impl Projection {
@@ -50,65 +86,77 @@ impl Projection {
         self.classes.get(class as usize).cloned().unwrap_or_else(|| format!("class {class}"))
     }
 
-    /// One unit is equally long along both axes; the cloud stands in the middle of a square.
-    fn page_data(&self) -> PageData<'_> {
-        let finite = || self.points.iter().filter(|p| p.x.is_finite() && p.y.is_finite());
-        let range = |of: fn(&Point) -> f32| {
-            finite().map(of).fold((f32::INFINITY, f32::NEG_INFINITY), |(l, h), v| (l.min(v), h.max(v)))
-        };
-        let ((left, right), (low, high)) = (range(|p| p.x), range(|p| p.y));
-        let side = (right - left).max(high - low).max(f32::MIN_POSITIVE);
-        let step = |v: f32, low: f32, high: f32| {
-            (((v - (low + high) / 2.0) / side + 0.5) * STEPS).round().clamp(0.0, STEPS) as u32
-        };
-        let mut places = BTreeMap::new();
-        finite().for_each(|p| {
-            places.insert(p.class, 0);
-        });
-        places.values_mut().enumerate().for_each(|(i, place)| *place = i as u32);
-        let mut data =
-            PageData { classes: places.keys().map(|c| self.name(*c)).collect(), points: vec![], ids: vec![] };
-        for point in finite() {
-            let place = places.get(&point.class).copied().unwrap_or(0);
-            data.points.extend([step(point.x, left, right), STEPS as u32 - step(point.y, low, high), place]);
-            data.ids.push(&point.id);
-        }
-        data
+    /// Names of the classes that have points, and for each point which of them is its own.
+    fn present(&self) -> (Vec<String>, Vec<usize>) {
+        let mut present: Vec<u32> = self.points.iter().map(|point| point.class).collect();
+        present.sort_unstable();
+        present.dedup();
+        let of = |point: &Point| present.partition_point(|&class| class < point.class);
+        (present.iter().map(|&class| self.name(class)).collect(), self.points.iter().map(of).collect())
     }
 
     pub(super) fn html(&self) -> crate::Result<String> {
-        let data = self.page_data();
-        let (drawn, classes) = (data.ids.len(), data.classes.len());
-        let mut caption = format!("{} points of {} classes", count(drawn), count(classes));
-        if !self.method.is_empty() {
-            caption = format!("{}; {caption}", escape(&self.method));
+        let n = self.points.len();
+        let (classes, of) = self.present();
+        let maps: Vec<Vec<i32>> = self.maps.iter().map(|map| map.steps(n)).collect();
+        let size = format!("{} points of {} classes", count(n), count(classes.len()));
+        let mut figures = String::new();
+        for (map, steps) in self.maps.iter().zip(&maps) {
+            let missing = steps.chunks_exact(2).filter(|at| at[0] < 0).count();
+            let mut method = escape(&map.method);
+            if missing > 0 {
+                let _ = write!(method, " {} without a place are not drawn.", count(missing));
+            }
+            let name = escape(&map.name);
+            let _ = write!(
+                figures,
+                "<div class=\"map\"><h3>{name}</h3><div class=\"ground\"><noscript>{}</noscript>\
+                 <canvas role=\"img\" aria-label=\"{}, {name}: {size}\" hidden></canvas><i class=\"ring\" hidden></i></div>\
+                 <p class=\"note\">{method}</p></div>",
+                sketch(&of, steps),
+                escape(&self.title),
+            );
         }
-        if drawn < self.points.len() {
-            let _ = write!(caption, "; {} without a place are not drawn", count(self.points.len() - drawn));
-        }
+        let note = if self.note.is_empty() { String::new() } else { format!(" {}", escape(&self.note)) };
+        let data = PageData { classes, of: &of, ids: self.points.iter().map(|p| p.id.as_str()).collect(), maps: &maps };
         Ok(format!(
-            "<figure class=\"projection\"><noscript><p>The picture is drawn by JavaScript, which is switched off here. \
-             The points are in report.json.</p></noscript><div class=\"plane\">\
-             <canvas role=\"img\" aria-label=\"{}: {caption}\"></canvas><div class=\"picker\"><input type=\"search\" \
-             placeholder=\"Find a class\" aria-label=\"Find a class to highlight\"><ul></ul></div></div>\
-             <figcaption class=\"note\">{caption}. Hover to read a point, click to highlight its class.</figcaption>\
-             <script type=\"application/json\">{}</script></figure>\n",
-            escape(&self.title),
+            "<figure class=\"projection\"><div class=\"plane\"><div class=\"maps\">{figures}</div><div class=\"picker\" hidden>\
+             <input type=\"search\" placeholder=\"Find a class\" aria-label=\"Find a class to highlight\"><ul></ul></div></div>\
+             <figcaption class=\"note\">{size}.{note}<span class=\"hint\" hidden> Hover to read a point, click to highlight its \
+             class.</span></figcaption><script type=\"application/json\">{}</script></figure>\n",
             script_json(&data)?
         ))
     }
 
     pub(super) fn markdown(&self) -> String {
-        let mut classes: BTreeMap<u32, (usize, f64, f64)> = BTreeMap::new();
-        for point in &self.points {
-            let (n, x, y) = classes.entry(point.class).or_default();
-            (*n, *x, *y) = (*n + 1, *x + f64::from(point.x), *y + f64::from(point.y));
+        /// Classes listed.
+        const LISTED: usize = 50;
+        let mut classes: BTreeMap<u32, Vec<usize>> = BTreeMap::new();
+        for (i, point) in self.points.iter().enumerate() {
+            classes.entry(point.class).or_default().push(i);
         }
-        let mut text = format!("{}: {} points of {} classes", markdown(&self.method), self.points.len(), classes.len());
-        text += ". The first 50 classes:\n\n| Class | Points | Mean x | Mean y |\n| --- | ---: | ---: | ---: |\n";
-        for (class, (n, x, y)) in classes.iter().take(50) {
-            let (name, mean) = (markdown(&self.name(*class)), |sum: f64| number(sum / *n as f64));
-            let _ = writeln!(text, "| {name} | {n} | {} | {} |", mean(*x), mean(*y));
+        let mut text =
+            format!("{} points of {} classes. {}\n\n", self.points.len(), classes.len(), markdown(&self.note));
+        for map in &self.maps {
+            let _ = writeln!(text, "- {}: {}", markdown(&map.name), markdown(&map.method));
+        }
+        let listed =
+            if classes.len() > LISTED { format!("the first {LISTED} of the classes") } else { "each class".to_owned() };
+        let _ = write!(text, "\nThe middle of {listed}:\n\n| Class | Points |");
+        for map in &self.maps {
+            let name = markdown(&map.name);
+            let _ = write!(text, " {name} x | {name} y |");
+        }
+        let _ = writeln!(text, "\n| --- | ---: |{}", " ---: | ---: |".repeat(self.maps.len()));
+        for (class, members) in classes.iter().take(LISTED) {
+            let _ = write!(text, "| {} | {} |", markdown(&self.name(*class)), members.len());
+            for map in &self.maps {
+                let places = members.iter().filter_map(|&i| map.places.get(i));
+                let (n, x, y) =
+                    places.fold((0.0, 0.0, 0.0), |(n, x, y), at| (n + 1.0, x + f64::from(at[0]), y + f64::from(at[1])));
+                let _ = write!(text, " {} | {} |", number(x / n), number(y / n));
+            }
+            text.push('\n');
         }
         text
     }

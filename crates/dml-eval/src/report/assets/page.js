@@ -64,40 +64,70 @@
     }
   }
 
-  // Projections: all points on a canvas; one class may stand out.
+  // Maps: the same points on one canvas or several; one class may stand out in all of them.
   for (const figure of document.querySelectorAll(".projection")) {
-    const { classes, points, ids } = data(figure);
-    const canvas = figure.querySelector("canvas"), list = figure.querySelector("ul"), find = figure.querySelector("input");
+    const { classes, of, ids, maps } = data(figure);
+    const list = figure.querySelector("ul"), find = figure.querySelector("input");
     const counts = new Array(classes.length).fill(0);
-    for (let i = 2; i < points.length; i += 3) counts[points[i]]++;
+    for (const c of of) counts[c]++;
     const order = classes.map((_, i) => i).sort((a, b) => counts[b] - counts[a] || a - b);
     const dark = matchMedia("(prefers-color-scheme: dark)");
     const colour = (c) => `hsl(${((c * 137.508 + 215) % 360).toFixed(1)} ${45 + (c % 3) * 8}% ${(dark.matches ? 62 : 46) + (c % 2) * 5}%)`;
-    let picked = -1, width = 0, height = 0, scale = 1, left = 0, top = 0, radius = 2;
-    const x = (i) => left + points[3 * i] * scale, y = (i) => top + points[3 * i + 1] * scale;
-    const draw = () => {
-      const ratio = devicePixelRatio || 1;
-      width = canvas.clientWidth; height = canvas.clientHeight;
-      canvas.width = width * ratio; canvas.height = height * ratio;
-      const side = Math.min(width, height) - 24;
-      scale = side / 4095; left = (width - side) / 2; top = (height - side) / 2;
-      radius = ids.length > 20000 ? 1.2 : ids.length > 3000 ? 1.8 : 2.8;
-      const pen = canvas.getContext("2d");
-      pen.scale(ratio, ratio);
-      const paint = (wanted, alpha, r) => {
-        pen.globalAlpha = alpha;
-        for (let i = 0; i < ids.length; i++) {
-          const c = points[3 * i + 2];
-          if (!wanted(c)) continue;
-          pen.fillStyle = colour(c);
-          if (r < 1.5) { pen.fillRect(x(i) - r, y(i) - r, 2 * r, 2 * r); continue; }
-          pen.beginPath(); pen.arc(x(i), y(i), r, 0, 7); pen.fill();
-        }
+    let picked = -1;
+    const planes = [...figure.querySelectorAll(".map")].map((box, m) => {
+      const places = maps[m], canvas = box.querySelector("canvas"), ring = box.querySelector(".ring");
+      let scale = 1, left = 0, top = 0;
+      const x = (i) => left + places[2 * i] * scale, y = (i) => top + places[2 * i + 1] * scale;
+      const draw = () => {
+        const ratio = devicePixelRatio || 1, width = canvas.clientWidth, height = canvas.clientHeight;
+        canvas.width = width * ratio; canvas.height = height * ratio;
+        const side = Math.min(width, height) - 24;
+        scale = side / 4095; left = (width - side) / 2; top = (height - side) / 2;
+        const radius = Math.max(1.2, Math.min(3, .29 * side / Math.sqrt(ids.length)));
+        const pen = canvas.getContext("2d"), colours = classes.map((_, c) => colour(c));
+        pen.scale(ratio, ratio);
+        const paint = (wanted, alpha, r) => {
+          pen.globalAlpha = alpha;
+          for (let i = 0; i < ids.length; i++) {
+            if (places[2 * i] < 0 || !wanted(of[i])) continue;
+            pen.fillStyle = colours[of[i]];
+            if (r < 1.5) { pen.fillRect(x(i) - r, y(i) - r, 2 * r, 2 * r); continue; }
+            pen.beginPath(); pen.arc(x(i), y(i), r, 0, 7); pen.fill();
+          }
+        };
+        if (picked < 0) return paint(() => true, .72, radius);
+        paint((c) => c !== picked, .1, radius);
+        paint((c) => c === picked, 1, radius + 1.4);
       };
-      if (picked < 0) return paint(() => true, .72, radius);
-      paint((c) => c !== picked, .1, radius);
-      paint((c) => c === picked, 1, radius + 1.4);
-    };
+      const nearest = (e) => {
+        const box = canvas.getBoundingClientRect(), px = e.clientX - box.left, py = e.clientY - box.top;
+        let best = -1, least = 100;
+        for (let i = 0; i < ids.length; i++) {
+          if (places[2 * i] < 0) continue;
+          const d = (x(i) - px) ** 2 + (y(i) - py) ** 2 + (picked >= 0 && of[i] !== picked ? 20 : 0);
+          if (d < least) { least = d; best = i; }
+        }
+        return best;
+      };
+      const mark = (i) => {
+        ring.hidden = i < 0 || places[2 * i] < 0;
+        if (!ring.hidden) { ring.style.left = x(i) + "px"; ring.style.top = y(i) + "px"; ring.style.borderColor = colour(of[i]); }
+      };
+      canvas.hidden = false;
+      canvas.addEventListener("pointermove", (e) => {
+        const i = nearest(e);
+        planes.forEach((plane) => plane.mark(i));
+        if (i < 0) return hide();
+        show(`${clip(classes[of[i]])}\n${clip(ids[i])}`, e.clientX, e.clientY);
+      });
+      canvas.addEventListener("pointerleave", () => { hide(); planes.forEach((plane) => plane.mark(-1)); });
+      canvas.addEventListener("click", (e) => {
+        const i = nearest(e), c = i < 0 ? -1 : of[i];
+        pick(c === picked ? -1 : c);
+      });
+      new ResizeObserver(draw).observe(canvas);
+      return { draw, mark };
+    });
     const fill = () => {
       const wanted = find.value.toLowerCase(), buttons = [];
       for (const c of order) {
@@ -112,29 +142,11 @@
       }
       list.replaceChildren(...buttons);
     };
-    const pick = (c) => { picked = c; draw(); fill(); };
-    const nearest = (e) => {
-      const box = canvas.getBoundingClientRect(), px = e.clientX - box.left, py = e.clientY - box.top;
-      let best = -1, least = 100;
-      for (let i = 0; i < ids.length; i++) {
-        const d = (x(i) - px) ** 2 + (y(i) - py) ** 2 + (picked >= 0 && points[3 * i + 2] !== picked ? 20 : 0);
-        if (d < least) { least = d; best = i; }
-      }
-      return best;
-    };
-    canvas.addEventListener("pointermove", (e) => {
-      const i = nearest(e);
-      if (i < 0) return hide();
-      show(`${clip(classes[points[3 * i + 2]])}\n${clip(ids[i])}`, e.clientX, e.clientY);
-    });
-    canvas.addEventListener("pointerleave", hide);
-    canvas.addEventListener("click", (e) => {
-      const i = nearest(e), c = i < 0 ? -1 : points[3 * i + 2];
-      pick(c === picked ? -1 : c);
-    });
+    const draw = () => { planes.forEach((plane) => plane.draw()); fill(); };
+    const pick = (c) => { picked = c; draw(); };
     find.addEventListener("input", fill);
-    dark.addEventListener("change", () => { draw(); fill(); });
-    new ResizeObserver(draw).observe(canvas);
+    dark.addEventListener("change", draw);
+    figure.querySelector(".picker").hidden = figure.querySelector(".hint").hidden = false;
     fill();
   }
 

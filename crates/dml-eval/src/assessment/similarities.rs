@@ -1,13 +1,11 @@
-//! The space as pictures: similarities of pairs, and a projection to two dimensions.
+//! The space as a picture: similarities of pairs.
 
 use crate::Result;
-use crate::postprocess::Pca;
-use dml_core::{Matrix, Metric, Projection, self_scores};
+use dml_core::{Matrix, Metric, self_scores};
 use serde::Serialize;
 
 /// Rows looked at, evenly spaced.
 const ROWS: usize = 3000;
-const PROJECTED: usize = 5000;
 const BINS: usize = 80;
 
 /// Scores of pairs of one class and of two, as shares of bins.
@@ -21,17 +19,6 @@ pub struct Similarities {
     pub impostor: Vec<f64>,
     /// Rows whose pairs were looked at.
     pub rows: usize,
-}
-
-/// A row in two dimensions.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
-pub struct ProjectedPoint {
-    /// The row.
-    pub row: u32,
-    /// First principal component.
-    pub x: f32,
-    /// Second one.
-    pub y: f32,
 }
 
 /// Evenly spaced rows, at most so many.
@@ -69,20 +56,4 @@ pub(super) fn similarities(metric: Metric, x: Matrix<'_>, labels: &[u32]) -> Res
     });
     let edges = (0..=BINS).map(|k| f64::from(low) + k as f64 * width).collect();
     Ok(Some(Similarities { edges, genuine, impostor, rows: rows.len() }))
-}
-
-/// The first two principal components of a sample: of unit rows for cosine.
-pub(super) fn projection(metric: Metric, x: Matrix<'_>) -> Result<Vec<ProjectedPoint>> {
-    let rows = spaced(x.rows(), PROJECTED);
-    if rows.len() < 3 || x.cols() < 2 {
-        return Ok(Vec::new());
-    }
-    let mut values = chosen(x, &rows);
-    if metric == Metric::Cosine {
-        values = Projection::Unit.apply(Matrix::new(&values, rows.len(), x.cols())?).values;
-    }
-    let sample = Matrix::new(&values, rows.len(), x.cols())?;
-    let flat = Pca::fit(sample, Some(2))?.transform(sample)?;
-    let point = |(&row, at): (&usize, &[f32])| ProjectedPoint { row: row as u32, x: at[0], y: at[1] };
-    Ok(rows.iter().zip(flat.chunks_exact(2)).map(point).collect())
 }
