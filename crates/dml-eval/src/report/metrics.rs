@@ -2,12 +2,13 @@
 
 use std::fmt::Write;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
+use super::read;
 use super::text::{count, escape, markdown, number, percent};
 
 /// A table of metrics.
-#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct MetricTable {
     /// Title.
     pub title: String,
@@ -18,11 +19,12 @@ pub struct MetricTable {
 }
 
 /// One metric.
-#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct MetricRow {
     /// Name.
     pub name: String,
     /// Value; NaN where the metric is not defined.
+    #[serde(deserialize_with = "read::number")]
     pub value: f64,
     /// Lower end of the interval.
     pub low: Option<f64>,
