@@ -118,3 +118,49 @@ fn bad_files_are_refused_by_name() {
     assert!(error.contains("embedding 7"), "{error}");
     assert!(!folder.path().join("evaluation").exists(), "nothing is half written");
 }
+
+#[test]
+fn two_runs_are_compared_on_the_same_queries() {
+    let folder = tempfile::tempdir().unwrap();
+    let values = set(folder.path());
+    // The other run has lost a third of what tells classes apart.
+    let blunt: Vec<f32> = values.chunks(24).flat_map(|row| row.iter().take(16).copied()).collect();
+    npy(&folder.path().join("b.npy"), &blunt, 16);
+    let base = ["x.npy", "--labels", "labels.csv", "--no-clustering", "--resamples", "200"];
+    let output = evaluate(folder.path(), &[&base[..], &["--against", "b.npy", "--out", "ab"]].concat());
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let said = String::from_utf8(output.stdout).unwrap();
+    assert!(said.contains("Compared with b") && said.contains("Recall@1 (p = "), "{said}");
+    let read = |name: &str| fs::read_to_string(folder.path().join(name)).unwrap();
+    assert!(read("ab/report.md").contains("## Compared with b"));
+    let found = |name: &str| serde_json::from_str::<serde_json::Value>(&read(name)).unwrap();
+    let forth = found("ab/evaluation.json")["comparison"]["measures"].clone();
+    assert!(forth[0]["test"]["difference"].as_f64().unwrap() > 0.05, "{forth}");
+    assert!(forth[0]["test"]["interval"]["low"].as_f64().unwrap() > 0.0, "{forth}");
+
+    // The other way round every difference turns its sign, and p stays.
+    let back = ["b.npy", "--labels", "labels.csv", "--no-clustering", "--resamples", "200", "--against", "x.npy"];
+    assert!(evaluate(folder.path(), &[&back[..], &["--out", "ba"]].concat()).status.success());
+    let back = found("ba/evaluation.json")["comparison"]["measures"].clone();
+    for (a, b) in forth.as_array().unwrap().iter().zip(back.as_array().unwrap()) {
+        let of = |m: &serde_json::Value, key: &str| m["test"][key].as_f64().unwrap();
+        assert!((of(a, "difference") + of(b, "difference")).abs() < 1e-12 && a["this"] == b["other"], "{a} {b}");
+        assert!((of(a, "p_value") - of(b, "p_value")).abs() < 1e-12, "{a} {b}");
+    }
+
+    // A run against itself differs in nothing.
+    assert!(evaluate(folder.path(), &[&base[..], &["--against", "x.npy", "--out", "aa"]].concat()).status.success());
+    let same = found("aa/evaluation.json")["comparison"]["measures"].clone();
+    for measure in same.as_array().unwrap() {
+        assert_eq!(
+            (measure["test"]["difference"].as_f64(), measure["test"]["p_value"].as_f64()),
+            (Some(0.0), Some(1.0))
+        );
+    }
+
+    npy(&folder.path().join("short.npy"), &blunt[16 * 10..], 16);
+    let error = refusal(folder.path(), &[&base[..], &["--against", "short.npy"]].concat());
+    assert!(error.contains("350 rows") && error.contains("360"), "{error}");
+    let error = refusal(folder.path(), &["x.npy", "--labels", "labels.csv", "--resamples", "0", "--against", "b.npy"]);
+    assert!(error.contains("--resamples 1 or more"), "{error}");
+}

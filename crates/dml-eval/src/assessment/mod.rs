@@ -4,16 +4,19 @@
 //! |---|---|
 //! | who asks, who answers | `set.rs` |
 //! | the measures | here |
+//! | the same items by another run | `comparison.rs` |
 //! | queries to look at, who is taken for whom | `examples.rs` |
 //! | pictures of the space: similarities, a projection | `pictures.rs` |
 //! | the report | `sections.rs` |
 
+mod comparison;
 mod examples;
 mod pictures;
 mod sections;
 
 mod set;
 
+pub use comparison::{MeasureComparison, RunComparison, compare};
 pub use examples::{Confusion, Example};
 pub use pictures::{ProjectedPoint, Similarities};
 pub use set::EvaluationSet;
@@ -21,7 +24,7 @@ pub use set::EvaluationSet;
 use crate::clustering::{ClusterOptions, Clustering, cluster_quality};
 use crate::diagnostics::{DiagnosticOptions, Diagnostics, diagnose};
 use crate::few_shot::{Episodes, FewShot, few_shot};
-use crate::retrieval::{Beyond, Measure, Measurements, Policy, Rankings, Ties, evaluate};
+use crate::retrieval::{Beyond, Measure, Measurements, Policy, Ties, evaluate};
 use crate::verification::{self, Limits, OperatingPoint, Verification, VerificationIntervals, verification_with_roc};
 use crate::{Error, Result};
 use dml_core::{Metric, Watch};
@@ -89,6 +92,8 @@ pub struct Assessment {
     pub zero_rows: usize,
     /// Retrieval.
     pub retrieval: Measurements,
+    /// The same rows by another run, where one was compared with ([`compare`]).
+    pub comparison: Option<RunComparison>,
     /// All pairs of the set.
     pub verification: Option<Verification>,
     /// Intervals of it.
@@ -128,15 +133,7 @@ pub fn assess(set: &EvaluationSet<'_>, options: &AssessmentOptions, watch: Watch
     // The usual measures go as far as the gallery does.
     let beyond = if options.measures.is_empty() { Beyond::Clip } else { options.policy.beyond };
     let (queries, gallery) = (parts.rows(x, &parts.queries), parts.rows(x, &parts.gallery));
-    let rankings = Rankings::whole_watched(
-        metric,
-        queries.matrix()?,
-        gallery.matrix()?,
-        &parts.relevance(),
-        &parts.exclusions(),
-        options.ties,
-        watch,
-    )?;
+    let rankings = parts.rank(metric, (queries.matrix()?, gallery.matrix()?), options.ties, watch)?;
     let retrieval = evaluate(&rankings, &measures, Some(&parts.query_labels), &Policy { beyond, ..options.policy })?;
     if retrieval.lone_queries > 0 {
         warnings.push(format!(
@@ -189,6 +186,7 @@ pub fn assess(set: &EvaluationSet<'_>, options: &AssessmentOptions, watch: Watch
         similarities: pictures::similarities(metric, x, labels)?,
         projection: pictures::projection(metric, x)?,
         retrieval,
+        comparison: None,
         verification,
         verification_intervals,
         roc,

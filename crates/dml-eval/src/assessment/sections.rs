@@ -22,6 +22,7 @@ impl Assessment {
             fact("Ranking", "exact; ties by smaller index unless said".to_owned()),
         ];
         let mut sections = vec![Section::Metrics(self.retrieval_table())];
+        sections.extend(self.comparison.iter().map(|comparison| Section::Metrics(comparison.table())));
         sections.extend(self.verification_table().map(Section::Metrics));
         sections.extend(self.few_shot_table().map(Section::Metrics));
         sections.extend(self.clustering_table().map(Section::Metrics));

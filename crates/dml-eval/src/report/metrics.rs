@@ -49,7 +49,9 @@ impl MetricRow {
     }
 
     fn bar(&self) -> String {
-        if !self.percent || !self.value.is_finite() {
+        // A bar runs from 0: it cannot show a difference that may lie below.
+        let below = self.value < 0.0 || self.low.is_some_and(|low| low < 0.0);
+        if !self.percent || !self.value.is_finite() || below {
             return String::new();
         }
         let share = |v: f64| if v.is_finite() { v.clamp(0.0, 1.0) * 100.0 } else { 0.0 };
