@@ -2,11 +2,12 @@
 
 mod rows;
 mod settings;
+mod validation;
 
 use anyhow::{Context, Result, bail};
 use clap::Args;
 use dml_core::{Matrix, Metric, Watch, unwatched};
-use dml_eval::assessment::{Assessment, EvaluationSet, assess, compare};
+use dml_eval::assessment::{Assessment, EvaluationSet, assess, calibrate, compare};
 use dml_eval::input::{Labelled, Vectors, open_vectors};
 use dml_eval::report::{MetricRow, Section};
 use dml_eval::retrieval::Preset;
@@ -16,6 +17,7 @@ use std::fs;
 use std::io::IsTerminal;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
+use validation::Held;
 
 #[derive(Args)]
 pub(crate) struct Evaluate {
@@ -40,6 +42,8 @@ pub(crate) struct Evaluate {
     /// Embeddings of the same rows by another run: every retrieval measure of the two is compared, with a paired test
     #[arg(long, value_name = "FILE")]
     against: Option<PathBuf>,
+    #[command(flatten)]
+    validation: validation::Validation,
     /// Folder of report.html, report.md, report.json and evaluation.json
     #[arg(long, value_name = "DIR", default_value = "evaluation")]
     out: PathBuf,
@@ -94,10 +98,11 @@ fn evaluate_files(arguments: &Evaluate, embeddings: &Path) -> Result<()> {
         bail!("--against tests by drawing classes again: want --resamples 1 or more");
     }
     let labels = arguments.labels.as_deref().unwrap_or(embeddings);
-    let names = rows::column_names(&arguments.columns)?;
-    let set = Labelled::open(embeddings, arguments.tensor.as_deref(), labels, &names)?;
+    let columns = rows::column_names(&arguments.columns)?;
+    let set = Labelled::open(embeddings, arguments.tensor.as_deref(), labels, &columns)?;
     let (n, d) = (set.vectors.rows(), set.vectors.dim());
-    let chosen = Chosen::new(&set.table, arguments.split.as_deref())?;
+    let chosen = Chosen::new(&set.table, arguments.validation.measured(&set.table, arguments.split.as_deref())?);
+    let held = arguments.validation.held(&set, arguments.tensor.as_deref(), &columns)?;
     let values = chosen.values(set.vectors.block(0..n)?, d);
     let picture = |row: usize| {
         let folder = arguments.images.as_ref()?;
@@ -115,7 +120,7 @@ fn evaluate_files(arguments: &Evaluate, embeddings: &Path) -> Result<()> {
     if arguments.camera_rule && evaluated.cameras.is_none() {
         bail!("--camera-rule wants a column group, camera or sequence beside the labels: add one");
     }
-    let assessment = measure(arguments, &evaluated, &chosen, n)?;
+    let assessment = measure(arguments, &evaluated, held.as_ref(), &chosen, n)?;
     let title = arguments.title.clone().unwrap_or_else(|| name_of(embeddings));
     fs::create_dir_all(&arguments.out).with_context(|| format!("cannot make {}", arguments.out.display()))?;
     let report = assessment.report(&title, &evaluated);
@@ -134,7 +139,13 @@ fn evaluate_files(arguments: &Evaluate, embeddings: &Path) -> Result<()> {
 }
 
 /// All that is asked of the rows `chosen` out of `n`.
-fn measure(arguments: &Evaluate, set: &EvaluationSet<'_>, chosen: &Chosen, n: usize) -> Result<Assessment> {
+fn measure(
+    arguments: &Evaluate,
+    set: &EvaluationSet<'_>,
+    held: Option<&Held>,
+    chosen: &Chosen,
+    n: usize,
+) -> Result<Assessment> {
     let options = settings::options(arguments)?;
     let against = arguments.against.as_deref().map(|file| open_rows(file, arguments, n)).transpose()?;
     let pairs = (set.embeddings.rows() as u64).pow(2);
@@ -144,6 +155,9 @@ fn measure(arguments: &Evaluate, set: &EvaluationSet<'_>, chosen: &Chosen, n: us
         let (name, other) = (name_of(file), Matrix::new(&values, chosen.len(), other.dim())?);
         let found = watched(pairs, |watch| compare(set, &assessment, (&name, other), &options, watch))?;
         assessment.comparison = Some(found);
+    }
+    if let Some(held) = held {
+        assessment.calibration = Some(calibrate(set, &held.set()?, &options)?);
     }
     Ok(assessment)
 }

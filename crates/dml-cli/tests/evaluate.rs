@@ -164,3 +164,55 @@ fn two_runs_are_compared_on_the_same_queries() {
     let error = refusal(folder.path(), &["x.npy", "--labels", "labels.csv", "--resamples", "0", "--against", "b.npy"]);
     assert!(error.contains("--resamples 1 or more"), "{error}");
 }
+
+#[test]
+fn thresholds_are_chosen_on_validation_classes() {
+    let folder = tempfile::tempdir().unwrap();
+    let values = set(folder.path());
+    // The first ten classes are for choosing, and so named.
+    let csv = fs::read_to_string(folder.path().join("labels.csv")).unwrap();
+    let split = |(i, line): (usize, &str)| match i {
+        0 => format!("{line},split\n"),
+        i => format!("{line},{}\n", if (i - 1) % 20 < 10 { "choose" } else { "try" }),
+    };
+    fs::write(folder.path().join("labels.csv"), csv.lines().enumerate().map(split).collect::<String>()).unwrap();
+    let base = ["x.npy", "--labels", "labels.csv", "--no-clustering", "--resamples", "0", "--fars", "0.1,0.01"];
+    let output = evaluate(folder.path(), &[&base[..], &["--validation", "choose", "--out", "one"]].concat());
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let said = String::from_utf8(output.stdout).unwrap();
+    for row in ["Rank-1 rate", "TPIR@FPIR=0.1", "FPIR, target 0.1", "FMR, target 0.01", "ECE, Platt", "OPIS"] {
+        assert!(said.contains(row), "{row} is missing:\n{said}");
+    }
+    let found = |name: &str| -> serde_json::Value {
+        serde_json::from_str(&fs::read_to_string(folder.path().join(name)).unwrap()).unwrap()
+    };
+    let one = found("one/evaluation.json");
+    assert_eq!((one["rows"].as_u64(), one["classes"].as_u64()), (Some(180), Some(10)), "the rest is measured");
+    assert_eq!((&one["calibration"]["rows"], &one["calibration"]["shared_classes"]), (&180.into(), &0.into()));
+
+    // The same classes from files of their own.
+    let rows = |from: usize| -> Vec<f32> {
+        values
+            .chunks(24)
+            .enumerate()
+            .filter(|(i, _)| i % 20 >= from && i % 20 < from + 10)
+            .flat_map(|(_, row)| row.to_vec())
+            .collect()
+    };
+    let labels = (0..180).map(|i| format!("bird <{}>\n", i % 10)).collect::<String>();
+    npy(&folder.path().join("held.npy"), &rows(0), 24);
+    fs::write(folder.path().join("held.txt"), &labels).unwrap();
+    let files =
+        ["--split", "try", "--validation-embeddings", "held.npy", "--validation-labels", "held.txt", "--out", "two"];
+    assert!(evaluate(folder.path(), &[&base[..], &files].concat()).status.success());
+    assert_eq!(found("two/evaluation.json")["calibration"], one["calibration"]);
+
+    // Validation classes that are measured, too.
+    let files = ["--validation-embeddings", "held.npy", "--validation-labels", "held.txt"];
+    let output = evaluate(folder.path(), &[&base[..], &files].concat());
+    assert!(String::from_utf8_lossy(&output.stderr).contains("10 of 10 validation classes"), "{output:?}");
+    let error = refusal(folder.path(), &[&base[..], &["--validation", "none"]].concat());
+    assert!(error.contains("--validation none: there is choose, try"), "{error}");
+    let error = refusal(folder.path(), &[&base[..], &["--validation", "try", "--split", "try"]].concat());
+    assert!(error.contains("both try"), "{error}");
+}

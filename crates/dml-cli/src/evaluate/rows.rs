@@ -1,4 +1,4 @@
-//! The rows of a table that are evaluated.
+//! Rows of a table, and what is known of them.
 
 use anyhow::{Context, Result, bail};
 use dml_eval::input::{ColumnNames, Table};
@@ -22,7 +22,16 @@ pub(super) fn column_names(columns: &[String]) -> Result<ColumnNames> {
     Ok(names)
 }
 
-/// The rows that are evaluated, with all that is known of them.
+/// Rows of a split, which is named by `option`.
+pub(super) fn of_split(table: &Table, option: &str, name: &str) -> Result<Vec<usize>> {
+    let Some(splits) = &table.splits else { bail!("{option} {name}: the labels have no column split") };
+    let Some(split) = splits.names.iter().position(|known| known == name) else {
+        bail!("{option} {name}: there is {}", splits.names.join(", "));
+    };
+    Ok((0..table.rows()).filter(|&i| splits.ids[i] as usize == split).collect())
+}
+
+/// Rows of a table, with all that is known of them.
 pub(super) struct Chosen {
     rows: Vec<usize>,
     /// Rows of the table.
@@ -35,19 +44,9 @@ pub(super) struct Chosen {
 }
 
 impl Chosen {
-    /// The rows of one split, or all.
-    pub(super) fn new(table: &Table, split: Option<&str>) -> Result<Self> {
-        let rows: Vec<usize> = match (split, &table.splits) {
-            (None, _) => (0..table.rows()).collect(),
-            (Some(name), Some(splits)) => {
-                let Some(split) = splits.names.iter().position(|known| known == name) else {
-                    bail!("--split {name}: there is {}", splits.names.join(", "));
-                };
-                (0..table.rows()).filter(|&i| splits.ids[i] as usize == split).collect()
-            }
-            (Some(name), None) => bail!("--split {name}: the labels have no column split"),
-        };
-        Ok(Self {
+    /// Those rows of the table.
+    pub(super) fn new(table: &Table, rows: Vec<usize>) -> Self {
+        Self {
             labels: of_rows(&rows, &table.labels.ids),
             ids: table.ids.as_ref().map(|ids| of_rows(&rows, ids)),
             is_query: table.is_query.as_ref().map(|marks| of_rows(&rows, marks)),
@@ -55,7 +54,7 @@ impl Chosen {
             groups: table.groups.as_ref().map(|groups| of_rows(&rows, &groups.ids)),
             of: table.rows(),
             rows,
-        })
+        }
     }
 
     /// Their values, out of those of all rows of the table, `d` each.

@@ -26,6 +26,9 @@ pub(super) fn options(arguments: &Evaluate) -> Result<AssessmentOptions> {
         ties,
         fars: arguments.fars.clone(),
         resamples: arguments.resamples,
+        fpirs: arguments.validation.fpirs.clone(),
+        shots: arguments.validation.shots,
+        galleries: arguments.validation.galleries,
         clustering: (!arguments.no_clustering)
             .then(|| ClusterOptions { seeds: vec![arguments.seed], ..ClusterOptions::default() }),
         seed: arguments.seed,

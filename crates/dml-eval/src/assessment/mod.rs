@@ -5,17 +5,23 @@
 //! | who asks, who answers | `set.rs` |
 //! | the measures | here |
 //! | the same items by another run | `comparison.rs` |
+//! | recognition over random galleries | `recognition.rs` |
+//! | what was chosen on other classes | `calibrated.rs`, `calibrated_sections.rs` |
 //! | queries to look at, who is taken for whom | `examples.rs` |
 //! | pictures of the space: similarities, a projection | `pictures.rs` |
 //! | the report | `sections.rs` |
 
+mod calibrated;
+mod calibrated_sections;
 mod comparison;
 mod examples;
 mod pictures;
+mod recognition;
 mod sections;
 
 mod set;
 
+pub use calibrated::{Calibrated, Probabilities, Scaled, TriedThreshold, calibrate};
 pub use comparison::{MeasureComparison, RunComparison, compare};
 pub use examples::{Confusion, Example};
 pub use pictures::{ProjectedPoint, Similarities};
@@ -24,6 +30,7 @@ pub use set::EvaluationSet;
 use crate::clustering::{ClusterOptions, Clustering, cluster_quality};
 use crate::diagnostics::{DiagnosticOptions, Diagnostics, diagnose};
 use crate::few_shot::{Episodes, FewShot, few_shot};
+use crate::identification::Recognition;
 use crate::retrieval::{Beyond, Measure, Measurements, Policy, Ties, evaluate};
 use crate::verification::{self, Limits, OperatingPoint, Verification, VerificationIntervals, verification_with_roc};
 use crate::{Error, Result};
@@ -45,6 +52,12 @@ pub struct AssessmentOptions {
     pub fars: Vec<f64>,
     /// Resamples of verification's intervals; 0: none.
     pub resamples: usize,
+    /// FPIRs of recognition.
+    pub fpirs: Vec<f64>,
+    /// Items that recognition enrols of each class.
+    pub shots: usize,
+    /// Random galleries of recognition, each of half of the classes; 0: left out.
+    pub galleries: usize,
     /// k-means against the classes; none: left out.
     pub clustering: Option<ClusterOptions>,
     /// Few-shot episodes per shape; 0: left out.
@@ -56,7 +69,8 @@ pub struct AssessmentOptions {
 }
 
 impl Default for AssessmentOptions {
-    /// Cosine, ties by id, FARs 10⁻¹ to 10⁻⁴, 1000 resamples, k-means with one seed, 1000 episodes, 5 queries of each kind.
+    /// Cosine, ties by id, FARs 10⁻¹ to 10⁻⁴, 1000 resamples, FPIRs 0.1 and 0.01 of 10 galleries with one item a class, k-means
+    /// with one seed, 1000 episodes, 5 queries of each kind.
     fn default() -> Self {
         Self {
             metric: Metric::Cosine,
@@ -65,6 +79,9 @@ impl Default for AssessmentOptions {
             ties: Ties::ById,
             fars: vec![1e-1, 1e-2, 1e-3, 1e-4],
             resamples: 1000,
+            fpirs: vec![0.1, 0.01],
+            shots: 1,
+            galleries: 10,
             clustering: Some(ClusterOptions { seeds: vec![0], ..ClusterOptions::default() }),
             episodes: 1000,
             shown: 5,
@@ -100,6 +117,10 @@ pub struct Assessment {
     pub verification_intervals: Option<VerificationIntervals>,
     /// Points of the ROC curve.
     pub roc: Vec<OperatingPoint>,
+    /// Recognition over random galleries.
+    pub recognition: Option<Recognition>,
+    /// What was chosen on other classes and tried on these, where there are such ([`calibrate`]).
+    pub calibration: Option<Calibrated>,
     /// k-means against the classes.
     pub clustering: Option<Clustering>,
     /// 5- and 20-way, 1- and 5-shot, as far as the classes have items for it.
@@ -123,9 +144,11 @@ pub struct Assessment {
 /// What a set is too small for is left out, with a warning: verification wants two classes, one of them with two items.
 ///
 /// # Errors
-/// When the set is not whole (see [`EvaluationSet::check`]), no query has an answer, or a measure asks for more than there is.
+/// When the set is not whole (see [`EvaluationSet::check`]), no query has an answer, a measure asks for more than there is, or a
+/// FAR or FPIR is not within 0..1.
 pub fn assess(set: &EvaluationSet<'_>, options: &AssessmentOptions, watch: Watch<'_>) -> Result<Assessment> {
     set.check()?;
+    recognition::check(options)?;
     let (metric, x, labels) = (options.metric, set.embeddings, set.labels);
     let parts = set.parts();
     let mut warnings = Vec::new();
@@ -165,6 +188,11 @@ pub fn assess(set: &EvaluationSet<'_>, options: &AssessmentOptions, watch: Watch
         }
         _ => None,
     };
+    let recognition = match options.galleries {
+        0 => None,
+        _ => of_enough(recognition::recognise(set, options), &mut warnings)?,
+    };
+    warnings.extend(recognition.iter().flat_map(Recognition::warnings));
     let clustering = match &options.clustering {
         Some(how) if matches!(metric, Metric::Cosine | Metric::Euclidean | Metric::SquaredEuclidean) => {
             of_enough(cluster_quality(metric, x, labels, how), &mut warnings)?
@@ -190,6 +218,8 @@ pub fn assess(set: &EvaluationSet<'_>, options: &AssessmentOptions, watch: Watch
         verification,
         verification_intervals,
         roc,
+        recognition,
+        calibration: None,
         clustering,
         examples,
         warnings,

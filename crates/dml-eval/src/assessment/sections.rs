@@ -1,7 +1,7 @@
 //! An assessment as a report.
 
 use super::set::EvaluationSet;
-use super::{Assessment, Example};
+use super::{Assessment, Example, recognition};
 use crate::report::{
     Axis, ClassTable, Confusions, Curves, Gallery, GalleryRow, Histogram, Mark, MetricRow, MetricTable, Point,
     Projection, Report, Scale, Section, Series, Tile,
@@ -24,6 +24,9 @@ impl Assessment {
         let mut sections = vec![Section::Metrics(self.retrieval_table())];
         sections.extend(self.comparison.iter().map(|comparison| Section::Metrics(comparison.table())));
         sections.extend(self.verification_table().map(Section::Metrics));
+        let calibrated = self.calibration.as_ref();
+        sections.extend(self.recognition.iter().flat_map(|found| recognition::sections(found, calibrated)));
+        sections.extend(calibrated.iter().flat_map(|calibrated| calibrated.sections()));
         sections.extend(self.few_shot_table().map(Section::Metrics));
         sections.extend(self.clustering_table().map(Section::Metrics));
         sections.extend(self.curves());
@@ -33,7 +36,13 @@ impl Assessment {
         sections.push(Section::Classes(self.class_table(set)));
         sections.extend(self.confusion_section(set).map(Section::Confusions));
         sections.push(Section::Metrics(self.space_table()));
-        Report { title: title.to_owned(), facts, warnings: self.warnings.clone(), sections }
+        Report { title: title.to_owned(), facts, warnings: self.all_warnings(), sections }
+    }
+
+    /// Those of the set and those of what was tried on it.
+    fn all_warnings(&self) -> Vec<String> {
+        let others = self.calibration.iter().flat_map(|calibrated| &calibrated.warnings);
+        self.warnings.iter().chain(others).cloned().collect()
     }
 
     fn retrieval_table(&self) -> MetricTable {
