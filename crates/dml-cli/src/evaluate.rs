@@ -1,5 +1,6 @@
 //! `dml evaluate`: embeddings and labels in, a report out; or the encoder of a run folder once more.
 
+mod processing;
 mod rows;
 mod settings;
 mod validation;
@@ -7,7 +8,7 @@ mod validation;
 use anyhow::{Context, Result, bail};
 use clap::Args;
 use dml_core::{Matrix, Metric, Watch, unwatched};
-use dml_eval::assessment::{Assessment, EvaluationSet, assess, calibrate, compare};
+use dml_eval::assessment::{Assessment, EvaluationSet, assess, calibrate, compare, post_process};
 use dml_eval::input::{Labelled, Vectors, open_vectors};
 use dml_eval::report::{MetricRow, Section};
 use dml_eval::retrieval::Preset;
@@ -44,6 +45,8 @@ pub(crate) struct Evaluate {
     against: Option<PathBuf>,
     #[command(flatten)]
     validation: validation::Validation,
+    #[command(flatten)]
+    processing: processing::Processing,
     /// Folder of report.html, report.md, report.json and evaluation.json
     #[arg(long, value_name = "DIR", default_value = "evaluation")]
     out: PathBuf,
@@ -148,6 +151,7 @@ fn measure(
 ) -> Result<Assessment> {
     let options = settings::options(arguments)?;
     let against = arguments.against.as_deref().map(|file| open_rows(file, arguments, n)).transpose()?;
+    let processes = arguments.processing.all(arguments.metric, arguments.validation.is_given())?;
     let pairs = (set.embeddings.rows() as u64).pow(2);
     let mut assessment = watched(pairs, |watch| assess(set, &options, watch))?;
     if let (Some(file), Some(other)) = (&arguments.against, against) {
@@ -156,8 +160,13 @@ fn measure(
         let found = watched(pairs, |watch| compare(set, &assessment, (&name, other), &options, watch))?;
         assessment.comparison = Some(found);
     }
-    if let Some(held) = held {
-        assessment.calibration = Some(calibrate(set, &held.set()?, &options)?);
+    let held = held.map(Held::set).transpose()?;
+    for process in &processes {
+        let done = watched(pairs, |watch| post_process(set, &assessment, process, held.as_ref(), &options, watch))?;
+        assessment.post_processed.push(done);
+    }
+    if let Some(held) = &held {
+        assessment.calibration = Some(calibrate(set, held, &options)?);
     }
     Ok(assessment)
 }

@@ -216,3 +216,33 @@ fn thresholds_are_chosen_on_validation_classes() {
     let error = refusal(folder.path(), &[&base[..], &["--validation", "try", "--split", "try"]].concat());
     assert!(error.contains("both try"), "{error}");
 }
+
+#[test]
+fn retrieval_is_measured_once_more_after_re_ranking() {
+    let folder = tempfile::tempdir().unwrap();
+    set(folder.path());
+    let base = ["x.npy", "--labels", "labels.csv", "--no-clustering", "--resamples", "50"];
+    let more = ["--rerank", "k1=8,lambda=0.5", "--expand-queries", "4", "--whiten"];
+    let error = refusal(folder.path(), &[&base[..], &more].concat());
+    assert!(error.contains("--whiten is fitted on other rows"), "{error}");
+    let held = ["--validation-embeddings", "x.npy", "--validation-labels", "labels.csv"];
+    let output = evaluate(folder.path(), &[&base[..], &more, &held].concat());
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let report = fs::read_to_string(folder.path().join("evaluation/report.md")).unwrap();
+    for said in [
+        "## Retrieval after k-reciprocal re-ranking",
+        "k1 = 8, k2 = 6, λ = 0.5",
+        "## Retrieval after query expansion",
+        "4 neighbours of the gallery, weighed by cos^3",
+        "## Retrieval after whitening",
+        "percentage points against before, p = ",
+    ] {
+        assert!(report.contains(said), "{said} is missing:\n{report}");
+    }
+    for (rerank, why) in
+        [("k1=a", "--rerank k1=a: want"), ("k3=2", "--rerank k3=2"), ("k1=9999", "k1 = 9999"), ("lambda=2", "lambda 2")]
+    {
+        let error = refusal(folder.path(), &[&base[..], &["--rerank", rerank]].concat());
+        assert!(error.contains(why), "{error}");
+    }
+}

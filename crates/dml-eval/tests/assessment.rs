@@ -6,6 +6,8 @@ use blobs::blobs;
 use dml_core::{Matrix, Metric, scores, unwatched};
 use dml_eval::assessment::*;
 use dml_eval::calibration::ErrorRate;
+use dml_eval::postprocess::*;
+use dml_eval::retrieval::*;
 
 /// Classes named `from`, `from + 1` … with 4 to 6 points each.
 struct Set {
@@ -132,4 +134,110 @@ fn recognition_and_calibration_are_in_the_report() {
     for row in ["TPIR@FPIR=0.1", "FPIR, target 0.1", "FMR, target 0.02", "ECE, Platt", "Cllr, isotonic", "OPIS"] {
         assert!(page.contains(row), "{row}\n{page}");
     }
+}
+
+/// The set's retrieval after `process`, with its value of `measure`.
+fn processed(set: &EvaluationSet<'_>, process: &PostProcess) -> PostProcessed {
+    let how = AssessmentOptions {
+        policy: Policy { bootstrap: Bootstrap { resamples: 100, seed: 0 }, ..Policy::default() },
+        ..options()
+    };
+    let before = assess(set, &how, &unwatched).unwrap();
+    let done = post_process(set, &before, process, None, &how, &unwatched).unwrap();
+    for (gain, (after, before)) in done.gains.iter().zip(done.retrieval.measured.iter().zip(&before.retrieval.measured))
+    {
+        assert!((gain.test.difference - (after.micro_mean - before.micro_mean)).abs() < 1e-12);
+    }
+    assert_eq!(done.gains.len(), before.retrieval.measured.len());
+    done
+}
+
+fn average_precision(ranked: impl Iterator<Item = bool>) -> f64 {
+    let (mut hits, mut sum) = (0.0, 0.0);
+    for (place, hit) in ranked.enumerate() {
+        if hit {
+            hits += 1.0;
+            sum += hits / (place + 1) as f64;
+        }
+    }
+    sum / hits
+}
+
+#[test]
+fn re_ranked_retrieval_is_that_of_the_re_ranked_lists() {
+    let set = Set::new(30, 0, 5);
+    let how = KReciprocal { k1: 6, k2: 3, lambda: 0.3 };
+    let labels = &set.labels;
+    let map = |done: &PostProcessed| done.retrieval.get(Measure::MAP).unwrap().values.clone();
+    // All ask, all are found.
+    let done = processed(&set.set(), &PostProcess::KReciprocal(how.clone()));
+    let found = k_reciprocal_within(Metric::Cosine, set.matrix(), labels.len() - 1, &how).unwrap();
+    for (q, value) in map(&done).into_iter().enumerate() {
+        let hits = found.ids_of(q).iter().map(|&id| labels[id as usize] == labels[q]);
+        assert!((value - average_precision(hits)).abs() < 1e-12, "query {q}");
+    }
+    // Half ask; all are found, so a query is in the gallery, but never its own answer.
+    let asks: Vec<bool> = (0..labels.len()).map(|i| i % 2 == 0).collect();
+    let some = EvaluationSet { is_query: Some(&asks), ..set.set() };
+    let half = map(&processed(&some, &PostProcess::KReciprocal(how.clone())));
+    let every_other: Vec<f64> = map(&done).into_iter().step_by(2).collect();
+    assert_eq!(half, every_other);
+    // The others answer: two sets apart.
+    let answers: Vec<bool> = asks.iter().map(|asks| !asks).collect();
+    let apart = EvaluationSet { is_gallery: Some(&answers), ..some };
+    let done = processed(&apart, &PostProcess::KReciprocal(how.clone()));
+    let rows = |start: usize| set.values.chunks(D).skip(start).step_by(2).flatten().copied().collect::<Vec<f32>>();
+    let (queries, gallery) = (rows(0), rows(1));
+    let of = |values| Matrix::new(values, values.len() / D, D).unwrap();
+    let found = k_reciprocal(Metric::Cosine, of(&queries), of(&gallery), gallery.len() / D, &how).unwrap();
+    for (q, value) in map(&done).into_iter().enumerate() {
+        let hits = found.ids_of(q).iter().map(|&id| labels[2 * id as usize + 1] == labels[2 * q]);
+        assert!((value - average_precision(hits)).abs() < 1e-12, "query {q}");
+    }
+}
+
+#[test]
+fn expansion_leaves_a_query_out_of_its_own_neighbours() {
+    let set = Set::new(30, 0, 5);
+    let how = Expansion { neighbours: 3, weights: NeighbourWeights::Power(3.0) };
+    let done = processed(&set.set(), &PostProcess::Expansion(how.clone()));
+    let expanded = augment_database(Metric::Cosine, set.matrix(), &how).unwrap();
+    let queries = Matrix::new(&expanded, set.labels.len(), D).unwrap();
+    let (relevance, own) = (Relevance::within(&set.labels), [Exclusion::SelfIndex]);
+    let rankings = Rankings::whole(Metric::Cosine, queries, set.matrix(), &relevance, &own, Ties::ById).unwrap();
+    let want = evaluate(&rankings, &[Measure::MAP], None, &Policy::default()).unwrap();
+    assert_eq!(done.retrieval.get(Measure::MAP).unwrap().values, want.measured[0].values);
+    let gain = done.gains.iter().find(|gain| gain.measure == Measure::MAP).unwrap();
+    assert!(gain.test.difference > 0.0, "neighbours help in blobs: {gain:?}");
+    // Some of the queries are not in the gallery: they are expanded by all of it.
+    let answers: Vec<bool> = (0..set.labels.len()).map(|i| i % 3 > 0).collect();
+    let mixed = EvaluationSet { is_gallery: Some(&answers), ..set.set() };
+    let done = processed(&mixed, &PostProcess::Expansion(how));
+    assert_eq!(done.retrieval.queries.len() + done.retrieval.lone_queries, set.labels.len());
+}
+
+#[test]
+fn whitening_is_fitted_elsewhere_and_large_sets_are_not_re_ranked() {
+    let (set, held) = (Set::new(30, 0, 5), Set::new(24, 100, 9));
+    let before = assess(&set.set(), &options(), &unwatched).unwrap();
+    let whiten = PostProcess::Whitening(WhiteningOptions::default());
+    let run = |validation: Option<&EvaluationSet<'_>>| {
+        post_process(&set.set(), &before, &whiten, validation, &options(), &unwatched)
+    };
+    assert!(run(None).unwrap_err().to_string().contains("validation set"));
+    let done = run(Some(&held.set())).unwrap();
+    let values = Whitening::fit(held.matrix(), &WhiteningOptions::default()).unwrap().apply(set.matrix()).unwrap();
+    let whitened = Matrix::new(&values, set.labels.len(), D).unwrap();
+    let want = assess(&EvaluationSet { embeddings: whitened, ..set.set() }, &options(), &unwatched).unwrap();
+    assert_eq!(done.retrieval, want.retrieval);
+    assert!(done.gains.is_empty(), "no resamples, no test");
+
+    let n = 10_001;
+    let values: Vec<f32> = (0..n).map(|i| (i % 97) as f32 + 1.0).collect();
+    let labels: Vec<u32> = (0..n as u32).map(|i| i % 2).collect();
+    let large = EvaluationSet::new(Matrix::new(&values, n, 1).unwrap(), &labels, &set.names);
+    let how = AssessmentOptions { metric: Metric::Euclidean, ..options() };
+    let rerank = PostProcess::KReciprocal(KReciprocal::default());
+    let error = post_process(&large, &before, &rerank, None, &how, &unwatched).unwrap_err().to_string();
+    assert!(error.contains("10,000 rows") && error.contains("100020001"), "{error}");
 }

@@ -5,6 +5,7 @@
 //! | who asks, who answers | `set.rs` |
 //! | the measures | here |
 //! | the same items by another run | `comparison.rs` |
+//! | retrieval after re-ranking, query expansion, whitening | `post_processing.rs` |
 //! | recognition over random galleries | `recognition.rs` |
 //! | what was chosen on other classes | `calibrated.rs`, `calibrated_sections.rs` |
 //! | queries to look at, who is taken for whom | `examples.rs` |
@@ -16,7 +17,9 @@ mod calibrated_sections;
 mod comparison;
 mod examples;
 mod pictures;
+mod post_processing;
 mod recognition;
+mod retrieval_table;
 mod sections;
 
 mod set;
@@ -25,6 +28,7 @@ pub use calibrated::{Calibrated, Probabilities, Scaled, TriedThreshold, calibrat
 pub use comparison::{MeasureComparison, RunComparison, compare};
 pub use examples::{Confusion, Example};
 pub use pictures::{ProjectedPoint, Similarities};
+pub use post_processing::{PostProcess, PostProcessed, post_process};
 pub use set::EvaluationSet;
 
 use crate::clustering::{ClusterOptions, Clustering, cluster_quality};
@@ -111,6 +115,8 @@ pub struct Assessment {
     pub retrieval: Measurements,
     /// The same rows by another run, where one was compared with ([`compare`]).
     pub comparison: Option<RunComparison>,
+    /// Retrieval after what was done to embeddings or rankings ([`post_process`]).
+    pub post_processed: Vec<PostProcessed>,
     /// All pairs of the set.
     pub verification: Option<Verification>,
     /// Intervals of it.
@@ -215,6 +221,7 @@ pub fn assess(set: &EvaluationSet<'_>, options: &AssessmentOptions, watch: Watch
         projection: pictures::projection(metric, x)?,
         retrieval,
         comparison: None,
+        post_processed: Vec::new(),
         verification,
         verification_intervals,
         roc,

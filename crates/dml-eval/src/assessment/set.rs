@@ -2,7 +2,7 @@
 
 use crate::retrieval::{Exclusion, Rankings, Relevance, Ties};
 use crate::{Error, Result, check};
-use dml_core::{Matrix, Metric, Watch};
+use dml_core::{Matrix, Metric, Nearest, Watch};
 use std::borrow::Cow;
 use std::fmt;
 
@@ -162,6 +162,11 @@ impl Parts {
         watch: Watch<'_>,
     ) -> Result<Rankings> {
         Rankings::whole_watched(metric, queries, gallery, &self.relevance(), &self.exclusions(), ties, watch)
+    }
+
+    /// Rankings of lists that hold the whole gallery, but for the query itself.
+    pub(super) fn place(&self, found: &Nearest) -> Result<Rankings> {
+        Rankings::from_nearest(found, self.gallery.len(), &self.relevance(), &self.exclusions())
     }
 
     /// Whether a query must not find a place of the gallery.
