@@ -8,10 +8,11 @@ mod validation;
 use anyhow::{Context, Result, bail};
 use clap::Args;
 use dml_core::{Matrix, Metric, Watch, unwatched};
-use dml_eval::assessment::{Assessment, EvaluationSet, assess, calibrate, compare, post_process};
+use dml_eval::assessment::{Assessment, EvaluationSet, assess, calibrate, compare, post_process, verify_pairs};
 use dml_eval::input::{Labelled, Vectors, open_vectors};
 use dml_eval::report::{MetricRow, Section};
 use dml_eval::retrieval::Preset;
+use dml_eval::verification::LfwPairs;
 use indicatif::{ProgressBar, ProgressStyle};
 use rows::Chosen;
 use std::fs;
@@ -45,6 +46,9 @@ pub(crate) struct Evaluate {
     against: Option<PathBuf>,
     #[command(flatten)]
     validation: validation::Validation,
+    /// Pair list of LFW (pairs.txt): accuracy fold by fold, EER, TAR@FAR; ids are to end in names like Abel_Pacheco_0001
+    #[arg(long, value_name = "FILE")]
+    pairs: Option<PathBuf>,
     #[command(flatten)]
     processing: processing::Processing,
     /// Folder of report.html, report.md, report.json and evaluation.json
@@ -152,23 +156,32 @@ fn measure(
     let options = settings::options(arguments)?;
     let against = arguments.against.as_deref().map(|file| open_rows(file, arguments, n)).transpose()?;
     let processes = arguments.processing.all(arguments.metric, arguments.validation.is_given())?;
-    let pairs = (set.embeddings.rows() as u64).pow(2);
-    let mut assessment = watched(pairs, |watch| assess(set, &options, watch))?;
+    let list = arguments.pairs.as_deref().map(pair_list).transpose()?;
+    let scored = (set.embeddings.rows() as u64).pow(2);
+    let mut assessment = watched(scored, |watch| assess(set, &options, watch))?;
     if let (Some(file), Some(other)) = (&arguments.against, against) {
         let values = chosen.values(other.block(0..n)?, other.dim());
         let (name, other) = (name_of(file), Matrix::new(&values, chosen.len(), other.dim())?);
-        let found = watched(pairs, |watch| compare(set, &assessment, (&name, other), &options, watch))?;
+        let found = watched(scored, |watch| compare(set, &assessment, (&name, other), &options, watch))?;
         assessment.comparison = Some(found);
+    }
+    if let Some(list) = list {
+        assessment.pair_list = Some(verify_pairs(set, &list, &options)?);
     }
     let held = held.map(Held::set).transpose()?;
     for process in &processes {
-        let done = watched(pairs, |watch| post_process(set, &assessment, process, held.as_ref(), &options, watch))?;
+        let done = watched(scored, |watch| post_process(set, &assessment, process, held.as_ref(), &options, watch))?;
         assessment.post_processed.push(done);
     }
     if let Some(held) = &held {
         assessment.calibration = Some(calibrate(set, held, &options)?);
     }
     Ok(assessment)
+}
+
+fn pair_list(file: &Path) -> Result<LfwPairs> {
+    let text = fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))?;
+    LfwPairs::parse(&text).with_context(|| file.display().to_string())
 }
 
 /// Another run's embeddings of the same `n` rows.

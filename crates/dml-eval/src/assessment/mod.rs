@@ -5,6 +5,7 @@
 //! | who asks, who answers | `set.rs` |
 //! | the measures | here |
 //! | the same items by another run | `comparison.rs` |
+//! | pairs that a list names | `pair_list.rs` |
 //! | retrieval after re-ranking, query expansion, whitening | `post_processing.rs` |
 //! | recognition over random galleries | `recognition.rs` |
 //! | what was chosen on other classes | `calibrated.rs`, `calibrated_sections.rs` |
@@ -16,6 +17,7 @@ mod calibrated;
 mod calibrated_sections;
 mod comparison;
 mod examples;
+mod pair_list;
 mod pictures;
 mod post_processing;
 mod recognition;
@@ -27,6 +29,7 @@ mod set;
 pub use calibrated::{Calibrated, Probabilities, Scaled, TriedThreshold, calibrate};
 pub use comparison::{MeasureComparison, RunComparison, compare};
 pub use examples::{Confusion, Example};
+pub use pair_list::{PairListVerification, verify_pairs};
 pub use pictures::{ProjectedPoint, Similarities};
 pub use post_processing::{PostProcess, PostProcessed, post_process};
 pub use set::EvaluationSet;
@@ -123,6 +126,8 @@ pub struct Assessment {
     pub verification_intervals: Option<VerificationIntervals>,
     /// Points of the ROC curve.
     pub roc: Vec<OperatingPoint>,
+    /// The pairs of a list, where there is one ([`verify_pairs`]).
+    pub pair_list: Option<PairListVerification>,
     /// Recognition over random galleries.
     pub recognition: Option<Recognition>,
     /// What was chosen on other classes and tried on these, where there are such ([`calibrate`]).
@@ -225,6 +230,7 @@ pub fn assess(set: &EvaluationSet<'_>, options: &AssessmentOptions, watch: Watch
         verification,
         verification_intervals,
         roc,
+        pair_list: None,
         recognition,
         calibration: None,
         clustering,

@@ -24,6 +24,7 @@ impl Assessment {
         sections.extend(self.comparison.iter().map(|comparison| Section::Metrics(comparison.table())));
         sections.extend(self.post_processed.iter().map(|processed| Section::Metrics(processed.table())));
         sections.extend(self.verification_table().map(Section::Metrics));
+        sections.extend(self.pair_list.iter().map(|found| Section::Metrics(found.table())));
         let calibrated = self.calibration.as_ref();
         sections.extend(self.recognition.iter().flat_map(|found| recognition::sections(found, calibrated)));
         sections.extend(calibrated.iter().flat_map(|calibrated| calibrated.sections()));
@@ -42,7 +43,8 @@ impl Assessment {
     /// Those of the set and those of what was tried on it.
     fn all_warnings(&self) -> Vec<String> {
         let others = self.calibration.iter().flat_map(|calibrated| &calibrated.warnings);
-        self.warnings.iter().chain(others).cloned().collect()
+        let of_pairs = self.pair_list.iter().flat_map(|found| &found.warnings);
+        self.warnings.iter().chain(others).chain(of_pairs).cloned().collect()
     }
 
     fn verification_table(&self) -> Option<MetricTable> {
