@@ -69,7 +69,7 @@ pub(crate) struct Evaluate {
     /// K of the preset's measures
     #[arg(long, value_delimiter = ',', value_name = "K", default_values_t = [1, 10, 100])]
     ks: Vec<usize>,
-    /// FARs of verification
+    /// FARs of verification, and of its thresholds
     #[arg(long, value_delimiter = ',', value_name = "F", default_values_t = [1e-1, 1e-2, 1e-3, 1e-4])]
     fars: Vec<f64>,
     /// The group column is the camera: what the query's own camera took of its class is not in its ranking
@@ -200,7 +200,12 @@ fn name_of(file: &Path) -> String {
 
 /// A number for the terminal.
 fn line(row: &MetricRow) -> String {
-    let number = |value: f64| if row.percent { format!("{:.2} %", 100.0 * value) } else { format!("{value:.4}") };
+    let number = |value: f64| match row.percent {
+        true => format!("{:.2} %", 100.0 * value),
+        // A rate may be small.
+        false if value != 0.0 && value.abs() < 1e-3 => format!("{value:.2e}"),
+        false => format!("{value:.4}"),
+    };
     let interval = row.low.zip(row.high).map(|(low, high)| format!("  [{}, {}]", number(low), number(high)));
     format!("{:<24} {:>10}{}", row.name, number(row.value), interval.unwrap_or_default())
 }

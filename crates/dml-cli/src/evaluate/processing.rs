@@ -8,13 +8,13 @@ use dml_eval::postprocess::{Expansion, KReciprocal, NeighbourWeights, WhiteningO
 
 #[derive(Args)]
 pub(super) struct Processing {
-    /// Retrieval once more with k-reciprocal re-ranking, e.g. k1=20,k2=6,lambda=0.3 (the default of each); up to 10,000 rows
+    /// Retrieval once more with k-reciprocal re-ranking, e.g. k1=20,k2=6,lambda=0.3 (each may be left out); up to 10,000 rows
     #[arg(long, value_name = "KEY=VALUE,…", num_args = 0..=1, default_missing_value = "")]
     rerank: Option<String>,
-    /// Retrieval once more with queries expanded by so many neighbours [default: 10]; by cos³ for cosine, else their mean
+    /// Retrieval once more with queries expanded by so many neighbours (10 where no number is given), weighed by cos³ for cosine
     #[arg(long, value_name = "N", num_args = 0..=1, default_missing_value = "10")]
     expand_queries: Option<usize>,
-    /// Retrieval once more after PCA whitening fitted on the validation classes, with so much shrinkage, 0 to 1 [default: 0]
+    /// Retrieval once more after PCA whitening fitted on the validation classes, with so much shrinkage, 0 to 1 (0 where no number is given)
     #[arg(long, value_name = "SHRINKAGE", num_args = 0..=1, default_missing_value = "0")]
     whiten: Option<f64>,
 }

@@ -19,14 +19,14 @@ pub(super) struct Validation {
     /// and their labels [default: the file of the embeddings]
     #[arg(long, value_name = "FILE", requires = "validation_embeddings")]
     validation_labels: Option<PathBuf>,
-    /// FPIRs of recognition
+    /// FPIRs of recognition, and of its thresholds
     #[arg(long, value_delimiter = ',', value_name = "F", default_values_t = [1e-1, 1e-2])]
     pub(super) fpirs: Vec<f64>,
     /// Items enrolled of each class, in recognition
-    #[arg(long, default_value_t = 1)]
+    #[arg(long, value_name = "N", default_value_t = 1)]
     pub(super) shots: usize,
     /// Random galleries of recognition, each of half of the classes; 0: no recognition
-    #[arg(long, default_value_t = 10)]
+    #[arg(long, value_name = "N", default_value_t = 10)]
     pub(super) galleries: usize,
 }
 

@@ -123,7 +123,8 @@ pub fn calibrate(
     let recognition = if options.galleries > 0 { of_enough(recognition(), &mut warnings)? } else { None };
     let recognition = recognition.unwrap_or_default();
     for (rate, tried) in verification.iter().map(|t| ("FMR", t)).chain(recognition.iter().map(|t| ("FPIR", t))) {
-        warnings.extend(tried.here.warnings.iter().map(|warning| format!("threshold for {rate}: {warning}")));
+        let said = &tried.here.warnings;
+        warnings.extend((!said.is_empty()).then(|| format!("threshold for {rate}: {}", said.join("; "))));
     }
     Ok(Calibrated {
         rows: held.rows(),

@@ -13,7 +13,7 @@ fn rows(tried: &[TriedThreshold], (rate, found): (&str, &str), (others, ours): (
     let of_one = |TriedThreshold { chosen, here }: &TriedThreshold| {
         let gallery = here.gallery.map_or_else(String::new, |k| format!(", {k} classes enrolled"));
         let achieved = format!(
-            "share of {others} that pass the threshold {:.4}, chosen for {} on the validation classes ({:.4} there, of {}\
+            "share of {others} that pass the threshold {:.4}, chosen for {} on the validation classes ({:.2e} there, of {}\
              {gallery})",
             chosen.threshold, chosen.target, chosen.achieved, chosen.trials
         );

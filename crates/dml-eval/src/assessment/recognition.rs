@@ -58,7 +58,7 @@ pub(super) fn sections(found: &Recognition, calibrated: Option<&Calibrated>) -> 
         title: "Recognition".to_owned(),
         rows,
         note: format!(
-            "{} random galleries of {:.0} classes with {shots} items each; probes: {:.0} other items of them, {:.0} items of \
+            "{} random galleries of {:.0} classes, {shots} enrolled of each; probes: {:.0} other items of them, {:.0} items of \
              strangers. FPIR grows with the gallery. Intervals: 95 %, over galleries; they know nothing of training seeds.",
             found.draws, found.identities, found.mated, found.non_mated
         ),
