@@ -1,20 +1,26 @@
 //! `dml evaluate`: embeddings and labels in, a report out; or the encoder of a run folder once more.
 
+mod processing;
+mod rows;
+mod settings;
+mod validation;
+
 use anyhow::{Context, Result, bail};
 use clap::Args;
-use dml_core::{Metric, unwatched};
-use dml_eval::assessment::{Assessment, AssessmentOptions, EvaluationSet, assess};
-use dml_eval::clustering::ClusterOptions;
-use dml_eval::input::{ColumnNames, Labelled, Table};
+use dml_core::{Matrix, Metric, Watch, unwatched};
+use dml_eval::assessment::{Assessment, EvaluationSet, assess, calibrate, compare, post_process, verify_pairs};
+use dml_eval::input::{Labelled, Vectors, open_vectors};
 use dml_eval::projection::MapKind;
 use dml_eval::report::{MetricRow, Section};
-use dml_eval::retrieval::{Lone, Measure, Policy, Preset, Ties};
-use dml_eval::statistics::Bootstrap;
+use dml_eval::retrieval::Preset;
+use dml_eval::verification::LfwPairs;
 use indicatif::{ProgressBar, ProgressStyle};
+use rows::Chosen;
 use std::fs;
 use std::io::IsTerminal;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
+use validation::Held;
 
 #[derive(Args)]
 pub(crate) struct Evaluate {
@@ -36,6 +42,16 @@ pub(crate) struct Evaluate {
     /// Only rows of this split
     #[arg(long, value_name = "NAME")]
     split: Option<String>,
+    /// Embeddings of the same rows by another run: every retrieval measure of the two is compared, with a paired test
+    #[arg(long, value_name = "FILE")]
+    against: Option<PathBuf>,
+    #[command(flatten)]
+    validation: validation::Validation,
+    /// Pair list of LFW (pairs.txt): accuracy fold by fold, EER, TAR@FAR; ids are to end in names like Abel_Pacheco_0001
+    #[arg(long, value_name = "FILE")]
+    pairs: Option<PathBuf>,
+    #[command(flatten)]
+    processing: processing::Processing,
     /// Folder of report.html, report.md, report.json and evaluation.json
     #[arg(long, value_name = "DIR", default_value = "evaluation")]
     out: PathBuf,
@@ -54,7 +70,7 @@ pub(crate) struct Evaluate {
     /// K of the preset's measures
     #[arg(long, value_delimiter = ',', value_name = "K", default_values_t = [1, 10, 100])]
     ks: Vec<usize>,
-    /// FARs of verification
+    /// FARs of verification, and of its thresholds
     #[arg(long, value_delimiter = ',', value_name = "F", default_values_t = [1e-1, 1e-2, 1e-3, 1e-4])]
     fars: Vec<f64>,
     /// The group column is the camera: what the query's own camera took of its class is not in its ranking
@@ -98,33 +114,36 @@ pub(crate) fn evaluate(arguments: &Evaluate) -> Result<()> {
 
 fn evaluate_files(arguments: &Evaluate, embeddings: &Path) -> Result<()> {
     arguments.parent.watch();
+    if arguments.against.is_some() && arguments.resamples == 0 {
+        bail!("--against tests by drawing classes again: want --resamples 1 or more");
+    }
     let labels = arguments.labels.as_deref().unwrap_or(embeddings);
-    let names = column_names(&arguments.columns)?;
-    let set = Labelled::open(embeddings, arguments.tensor.as_deref(), labels, &names)?;
+    let columns = rows::column_names(&arguments.columns)?;
+    let set = Labelled::open(embeddings, arguments.tensor.as_deref(), labels, &columns)?;
     let (n, d) = (set.vectors.rows(), set.vectors.dim());
-    let all = set.vectors.block(0..n)?;
-    let chosen = Chosen::new(&all, d, &set.table, arguments.split.as_deref())?;
+    let chosen = Chosen::new(&set.table, arguments.validation.measured(&set.table, arguments.split.as_deref())?);
+    let held = arguments.validation.held(&set, arguments.tensor.as_deref(), &columns)?;
+    let values = chosen.values(set.vectors.block(0..n)?, d);
     let picture = |row: usize| {
         let folder = arguments.images.as_ref()?;
         fs::read(folder.join(chosen.ids.as_ref()?.get(row)?)).ok()
     };
-    let set = EvaluationSet {
+    let names = &set.table.labels.names;
+    let evaluated = EvaluationSet {
         ids: chosen.ids.as_deref(),
         is_query: chosen.is_query.as_deref(),
         is_gallery: chosen.is_gallery.as_deref(),
         cameras: arguments.camera_rule.then_some(chosen.groups.as_deref()).flatten(),
         picture: Some(&picture),
-        ..EvaluationSet::new(chosen.matrix(d)?, &chosen.labels, &set.table.labels.names)
+        ..EvaluationSet::new(Matrix::new(&values, chosen.len(), d)?, &chosen.labels, names)
     };
-    if arguments.camera_rule && set.cameras.is_none() {
+    if arguments.camera_rule && evaluated.cameras.is_none() {
         bail!("--camera-rule wants a column group, camera or sequence beside the labels: add one");
     }
-    let assessment = measure(&set, &options(arguments)?)?;
-    let title = arguments.title.clone().unwrap_or_else(|| {
-        embeddings.file_stem().map_or_else(|| "Embeddings".to_owned(), |stem| stem.to_string_lossy().into_owned())
-    });
+    let assessment = measure(arguments, &evaluated, held.as_ref(), &chosen, n)?;
+    let title = arguments.title.clone().unwrap_or_else(|| name_of(embeddings));
     fs::create_dir_all(&arguments.out).with_context(|| format!("cannot make {}", arguments.out.display()))?;
-    let report = assessment.report(&title, &set);
+    let report = assessment.report(&title, &evaluated);
     report.write(&arguments.out)?;
     let json = arguments.out.join("evaluation.json");
     dml_train::checkpoint::write_atomically(&json, serde_json::to_string_pretty(&assessment)?.as_bytes())?;
@@ -139,118 +158,82 @@ fn evaluate_files(arguments: &Evaluate, embeddings: &Path) -> Result<()> {
     Ok(())
 }
 
+/// All that is asked of the rows `chosen` out of `n`.
+fn measure(
+    arguments: &Evaluate,
+    set: &EvaluationSet<'_>,
+    held: Option<&Held>,
+    chosen: &Chosen,
+    n: usize,
+) -> Result<Assessment> {
+    let options = settings::options(arguments)?;
+    let against = arguments.against.as_deref().map(|file| open_rows(file, arguments, n)).transpose()?;
+    let processes = arguments.processing.all(arguments.metric, arguments.validation.is_given())?;
+    let list = arguments.pairs.as_deref().map(pair_list).transpose()?;
+    let scored = (set.embeddings.rows() as u64).pow(2);
+    let mut assessment = watched(scored, |watch| assess(set, &options, watch))?;
+    if let (Some(file), Some(other)) = (&arguments.against, against) {
+        let values = chosen.values(other.block(0..n)?, other.dim());
+        let (name, other) = (name_of(file), Matrix::new(&values, chosen.len(), other.dim())?);
+        let found = watched(scored, |watch| compare(set, &assessment, (&name, other), &options, watch))?;
+        assessment.comparison = Some(found);
+    }
+    if let Some(list) = list {
+        assessment.pair_list = Some(verify_pairs(set, &list, &options)?);
+    }
+    let held = held.map(Held::set).transpose()?;
+    for process in &processes {
+        let done = watched(scored, |watch| post_process(set, &assessment, process, held.as_ref(), &options, watch))?;
+        assessment.post_processed.push(done);
+    }
+    if let Some(held) = &held {
+        assessment.calibration = Some(calibrate(set, held, &options)?);
+    }
+    Ok(assessment)
+}
+
+fn pair_list(file: &Path) -> Result<LfwPairs> {
+    let text = fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))?;
+    LfwPairs::parse(&text).with_context(|| file.display().to_string())
+}
+
+/// Another run's embeddings of the same `n` rows.
+fn open_rows(file: &Path, arguments: &Evaluate, n: usize) -> Result<Box<dyn Vectors + Send>> {
+    let other = open_vectors(file, arguments.tensor.as_deref())?;
+    if other.rows() != n {
+        let (file, rows) = (file.display(), other.rows());
+        bail!("{file} has {rows} rows but there are {n} labelled embeddings: compare the same items in the same order");
+    }
+    Ok(other)
+}
+
+fn name_of(file: &Path) -> String {
+    file.file_stem().map_or_else(|| "embeddings".to_owned(), |stem| stem.to_string_lossy().into_owned())
+}
+
 /// A number for the terminal.
 fn line(row: &MetricRow) -> String {
-    let number = |value: f64| if row.percent { format!("{:.2} %", 100.0 * value) } else { format!("{value:.4}") };
+    let number = |value: f64| match row.percent {
+        true => format!("{:.2} %", 100.0 * value),
+        // A rate may be small.
+        false if value != 0.0 && value.abs() < 1e-3 => format!("{value:.2e}"),
+        false => format!("{value:.4}"),
+    };
     let interval = row.low.zip(row.high).map(|(low, high)| format!("  [{}, {}]", number(low), number(high)));
     format!("{:<24} {:>10}{}", row.name, number(row.value), interval.unwrap_or_default())
 }
 
-fn measure(set: &EvaluationSet<'_>, options: &AssessmentOptions) -> Result<Assessment> {
+/// Work that scores so many pairs, with a bar where somebody looks.
+fn watched<T>(pairs: u64, work: impl FnOnce(Watch<'_>) -> dml_eval::Result<T>) -> Result<T> {
     if !std::io::stderr().is_terminal() {
-        return Ok(assess(set, options, &unwatched)?);
+        return Ok(work(&unwatched)?);
     }
     let style = ProgressStyle::with_template("{bar:30} {percent} % of the rankings, {eta} left")?;
-    let pairs = (set.embeddings.rows() as u64).pow(2);
     let bar = ProgressBar::new(pairs).with_style(style);
-    let watch = |scored: usize| {
+    let found = work(&|scored: usize| {
         bar.set_position(scored as u64);
         ControlFlow::Continue(())
-    };
-    let found = assess(set, options, &watch);
+    });
     bar.finish_and_clear();
     Ok(found?)
-}
-
-fn options(arguments: &Evaluate) -> Result<AssessmentOptions> {
-    let bootstrap = Bootstrap { resamples: arguments.resamples, seed: arguments.seed };
-    let named = arguments.measures.as_deref().unwrap_or_default().split_terminator(',');
-    let mut measures = named.map(|name| Ok(name.trim().parse()?)).collect::<Result<Vec<Measure>>>()?;
-    let mut policy = Policy { bootstrap, lone: Lone::Drop, ..Policy::default() };
-    let mut ties = Ties::ById;
-    if let Some(preset) = arguments.preset {
-        measures = preset.measures(&arguments.ks).into_iter().map(|(_, measure)| measure).collect();
-        measures.dedup();
-        policy = Policy { bootstrap, ..preset.policy() };
-        ties = preset.ties();
-    }
-    Ok(AssessmentOptions {
-        metric: arguments.metric,
-        measures,
-        policy,
-        ties,
-        fars: arguments.fars.clone(),
-        resamples: arguments.resamples,
-        clustering: (!arguments.no_clustering)
-            .then(|| ClusterOptions { seeds: vec![arguments.seed], ..ClusterOptions::default() }),
-        maps: if arguments.no_maps { Vec::new() } else { arguments.maps.clone() },
-        mapped_rows: arguments.mapped_rows,
-        perplexity: arguments.perplexity,
-        seed: arguments.seed,
-        ..AssessmentOptions::default()
-    })
-}
-
-fn column_names(columns: &[String]) -> Result<ColumnNames> {
-    let mut names = ColumnNames::default();
-    for column in columns {
-        let (role, name) = column.split_once('=').with_context(|| format!("--column {column}: want ROLE=NAME"))?;
-        let place = match role {
-            "label" => &mut names.label,
-            "id" => &mut names.id,
-            "split" => &mut names.split,
-            "is_query" => &mut names.is_query,
-            "is_gallery" => &mut names.is_gallery,
-            "group" => &mut names.group,
-            _ => bail!("--column {column}: roles are label, id, split, is_query, is_gallery, group"),
-        };
-        *place = Some(name.to_owned());
-    }
-    Ok(names)
-}
-
-/// The rows that are evaluated.
-struct Chosen<'a> {
-    values: std::borrow::Cow<'a, [f32]>,
-    labels: Vec<u32>,
-    ids: Option<Vec<String>>,
-    is_query: Option<Vec<bool>>,
-    is_gallery: Option<Vec<bool>>,
-    groups: Option<Vec<u32>>,
-}
-
-impl<'a> Chosen<'a> {
-    fn new(all: &'a [f32], d: usize, table: &Table, split: Option<&str>) -> Result<Self> {
-        let rows: Vec<usize> = match (split, &table.splits) {
-            (None, _) => (0..table.rows()).collect(),
-            (Some(name), Some(splits)) => {
-                let Some(split) = splits.names.iter().position(|known| known == name) else {
-                    bail!("--split {name}: there is {}", splits.names.join(", "));
-                };
-                (0..table.rows()).filter(|&i| splits.ids[i] as usize == split).collect()
-            }
-            (Some(name), None) => bail!("--split {name}: the labels have no column split"),
-        };
-        let values = if rows.len() == table.rows() {
-            all.into()
-        } else {
-            rows.iter().flat_map(|&i| &all[i * d..(i + 1) * d]).copied().collect()
-        };
-        Ok(Self {
-            values,
-            labels: of_rows(&rows, &table.labels.ids),
-            ids: table.ids.as_ref().map(|ids| of_rows(&rows, ids)),
-            is_query: table.is_query.as_ref().map(|marks| of_rows(&rows, marks)),
-            is_gallery: table.is_gallery.as_ref().map(|marks| of_rows(&rows, marks)),
-            groups: table.groups.as_ref().map(|groups| of_rows(&rows, &groups.ids)),
-        })
-    }
-
-    fn matrix(&self, d: usize) -> Result<dml_core::Matrix<'_>> {
-        Ok(dml_core::Matrix::new(&self.values, self.labels.len(), d)?)
-    }
-}
-
-fn of_rows<T: Clone>(rows: &[usize], values: &[T]) -> Vec<T> {
-    rows.iter().map(|&i| values[i].clone()).collect()
 }

@@ -299,3 +299,35 @@ fn three_whole_files_replace_older_ones() {
     let refused = report.write(&place.join("report.md")).unwrap_err().to_string();
     assert!(refused.contains("report.md"), "{refused}");
 }
+
+#[test]
+fn a_report_comes_back_from_its_json() {
+    for name in ["cardinal", EVIL] {
+        let report = every_section(name);
+        let json = report.json().unwrap();
+        let read = Report::from_json(&json).unwrap();
+        assert_eq!(read.json().unwrap(), json);
+        assert_eq!((read.title, read.facts, read.warnings), (report.title, report.facts, report.warnings));
+    }
+    // Where every number is one, nothing at all is lost: not the picture, and not a page.
+    let mut report = every_section("cardinal");
+    for section in &mut report.sections {
+        match section {
+            Section::Metrics(table) => table.rows.truncate(1),
+            Section::Curves(curves) => curves.series[0].points.retain(|point| !point.0.is_nan()),
+            Section::Histogram(histogram) => histogram.series[0].1 = vec![0.25, 1e-7],
+            Section::Gallery(gallery) => gallery.rows[0].neighbours.truncate(1),
+            Section::Projection(projection) => projection.points.retain(|point| !point.x.is_nan()),
+            Section::Classes(table) => table.rows[0].1 = vec![0.0625, 1e300],
+            _ => {}
+        }
+    }
+    let read = Report::from_json(&report.json().unwrap()).unwrap();
+    assert_eq!(read, report);
+    assert_eq!(read.html().unwrap(), report.html().unwrap());
+
+    let error = |json: &str| Report::from_json(json).unwrap_err().to_string();
+    assert!(error("{}").contains("no report: missing field `title`"), "{}", error("{}"));
+    let broken = report.json().unwrap().replace("data:image/png;base64,", "data:image/png;base64,*");
+    assert!(error(&broken).contains("no data URI"), "{}", error(&broken));
+}

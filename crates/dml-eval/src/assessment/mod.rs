@@ -4,27 +4,44 @@
 //! |---|---|
 //! | who asks, who answers | `set.rs` |
 //! | the measures | here |
+//! | the same items by another run | `comparison.rs` |
+//! | pairs that a list names | `pair_list.rs` |
+//! | retrieval after re-ranking, query expansion, whitening | `post_processing.rs` |
+//! | recognition over random galleries | `recognition.rs` |
+//! | what was chosen on other classes | `calibrated.rs`, `calibrated_sections.rs` |
 //! | queries to look at, who is taken for whom | `examples.rs` |
 //! | similarities of pairs | `similarities.rs` |
 //! | maps of the space | `maps.rs` |
 //! | the report | `sections.rs` |
 
+mod calibrated;
+mod calibrated_sections;
+mod comparison;
 mod examples;
 mod maps;
+mod pair_list;
+mod post_processing;
+mod recognition;
+mod retrieval_table;
 mod sections;
 mod set;
 mod similarities;
 
+pub use calibrated::{Calibrated, Probabilities, Scaled, TriedThreshold, calibrate};
+pub use comparison::{MeasureComparison, RunComparison, compare};
 pub use examples::{Confusion, Example};
 pub use maps::{Maps, SpaceMap};
+pub use pair_list::{PairListVerification, verify_pairs};
+pub use post_processing::{PostProcess, PostProcessed, post_process};
 pub use set::EvaluationSet;
 pub use similarities::Similarities;
 
 use crate::clustering::{ClusterOptions, Clustering, cluster_quality};
 use crate::diagnostics::{DiagnosticOptions, Diagnostics, diagnose};
 use crate::few_shot::{Episodes, FewShot, few_shot};
+use crate::identification::Recognition;
 use crate::projection::MapKind;
-use crate::retrieval::{Beyond, Measure, Measurements, Policy, Rankings, Ties, evaluate};
+use crate::retrieval::{Beyond, Measure, Measurements, Policy, Ties, evaluate};
 use crate::verification::{self, Limits, OperatingPoint, Verification, VerificationIntervals, verification_with_roc};
 use crate::{Error, Result};
 use dml_core::{Metric, Watch};
@@ -45,6 +62,12 @@ pub struct AssessmentOptions {
     pub fars: Vec<f64>,
     /// Resamples of verification's intervals; 0: none.
     pub resamples: usize,
+    /// FPIRs of recognition.
+    pub fpirs: Vec<f64>,
+    /// Items that recognition enrols of each class.
+    pub shots: usize,
+    /// Random galleries of recognition, each of half of the classes; 0: left out.
+    pub galleries: usize,
     /// k-means against the classes; none: left out.
     pub clustering: Option<ClusterOptions>,
     /// Few-shot episodes per shape; 0: left out.
@@ -62,8 +85,8 @@ pub struct AssessmentOptions {
 }
 
 impl Default for AssessmentOptions {
-    /// Cosine, ties by id, FARs 10⁻¹ to 10⁻⁴, 1000 resamples, k-means with one seed, 1000 episodes, 5 queries of each
-    /// kind, both maps of 3000 rows, perplexity 30.
+    /// Cosine, ties by id, FARs 10⁻¹ to 10⁻⁴, 1000 resamples, FPIRs 0.1 and 0.01 of 10 galleries with one item a class, k-means
+    /// with one seed, 1000 episodes, 5 queries of each kind, both maps of 3000 rows, perplexity 30.
     fn default() -> Self {
         Self {
             metric: Metric::Cosine,
@@ -72,6 +95,9 @@ impl Default for AssessmentOptions {
             ties: Ties::ById,
             fars: vec![1e-1, 1e-2, 1e-3, 1e-4],
             resamples: 1000,
+            fpirs: vec![0.1, 0.01],
+            shots: 1,
+            galleries: 10,
             clustering: Some(ClusterOptions { seeds: vec![0], ..ClusterOptions::default() }),
             episodes: 1000,
             shown: 5,
@@ -102,12 +128,22 @@ pub struct Assessment {
     pub zero_rows: usize,
     /// Retrieval.
     pub retrieval: Measurements,
+    /// The same rows by another run, where one was compared with ([`compare`]).
+    pub comparison: Option<RunComparison>,
+    /// Retrieval after what was done to embeddings or rankings ([`post_process`]).
+    pub post_processed: Vec<PostProcessed>,
     /// All pairs of the set.
     pub verification: Option<Verification>,
     /// Intervals of it.
     pub verification_intervals: Option<VerificationIntervals>,
     /// Points of the ROC curve.
     pub roc: Vec<OperatingPoint>,
+    /// The pairs of a list, where there is one ([`verify_pairs`]).
+    pub pair_list: Option<PairListVerification>,
+    /// Recognition over random galleries.
+    pub recognition: Option<Recognition>,
+    /// What was chosen on other classes and tried on these, where there are such ([`calibrate`]).
+    pub calibration: Option<Calibrated>,
     /// k-means against the classes.
     pub clustering: Option<Clustering>,
     /// 5- and 20-way, 1- and 5-shot, as far as the classes have items for it.
@@ -132,9 +168,11 @@ pub struct Assessment {
 /// with two items, t-SNE eight rows.
 ///
 /// # Errors
-/// When the set is not whole (see [`EvaluationSet::check`]), no query has an answer, or a measure asks for more than there is.
+/// When the set is not whole (see [`EvaluationSet::check`]), no query has an answer, a measure asks for more than there is, or a
+/// FAR or FPIR is not within 0..1.
 pub fn assess(set: &EvaluationSet<'_>, options: &AssessmentOptions, watch: Watch<'_>) -> Result<Assessment> {
     set.check()?;
+    recognition::check(options)?;
     let (metric, x, labels) = (options.metric, set.embeddings, set.labels);
     let parts = set.parts();
     let mut warnings = Vec::new();
@@ -142,15 +180,7 @@ pub fn assess(set: &EvaluationSet<'_>, options: &AssessmentOptions, watch: Watch
     // The usual measures go as far as the gallery does.
     let beyond = if options.measures.is_empty() { Beyond::Clip } else { options.policy.beyond };
     let (queries, gallery) = (parts.rows(x, &parts.queries), parts.rows(x, &parts.gallery));
-    let rankings = Rankings::whole_watched(
-        metric,
-        queries.matrix()?,
-        gallery.matrix()?,
-        &parts.relevance(),
-        &parts.exclusions(),
-        options.ties,
-        watch,
-    )?;
+    let rankings = parts.rank(metric, (queries.matrix()?, gallery.matrix()?), options.ties, watch)?;
     let retrieval = evaluate(&rankings, &measures, Some(&parts.query_labels), &Policy { beyond, ..options.policy })?;
     if retrieval.lone_queries > 0 {
         warnings.push(format!(
@@ -182,6 +212,11 @@ pub fn assess(set: &EvaluationSet<'_>, options: &AssessmentOptions, watch: Watch
         }
         _ => None,
     };
+    let recognition = match options.galleries {
+        0 => None,
+        _ => of_enough(recognition::recognise(set, options), &mut warnings)?,
+    };
+    warnings.extend(recognition.iter().flat_map(Recognition::warnings));
     let clustering = match &options.clustering {
         Some(how) if matches!(metric, Metric::Cosine | Metric::Euclidean | Metric::SquaredEuclidean) => {
             of_enough(cluster_quality(metric, x, labels, how), &mut warnings)?
@@ -203,9 +238,14 @@ pub fn assess(set: &EvaluationSet<'_>, options: &AssessmentOptions, watch: Watch
         similarities: similarities::similarities(metric, x, labels)?,
         maps: maps::maps(x, labels, options, &mut warnings)?,
         retrieval,
+        comparison: None,
+        post_processed: Vec::new(),
         verification,
         verification_intervals,
         roc,
+        pair_list: None,
+        recognition,
+        calibration: None,
         clustering,
         examples,
         warnings,

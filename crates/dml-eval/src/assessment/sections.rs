@@ -1,13 +1,12 @@
 //! An assessment as a report.
 
 use super::set::EvaluationSet;
-use super::{Assessment, Example, Maps, SpaceMap};
+use super::{Assessment, Example, Maps, SpaceMap, recognition, retrieval_table};
 use crate::projection::MapKind;
 use crate::report::{
     Axis, ClassTable, Confusions, Curves, Gallery, GalleryRow, Histogram, Mark, MetricRow, MetricTable, PlaneMap,
     Point, Projection, Report, Scale, Section, Series, Tile,
 };
-use crate::retrieval::Measured;
 use crate::verification::{Interval, probit};
 
 impl Assessment {
@@ -22,8 +21,14 @@ impl Assessment {
             fact("Compared by", self.metric.clone()),
             fact("Ranking", "exact; ties by smaller index unless said".to_owned()),
         ];
-        let mut sections = vec![Section::Metrics(self.retrieval_table())];
+        let mut sections = vec![Section::Metrics(retrieval_table::table("Retrieval", &self.retrieval))];
+        sections.extend(self.comparison.iter().map(|comparison| Section::Metrics(comparison.table())));
+        sections.extend(self.post_processed.iter().map(|processed| Section::Metrics(processed.table())));
         sections.extend(self.verification_table().map(Section::Metrics));
+        sections.extend(self.pair_list.iter().map(|found| Section::Metrics(found.table())));
+        let calibrated = self.calibration.as_ref();
+        sections.extend(self.recognition.iter().flat_map(|found| recognition::sections(found, calibrated)));
+        sections.extend(calibrated.iter().flat_map(|calibrated| calibrated.sections()));
         sections.extend(self.few_shot_table().map(Section::Metrics));
         sections.extend(self.clustering_table().map(Section::Metrics));
         sections.extend(self.curves());
@@ -33,36 +38,14 @@ impl Assessment {
         sections.push(Section::Classes(self.class_table(set)));
         sections.extend(self.confusion_section(set).map(Section::Confusions));
         sections.push(Section::Metrics(self.space_table()));
-        Report { title: title.to_owned(), facts, warnings: self.warnings.clone(), sections }
+        Report { title: title.to_owned(), facts, warnings: self.all_warnings(), sections }
     }
 
-    fn retrieval_table(&self) -> MetricTable {
-        let row = |measured: &Measured| {
-            let interval = measured.micro_bootstrap.or(measured.wilson).or(measured.student);
-            MetricRow {
-                name: measured.measure.title(),
-                value: measured.micro_mean,
-                low: interval.map(|i| i.low),
-                high: interval.map(|i| i.high),
-                percent: true,
-                definition: format!(
-                    "{}. Mean over classes: {:.4}.",
-                    measured.measure.definition(),
-                    measured.macro_mean
-                ),
-                n: Some(measured.values.len()),
-            }
-        };
-        let (queries, lone) = (self.retrieval.queries.len(), self.retrieval.lone_queries);
-        MetricTable {
-            title: "Retrieval".to_owned(),
-            rows: self.retrieval.measured.iter().map(row).collect(),
-            note: format!(
-                "Means over {queries} queries; {lone} have no answer in the gallery (policy {:?}). Intervals: 95 %, classes drawn \
-                 again.",
-                self.retrieval.policy.lone
-            ),
-        }
+    /// Those of the set and those of what was tried on it.
+    fn all_warnings(&self) -> Vec<String> {
+        let others = self.calibration.iter().flat_map(|calibrated| &calibrated.warnings);
+        let of_pairs = self.pair_list.iter().flat_map(|found| &found.warnings);
+        self.warnings.iter().chain(others).chain(of_pairs).cloned().collect()
     }
 
     fn verification_table(&self) -> Option<MetricTable> {

@@ -1,8 +1,8 @@
 //! A set to evaluate: who asks, and who may answer.
 
-use crate::retrieval::{Exclusion, Relevance};
+use crate::retrieval::{Exclusion, Rankings, Relevance, Ties};
 use crate::{Error, Result, check};
-use dml_core::Matrix;
+use dml_core::{Matrix, Metric, Nearest, Watch};
 use std::borrow::Cow;
 use std::fmt;
 
@@ -151,6 +151,22 @@ impl Parts {
     pub(super) fn exclusions(&self) -> Vec<Exclusion<'_>> {
         let cameras = self.cameras.as_ref().map(|(queries, gallery)| Exclusion::SameCamera { queries, gallery });
         std::iter::once(Exclusion::Ids(&self.own)).chain(cameras).collect()
+    }
+
+    /// Ranks the gallery's rows for the queries' rows, whatever has been done to either.
+    pub(super) fn rank(
+        &self,
+        metric: Metric,
+        (queries, gallery): (Matrix<'_>, Matrix<'_>),
+        ties: Ties,
+        watch: Watch<'_>,
+    ) -> Result<Rankings> {
+        Rankings::whole_watched(metric, queries, gallery, &self.relevance(), &self.exclusions(), ties, watch)
+    }
+
+    /// Rankings of lists that hold the whole gallery, but for the query itself.
+    pub(super) fn place(&self, found: &Nearest) -> Result<Rankings> {
+        Rankings::from_nearest(found, self.gallery.len(), &self.relevance(), &self.exclusions())
     }
 
     /// Whether a query must not find a place of the gallery.

@@ -112,24 +112,26 @@ pub(super) fn for_each_pair(tile: &PairTile<'_>, mut f: impl FnMut(usize, usize,
     tile.for_each_row(|i, columns, scores| columns.zip(scores).for_each(|(j, &score)| f(i, j, score)));
 }
 
-/// How many genuine and impostor pairs reach a threshold.
-pub(super) fn passing(metric: Metric, x: Matrix<'_>, labels: &[u32], threshold: f32) -> Result<(u64, u64)> {
+/// How many genuine and impostor pairs reach each of the thresholds.
+pub(super) fn passing(metric: Metric, x: Matrix<'_>, labels: &[u32], thresholds: &[f32]) -> Result<Vec<(u64, u64)>> {
     check(x, labels)?;
-    let (genuine, impostors) = (AtomicU64::new(0), AtomicU64::new(0));
+    let counts: Vec<[AtomicU64; 2]> = thresholds.iter().map(|_| Default::default()).collect();
     for_each_pair_tile(metric, x, &unwatched, |tile| {
-        let (mut g, mut i) = (0, 0);
+        let mut found = vec![[0u64; 2]; thresholds.len()];
         for_each_pair(tile, |a, b, score| {
-            let passes = if metric.is_similarity() { score >= threshold } else { score <= threshold };
-            if passes && labels[a] == labels[b] {
-                g += 1;
-            } else if passes {
-                i += 1;
+            let kind = usize::from(labels[a] != labels[b]);
+            for (count, &threshold) in found.iter_mut().zip(thresholds) {
+                let passes = if metric.is_similarity() { score >= threshold } else { score <= threshold };
+                count[kind] += u64::from(passes);
             }
         });
-        genuine.fetch_add(g, Ordering::Relaxed);
-        impostors.fetch_add(i, Ordering::Relaxed);
+        for (count, found) in counts.iter().zip(found) {
+            count.iter().zip(found).for_each(|(all, here)| {
+                all.fetch_add(here, Ordering::Relaxed);
+            });
+        }
     })?;
-    Ok((genuine.into_inner(), impostors.into_inner()))
+    Ok(counts.into_iter().map(|[genuine, impostors]| (genuine.into_inner(), impostors.into_inner())).collect())
 }
 
 /// A number whose order is the order of the scores.

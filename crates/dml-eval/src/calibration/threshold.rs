@@ -1,6 +1,6 @@
 //! A threshold for a rate of false alarms, chosen on held-out classes.
 
-use super::impostors::{loosest_for, passing};
+use super::impostors::{Loosest, loosest_for, passing};
 use crate::identification::{EnrolmentProtocol, ProbeScores, Templates, check_rate};
 use crate::loosest::{loosest, reaching};
 use crate::verification::kinds;
@@ -90,11 +90,21 @@ impl CalibratedThreshold {
     /// # Errors
     /// When labels are not one per row or all equal, an embedding is not finite, or the target is not within 0..1.
     pub fn for_fmr(metric: Metric, embeddings: Matrix<'_>, labels: &[u32], target: f64) -> Result<Self> {
-        check_rate("the target", target)?;
-        let (found, trials) = loosest_for(metric, embeddings, labels, &[target])?;
-        let (closeness, passed) = (found[0].closeness, found[0].passed);
-        let threshold = -metric.sign() as f32 * closeness;
-        Ok(Self::new(ErrorRate::Fmr, metric.is_similarity(), target, threshold, trials, passed))
+        Ok(Self::for_fmrs(metric, embeddings, labels, &[target])?.swap_remove(0))
+    }
+
+    /// [`for_fmr`](Self::for_fmr) of several targets, each by a threshold of its own: the pairs are walked no more often.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn for_fmrs(metric: Metric, embeddings: Matrix<'_>, labels: &[u32], targets: &[f64]) -> Result<Vec<Self>> {
+        targets.iter().try_for_each(|&target| check_rate("the target", target))?;
+        let (found, trials) = loosest_for(metric, embeddings, labels, targets)?;
+        let chosen = |(found, &target): (Loosest, &f64)| {
+            let threshold = -metric.sign() as f32 * found.closeness;
+            Self::new(ErrorRate::Fmr, metric.is_similarity(), target, threshold, trials, found.passed)
+        };
+        Ok(found.into_iter().zip(targets).map(chosen).collect())
     }
 
     /// For an FPIR over the non-mated probes of all draws from a set of held-out classes, with as many identities
@@ -110,10 +120,28 @@ impl CalibratedThreshold {
         templates: Templates,
         target: f64,
     ) -> Result<Self> {
+        Ok(Self::for_fpirs(metric, embeddings, labels, protocol, templates, &[target])?.swap_remove(0))
+    }
+
+    /// [`for_fpir`](Self::for_fpir) of several targets, by one search.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn for_fpirs(
+        metric: Metric,
+        embeddings: Matrix<'_>,
+        labels: &[u32],
+        protocol: &EnrolmentProtocol,
+        templates: Templates,
+        targets: &[f64],
+    ) -> Result<Vec<Self>> {
         let draws = measure_draws(metric, (embeddings, labels), protocol, templates)?;
         let scores: Vec<f32> = draws.iter().flat_map(ProbeScores::non_mated_scores).collect();
-        let chosen = Self::of_scores(ErrorRate::Fpir, metric.is_similarity(), &scores, target)?;
-        Ok(Self { gallery: Some(protocol.enrolled), ..chosen })
+        let chosen = |&target: &f64| {
+            let chosen = Self::of_scores(ErrorRate::Fpir, metric.is_similarity(), &scores, target)?;
+            Ok(Self { gallery: Some(protocol.enrolled), ..chosen })
+        };
+        targets.iter().map(chosen).collect()
     }
 
     fn new(rate: ErrorRate, larger_is_closer: bool, target: f64, threshold: f32, trials: u64, passed: u64) -> Self {
@@ -137,10 +165,27 @@ impl CalibratedThreshold {
     /// When it was not chosen for a false match rate or for scores of the other direction, labels are not one
     /// per row, or there are no genuine or no impostor pairs.
     pub fn achieved_fmr(&self, metric: Metric, embeddings: Matrix<'_>, labels: &[u32]) -> Result<AchievedRate> {
-        self.expect(ErrorRate::Fmr, metric)?;
-        let (genuine, impostors) = passing(metric, embeddings, labels, self.threshold)?;
+        Ok(Self::achieved_fmrs(std::slice::from_ref(self), metric, embeddings, labels)?.swap_remove(0))
+    }
+
+    /// What each of several thresholds does: the pairs are walked once.
+    ///
+    /// # Errors
+    /// As [`achieved_fmr`](Self::achieved_fmr).
+    pub fn achieved_fmrs(
+        chosen: &[Self],
+        metric: Metric,
+        embeddings: Matrix<'_>,
+        labels: &[u32],
+    ) -> Result<Vec<AchievedRate>> {
+        chosen.iter().try_for_each(|chosen| chosen.expect(ErrorRate::Fmr, metric))?;
+        let thresholds: Vec<f32> = chosen.iter().map(|chosen| chosen.threshold).collect();
+        let passing = passing(metric, embeddings, labels, &thresholds)?;
         let (all_genuine, trials) = kinds(labels);
-        self.result((genuine, all_genuine), (impostors, trials), None)
+        let achieved = |(chosen, (genuine, impostors)): (&Self, (u64, u64))| {
+            chosen.result((genuine, all_genuine), (impostors, trials), None)
+        };
+        chosen.iter().zip(passing).map(achieved).collect()
     }
 
     /// What the threshold does to probes of other classes.
@@ -155,15 +200,34 @@ impl CalibratedThreshold {
         protocol: &EnrolmentProtocol,
         templates: Templates,
     ) -> Result<AchievedRate> {
-        self.expect(ErrorRate::Fpir, metric)?;
+        let one = std::slice::from_ref(self);
+        Ok(Self::achieved_fpirs(one, metric, embeddings, labels, protocol, templates)?.swap_remove(0))
+    }
+
+    /// What each of several thresholds does, by one search.
+    ///
+    /// # Errors
+    /// As [`achieved_fpir`](Self::achieved_fpir).
+    pub fn achieved_fpirs(
+        chosen: &[Self],
+        metric: Metric,
+        embeddings: Matrix<'_>,
+        labels: &[u32],
+        protocol: &EnrolmentProtocol,
+        templates: Templates,
+    ) -> Result<Vec<AchievedRate>> {
+        chosen.iter().try_for_each(|chosen| chosen.expect(ErrorRate::Fpir, metric))?;
         let draws = measure_draws(metric, (embeddings, labels), protocol, templates)?;
         let sum = |of: &dyn Fn(&ProbeScores) -> u64| draws.iter().map(of).sum::<u64>();
-        let passed = |p: &ProbeScores| p.non_mated_scores().filter(|&score| self.accepts(score)).count() as u64;
-        self.result(
-            (sum(&|p| p.found(self.threshold, 1) as u64), sum(&|p| p.mated() as u64)),
-            (sum(&passed), sum(&|p| p.non_mated() as u64)),
-            Some(protocol.enrolled),
-        )
+        let achieved = |chosen: &Self| {
+            let passed = |p: &ProbeScores| p.non_mated_scores().filter(|&score| chosen.accepts(score)).count() as u64;
+            chosen.result(
+                (sum(&|p| p.found(chosen.threshold, 1) as u64), sum(&|p| p.mated() as u64)),
+                (sum(&passed), sum(&|p| p.non_mated() as u64)),
+                Some(protocol.enrolled),
+            )
+        };
+        chosen.iter().map(achieved).collect()
     }
 
     fn expect(&self, rate: ErrorRate, metric: Metric) -> Result<()> {

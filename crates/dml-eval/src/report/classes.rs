@@ -2,21 +2,23 @@
 
 use std::fmt::Write;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
+use super::read::named_numbers;
 use super::text::{count, escape, markdown, name, number, script_json};
 
 /// Rows that stand in the page itself; the rest is shown by JavaScript.
 const SHOWN: usize = 100;
 
 /// Numbers per class.
-#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct ClassTable {
     /// Title.
     pub title: String,
     /// Heads of the number columns.
     pub columns: Vec<String>,
     /// Class name and its numbers, as many as columns; worst first.
+    #[serde(deserialize_with = "named_numbers")]
     pub rows: Vec<(String, Vec<f64>)>,
 }
 

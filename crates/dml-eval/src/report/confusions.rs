@@ -2,19 +2,21 @@
 
 use std::fmt::Write;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
+use super::read::confused;
 use super::text::{count, markdown, name, percent};
 
 /// Classes beyond which a heat map can no longer be read.
 const MOST_CLASSES: usize = 20;
 
 /// Which classes are taken for which.
-#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Confusions {
     /// Title.
     pub title: String,
     /// True class, the class it is taken for, how often, and as a share of the true class; most often first.
+    #[serde(deserialize_with = "confused")]
     pub pairs: Vec<(String, String, usize, f64)>,
     /// Class names and counts, one row per true class; drawn up to 20 classes.
     pub matrix: Option<(Vec<String>, Vec<Vec<usize>>)>,

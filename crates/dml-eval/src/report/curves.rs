@@ -2,14 +2,15 @@
 
 use std::fmt::Write;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::chart::{COLOURS, across, cut, dash, down, inside, legend, svg};
+use super::read;
 use super::scale::Axis;
 use super::text::{escape, markdown, number, script_json};
 
 /// Curves in one frame.
-#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Curves {
     /// Title.
     pub title: String,
@@ -26,22 +27,25 @@ pub struct Curves {
 }
 
 /// One curve.
-#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Series {
     /// Name.
     pub name: String,
     /// Points `(x, y)` in drawing order; a point with a NaN breaks the curve.
+    #[serde(deserialize_with = "read::points")]
     pub points: Vec<(f64, f64)>,
 }
 
 /// A point with a name.
-#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Mark {
     /// Name.
     pub label: String,
     /// Horizontal value.
+    #[serde(deserialize_with = "read::number")]
     pub x: f64,
     /// Vertical value.
+    #[serde(deserialize_with = "read::number")]
     pub y: f64,
 }
 

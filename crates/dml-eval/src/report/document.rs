@@ -1,11 +1,11 @@
 //! What a report says, before it takes a form: sections of numbers, pictures and words.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::{ClassTable, Confusions, Curves, Gallery, Histogram, MetricTable, Projection};
 
 /// A report: a title, the facts of the run, warnings and sections in reading order.
-#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Report {
     /// Title.
     pub title: String,
@@ -18,7 +18,7 @@ pub struct Report {
 }
 
 /// One section of a report.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub enum Section {
     /// Named numbers with intervals and definitions.
@@ -40,7 +40,7 @@ pub enum Section {
 }
 
 /// Words.
-#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Text {
     /// Title.
     pub title: String,

@@ -2,24 +2,28 @@
 
 use std::fmt::Write;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::chart::{COLOURS, SPAN, across, cut, dash, down, inside, legend, svg};
+use super::read;
 use super::scale::{Axis, Scale};
 use super::text::{escape, markdown, number, script_json};
 
 /// Densities over shared bins.
-#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Histogram {
     /// Title.
     pub title: String,
     /// What is binned.
     pub x_label: String,
     /// Edges of the bins in rising order, one more than there are densities.
+    #[serde(deserialize_with = "read::numbers")]
     pub edges: Vec<f64>,
     /// Name and densities of each series.
+    #[serde(deserialize_with = "read::named_numbers")]
     pub series: Vec<(String, Vec<f64>)>,
     /// Name and place of each upright line, as a threshold.
+    #[serde(deserialize_with = "read::named_number")]
     pub lines: Vec<(String, f64)>,
     /// A line below the picture.
     pub note: String,

@@ -2,12 +2,13 @@
 
 use std::fmt::Write;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
+use super::read;
 use super::text::{count, escape, markdown, number, percent};
 
 /// A table of metrics.
-#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct MetricTable {
     /// Title.
     pub title: String,
@@ -18,11 +19,12 @@ pub struct MetricTable {
 }
 
 /// One metric.
-#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct MetricRow {
     /// Name.
     pub name: String,
     /// Value; NaN where the metric is not defined.
+    #[serde(deserialize_with = "read::number")]
     pub value: f64,
     /// Lower end of the interval.
     pub low: Option<f64>,
@@ -47,7 +49,9 @@ impl MetricRow {
     }
 
     fn bar(&self) -> String {
-        if !self.percent || !self.value.is_finite() {
+        // A bar runs from 0: it cannot show a difference that may lie below.
+        let below = self.value < 0.0 || self.low.is_some_and(|low| low < 0.0);
+        if !self.percent || !self.value.is_finite() || below {
             return String::new();
         }
         let share = |v: f64| if v.is_finite() { v.clamp(0.0, 1.0) * 100.0 } else { 0.0 };

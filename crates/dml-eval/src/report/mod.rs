@@ -13,6 +13,7 @@ mod histogram;
 mod metrics;
 mod page;
 mod projection;
+mod read;
 mod scale;
 mod sketch;
 mod table;

@@ -3,8 +3,9 @@
 use std::collections::BTreeMap;
 use std::fmt::Write;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
+use super::read;
 use super::sketch::sketch;
 use super::text::{count, escape, markdown, number, script_json};
 
@@ -12,7 +13,7 @@ use super::text::{count, escape, markdown, number, script_json};
 pub(super) const STEPS: i32 = 4095;
 
 /// Embeddings in the plane. What is picked in one map stands out in all.
-#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Projection {
     /// Title.
     pub title: String,
@@ -27,7 +28,7 @@ pub struct Projection {
 }
 
 /// One embedding that is drawn.
-#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Point {
     /// Class.
     pub class: u32,
@@ -36,13 +37,14 @@ pub struct Point {
 }
 
 /// Places of all points.
-#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct PlaneMap {
     /// Name, as "PCA".
     pub name: String,
     /// How it was made, and what it keeps.
     pub method: String,
     /// x and y of each point. A point whose place is missing or is no number is not drawn.
+    #[serde(deserialize_with = "read::places")]
     pub places: Vec<[f32; 2]>,
 }
 

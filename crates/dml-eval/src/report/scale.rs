@@ -1,12 +1,13 @@
 //! Axes: from values to places in a frame, and the ticks that people read.
 
 use crate::verification::probit;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
-use super::text::number;
+use super::read::number;
+use super::text;
 
 /// How values are spread along an axis.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Scale {
     /// Equal steps.
@@ -19,15 +20,17 @@ pub enum Scale {
 }
 
 /// One axis of a chart.
-#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Axis {
     /// What the axis shows, with its unit.
     pub label: String,
     /// How values are spread.
     pub scale: Scale,
     /// Value at the left or lower end.
+    #[serde(deserialize_with = "number")]
     pub min: f64,
     /// Value at the right or upper end.
+    #[serde(deserialize_with = "number")]
     pub max: f64,
 }
 
@@ -84,7 +87,7 @@ fn linear_ticks(low: f64, high: f64) -> Vec<(f64, String)> {
     let decimals = (-step.log10().floor()).clamp(0.0, 8.0) as usize;
     let first = (low / step - 1e-9).ceil();
     let label = |v: f64| {
-        if v.abs() >= 1e6 { number(v) } else { format!("{v:.decimals$}").replace('-', "−") }
+        if v.abs() >= 1e6 { text::number(v) } else { format!("{v:.decimals$}").replace('-', "−") }
     };
     let values = (0..12).map(|i| (first + f64::from(i)) * step).take_while(|v| *v <= high + step * 1e-6);
     values.map(|v| if v == 0.0 { (0.0, label(0.0)) } else { (v, label(v)) }).collect()
