@@ -1,5 +1,6 @@
 //! Prepares batches ahead of the step that needs them.
 
+use crate::sampler::Plan;
 use crate::{Augment, Batch, BatchSampler, Dataset, Error, Normalize, Result};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, sync_channel};
@@ -86,7 +87,7 @@ struct Producer {
     augment: Augment,
     normalize: Normalize,
     seed: u64,
-    epoch: Option<(u64, Vec<Vec<usize>>)>,
+    epoch: Option<(u64, Plan)>,
 }
 
 impl Producer {
@@ -104,10 +105,10 @@ impl Producer {
         if self.epoch.as_ref().is_none_or(|(current, _)| *current != epoch) {
             self.augment.check()?;
             self.normalize.check(self.dataset.shape()[0])?;
-            self.epoch = Some((epoch, self.sampler.epoch(epoch)));
+            self.epoch = Some((epoch, self.sampler.plan(epoch)));
         }
-        let (_, batches) = self.epoch.as_mut().expect("set above");
-        let batch = batches.get_mut(position).map(std::mem::take).unwrap_or_default();
+        let (_, plan) = self.epoch.as_ref().expect("set above");
+        let batch: Vec<usize> = plan.get(position).unwrap_or_default().iter().map(|&index| index as usize).collect();
         let images = self.dataset.len();
         match batch.iter().find(|&&index| index >= images) {
             Some(index) => Err(Error::Sampler(format!(
