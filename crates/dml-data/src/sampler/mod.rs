@@ -3,16 +3,19 @@
 //! | sampler | a batch | an epoch |
 //! |---|---|---|
 //! | [`PkSampler`] | P classes × K images | every class |
+//! | [`CoveringPkSampler`] | P classes × K images | every image |
 //! | [`EpisodicSampler`] | ways × (support + query) | a fixed length |
 //!
 //! [`batches_from`] goes on at any [`Position`].
 
 mod classes;
+mod covering_pk;
 mod episodic;
 mod pk;
 mod plan;
 mod position;
 
+pub use covering_pk::{CoveringPkSampler, Short};
 pub use episodic::EpisodicSampler;
 pub use pk::PkSampler;
 pub use plan::Plan;
