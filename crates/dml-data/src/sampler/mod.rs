@@ -4,6 +4,7 @@
 //! |---|---|---|
 //! | [`PkSampler`] | P classes × K images | every class |
 //! | [`CoveringPkSampler`] | P classes × K images | every image |
+//! | [`MPerClassSampler`] | P classes × K images, by PML's rule | a fixed length |
 //! | [`EpisodicSampler`] | ways × (support + query) | a fixed length |
 //!
 //! [`batches_from`] goes on at any [`Position`].
@@ -11,12 +12,14 @@
 mod classes;
 mod covering_pk;
 mod episodic;
+mod m_per_class;
 mod pk;
 mod plan;
 mod position;
 
 pub use covering_pk::{CoveringPkSampler, Short};
 pub use episodic::EpisodicSampler;
+pub use m_per_class::MPerClassSampler;
 pub use pk::PkSampler;
 pub use plan::Plan;
 pub use position::{Batches, Position, batches_from};
