@@ -5,6 +5,7 @@
 //! | [`PkSampler`] | P classes × K images | every class |
 //! | [`CoveringPkSampler`] | P classes × K images | every image |
 //! | [`MPerClassSampler`] | P classes × K images, by PML's rule | a fixed length |
+//! | [`HierarchicalSampler`] | classes of a few super-classes | every set of super-classes |
 //! | [`EpisodicSampler`] | ways × (support + query) | a fixed length |
 //!
 //! [`batches_from`] goes on at any [`Position`].
@@ -12,6 +13,7 @@
 mod classes;
 mod covering_pk;
 mod episodic;
+mod hierarchical;
 mod m_per_class;
 mod pk;
 mod plan;
@@ -19,6 +21,7 @@ mod position;
 
 pub use covering_pk::{CoveringPkSampler, Short};
 pub use episodic::EpisodicSampler;
+pub use hierarchical::HierarchicalSampler;
 pub use m_per_class::MPerClassSampler;
 pub use pk::PkSampler;
 pub use plan::Plan;
