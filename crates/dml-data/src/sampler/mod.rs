@@ -6,10 +6,12 @@
 //! | [`CoveringPkSampler`] | P classes × K images | every image |
 //! | [`MPerClassSampler`] | P classes × K images, by PML's rule | a fixed length |
 //! | [`HierarchicalSampler`] | classes of a few super-classes | every set of super-classes |
+//! | [`DistinctCategorySampler`] | categories × classes × images, by OML's rule | a fixed length |
 //! | [`EpisodicSampler`] | ways × (support + query) | a fixed length |
 //!
 //! [`batches_from`] goes on at any [`Position`].
 
+mod category;
 mod classes;
 mod covering_pk;
 mod episodic;
@@ -19,6 +21,7 @@ mod pk;
 mod plan;
 mod position;
 
+pub use category::DistinctCategorySampler;
 pub use covering_pk::{CoveringPkSampler, Short};
 pub use episodic::EpisodicSampler;
 pub use hierarchical::HierarchicalSampler;
