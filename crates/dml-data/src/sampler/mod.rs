@@ -8,6 +8,7 @@
 //! | [`HierarchicalSampler`] | classes of a few super-classes | every set of super-classes |
 //! | [`DistinctCategorySampler`] | categories × classes × images, by OML's rule | a fixed length |
 //! | [`EpisodicSampler`] | ways × (support + query) | a fixed length |
+//! | [`RandomSampler`] | any images | every image |
 //!
 //! [`batches_from`] goes on at any [`Position`].
 
@@ -20,6 +21,7 @@ mod m_per_class;
 mod pk;
 mod plan;
 mod position;
+mod random;
 
 pub use category::DistinctCategorySampler;
 pub use covering_pk::{CoveringPkSampler, Short};
@@ -29,6 +31,7 @@ pub use m_per_class::MPerClassSampler;
 pub use pk::PkSampler;
 pub use plan::Plan;
 pub use position::{Batches, Position, batches_from};
+pub use random::RandomSampler;
 
 /// Deals the indices of a data set into batches, epoch by epoch.
 ///
