@@ -9,6 +9,7 @@
 //! | [`DistinctCategorySampler`] | categories × classes × images, by OML's rule | a fixed length |
 //! | [`EpisodicSampler`] | ways × (support + query) | a fixed length |
 //! | [`RandomSampler`] | any images | every image |
+//! | [`MinKSampler`] | random images, K or more of each class | as many images as there are |
 //!
 //! [`batches_from`] goes on at any [`Position`].
 
@@ -18,6 +19,7 @@ mod covering_pk;
 mod episodic;
 mod hierarchical;
 mod m_per_class;
+mod min_k;
 mod pk;
 mod plan;
 mod position;
@@ -28,6 +30,7 @@ pub use covering_pk::{CoveringPkSampler, Short};
 pub use episodic::EpisodicSampler;
 pub use hierarchical::HierarchicalSampler;
 pub use m_per_class::MPerClassSampler;
+pub use min_k::MinKSampler;
 pub use pk::PkSampler;
 pub use plan::Plan;
 pub use position::{Batches, Position, batches_from};
