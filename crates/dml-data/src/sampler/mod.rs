@@ -5,11 +5,13 @@
 //! | [`PkSampler`] | P classes × K images | every class |
 //! | [`CoveringPkSampler`] | P classes × K images | every image |
 //! | [`MPerClassSampler`] | P classes × K images, by PML's rule | a fixed length |
+//! | [`WeightedPkSampler`] | P classes × K images, classes by size and temperature | as many images as there are |
 //! | [`HierarchicalSampler`] | classes of a few super-classes | every set of super-classes |
 //! | [`DistinctCategorySampler`] | categories × classes × images, by OML's rule | a fixed length |
 //! | [`EpisodicSampler`] | ways × (support + query) | a fixed length |
 //! | [`RandomSampler`] | any images | every image |
 //! | [`MinKSampler`] | random images, K or more of each class | as many images as there are |
+//! | [`WeightedSampler`] | images by weight and temperature | as many images as there are |
 //!
 //! [`batches_from`] goes on at any [`Position`].
 
@@ -24,6 +26,8 @@ mod pk;
 mod plan;
 mod position;
 mod random;
+mod sum_tree;
+mod weighted;
 
 pub use category::DistinctCategorySampler;
 pub use covering_pk::{CoveringPkSampler, Short};
@@ -35,6 +39,7 @@ pub use pk::PkSampler;
 pub use plan::Plan;
 pub use position::{Batches, Position, batches_from};
 pub use random::RandomSampler;
+pub use weighted::{WeightedPkSampler, WeightedSampler};
 
 /// Deals the indices of a data set into batches, epoch by epoch.
 ///
