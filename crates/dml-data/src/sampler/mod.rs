@@ -12,6 +12,7 @@
 //! | [`RandomSampler`] | any images | every image |
 //! | [`MinKSampler`] | random images, K or more of each class | as many images as there are |
 //! | [`WeightedSampler`] | images by weight and temperature | as many images as there are |
+//! | [`NoDuplicatesSampler`] | text pairs without a common text | nearly every pair |
 //!
 //! [`batches_from`] goes on at any [`Position`].
 
@@ -22,6 +23,7 @@ mod episodic;
 mod hierarchical;
 mod m_per_class;
 mod min_k;
+mod no_duplicates;
 mod pk;
 mod plan;
 mod position;
@@ -35,6 +37,7 @@ pub use episodic::EpisodicSampler;
 pub use hierarchical::HierarchicalSampler;
 pub use m_per_class::MPerClassSampler;
 pub use min_k::MinKSampler;
+pub use no_duplicates::NoDuplicatesSampler;
 pub use pk::PkSampler;
 pub use plan::Plan;
 pub use position::{Batches, Position, batches_from};
