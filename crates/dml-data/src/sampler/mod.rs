@@ -8,6 +8,7 @@
 //! | [`WeightedPkSampler`] | P classes × K images, classes by size and temperature | as many images as there are |
 //! | [`HierarchicalSampler`] | classes of a few super-classes | every set of super-classes |
 //! | [`DistinctCategorySampler`] | categories × classes × images, by OML's rule | a fixed length |
+//! | [`CoresetSampler`] | P classes × K images, far apart by their embeddings | ⌈classes / P⌉ batches |
 //! | [`EpisodicSampler`] | ways × (support + query) | a fixed length |
 //! | [`RandomSampler`] | any images | every image |
 //! | [`MinKSampler`] | random images, K or more of each class | as many images as there are |
@@ -18,6 +19,7 @@
 
 mod category;
 mod classes;
+mod coreset;
 mod covering_pk;
 mod episodic;
 mod hierarchical;
@@ -32,6 +34,7 @@ mod sum_tree;
 mod weighted;
 
 pub use category::DistinctCategorySampler;
+pub use coreset::{CoresetOptions, CoresetRule, CoresetSampler, coreset};
 pub use covering_pk::{CoveringPkSampler, Short};
 pub use episodic::EpisodicSampler;
 pub use hierarchical::HierarchicalSampler;
