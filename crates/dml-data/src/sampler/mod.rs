@@ -15,7 +15,7 @@
 //! | [`WeightedSampler`] | images by weight and temperature | as many images as there are |
 //! | [`NoDuplicatesSampler`] | text pairs without a common text | nearly every pair |
 //!
-//! [`batches_from`] goes on at any [`Position`].
+//! [`ShardSampler`] gives each rank its share of any of them. [`batches_from`] goes on at any [`Position`].
 
 mod category;
 mod classes;
@@ -30,6 +30,7 @@ mod pk;
 mod plan;
 mod position;
 mod random;
+mod shard;
 mod sum_tree;
 mod weighted;
 
@@ -45,6 +46,7 @@ pub use pk::PkSampler;
 pub use plan::Plan;
 pub use position::{Batches, Position, batches_from};
 pub use random::RandomSampler;
+pub use shard::{ShardRule, ShardSampler};
 pub use weighted::{WeightedPkSampler, WeightedSampler};
 
 /// Deals the indices of a data set into batches, epoch by epoch.
