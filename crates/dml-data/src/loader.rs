@@ -1,5 +1,6 @@
 //! Prepares batches ahead of the step that needs them.
 
+use crate::sampler::Plan;
 use crate::{Augment, Batch, BatchSampler, Dataset, Error, Normalize, Prefetch, Result};
 use std::sync::Arc;
 
@@ -55,8 +56,8 @@ impl Loader {
     ) -> Self {
         let checked = augment.check().and_then(|()| normalize.check(dataset.shape()[0]));
         let images = dataset.len();
-        let mut plan = Plan { sampler, images, epoch: None, misfit: checked.err() };
-        let jobs = (start_step..).map(move |step| (step, plan.indices(step)));
+        let mut steps = Steps { sampler, images, epoch: None, misfit: checked.err() };
+        let jobs = (start_step..).map(move |step| (step, steps.indices(step)));
         let prepare = move |(step, indices): (u64, Result<Vec<usize>>)| {
             Batch::prepare(dataset.as_ref(), indices?, Some((&augment, seed)), &normalize, step)
         };
@@ -77,15 +78,15 @@ impl Iterator for Loader {
 }
 
 /// Which images each step gets.
-struct Plan {
+struct Steps {
     sampler: Box<dyn BatchSampler>,
     images: usize,
-    epoch: Option<(u64, Vec<Vec<usize>>)>,
+    epoch: Option<(u64, Plan)>,
     /// What is said instead of the first step.
     misfit: Option<Error>,
 }
 
-impl Plan {
+impl Steps {
     fn indices(&mut self, step: u64) -> Result<Vec<usize>> {
         if let Some(misfit) = self.misfit.take() {
             return Err(misfit);
@@ -96,10 +97,10 @@ impl Plan {
         }
         let (epoch, position) = (step / per_epoch, (step % per_epoch) as usize);
         if self.epoch.as_ref().is_none_or(|(current, _)| *current != epoch) {
-            self.epoch = Some((epoch, self.sampler.epoch(epoch)));
+            self.epoch = Some((epoch, self.sampler.plan(epoch)));
         }
-        let (_, batches) = self.epoch.as_mut().expect("set above");
-        let batch = batches.get_mut(position).map(std::mem::take).unwrap_or_default();
+        let (_, plan) = self.epoch.as_ref().expect("set above");
+        let batch: Vec<usize> = plan.get(position).unwrap_or_default().iter().map(|&index| index as usize).collect();
         let images = self.images;
         match batch.iter().find(|&&index| index >= images) {
             Some(index) => Err(Error::Sampler(format!(

@@ -16,6 +16,8 @@ pub enum Purpose {
     Episode = 4,
     /// Augmentation of one image: (step, position in the batch).
     Augment = 5,
+    /// What a sampler draws batch by batch: (epoch, batch), or (epoch, 0) for a whole epoch.
+    Deal = 16,
 }
 
 /// The generator of `purpose` at `position` under `seed`.

@@ -1,6 +1,7 @@
 //! Episodes: the batches of few-shot training.
 
-use super::{BatchSampler, check_classes, images_by_class};
+use super::classes::{Classes, check_classes};
+use super::{BatchSampler, Plan};
 use crate::rng::{Purpose, stream};
 use crate::{Error, Result};
 use rand::seq::index;
@@ -11,8 +12,9 @@ use rand::seq::index;
 /// Classes and images are drawn afresh, without replacement, for every episode.
 #[derive(Debug, Clone)]
 pub struct EpisodicSampler {
-    images: Vec<Vec<usize>>,
+    classes: Classes,
     ways: usize,
+    support: usize,
     per_class: usize,
     episodes: usize,
     seed: u64,
@@ -24,8 +26,8 @@ impl EpisodicSampler {
     /// # Errors
     /// When a size is 0, there are fewer than `ways` classes, or a class has fewer than `support + query` images.
     pub fn new(labels: &[u32], ways: usize, support: usize, query: usize, episodes: usize, seed: u64) -> Result<Self> {
-        let images = images_by_class(labels);
-        check_classes("an episode", "sampler.classes", ways, images.len())?;
+        let classes = Classes::of(labels)?;
+        check_classes("an episode", "sampler.classes", ways, classes.len())?;
         let per_class = support + query;
         if support == 0 {
             return Err(Error::Sampler(
@@ -41,14 +43,21 @@ impl EpisodicSampler {
         if episodes == 0 {
             return Err(Error::Sampler("an epoch has 0 episodes: give at least 1".into()));
         }
-        let smallest = images.iter().map(Vec::len).min().unwrap_or(0);
+        let smallest = classes.sizes().min().unwrap_or(0);
         if smallest < per_class {
             return Err(Error::Sampler(format!(
                 "an episode wants sampler.per_class = {per_class} different images ({support} support, {query} query) but the \
                  smallest class has {smallest}: lower sampler.per_class to {smallest} or less"
             )));
         }
-        Ok(Self { images, ways, per_class, episodes, seed })
+        Ok(Self { classes, ways, support, per_class, episodes, seed })
+    }
+
+    /// The support and the query images of one episode of this sampler, each class by class.
+    pub fn split(&self, episode: &[u32]) -> (Vec<u32>, Vec<u32>) {
+        let parts = episode.chunks(self.per_class).map(|images| images.split_at(self.support.min(images.len())));
+        let (support, query): (Vec<&[u32]>, Vec<&[u32]>) = parts.unzip();
+        (support.concat(), query.concat())
     }
 }
 
@@ -57,16 +66,15 @@ impl BatchSampler for EpisodicSampler {
         self.episodes
     }
 
-    fn epoch(&self, epoch: u64) -> Vec<Vec<usize>> {
-        let episode = |number: usize| {
-            let mut rng = stream(self.seed, Purpose::Episode, (epoch, number as u64));
-            let mut batch = Vec::with_capacity(self.ways * self.per_class);
-            for class in index::sample(&mut rng, self.images.len(), self.ways) {
-                let images = &self.images[class];
-                batch.extend(index::sample(&mut rng, images.len(), self.per_class).into_iter().map(|i| images[i]));
+    fn plan(&self, epoch: u64) -> Plan {
+        let mut plan = Plan::with_capacity(self.episodes, self.episodes * self.ways * self.per_class);
+        for episode in 0..self.episodes {
+            let mut rng = stream(self.seed, Purpose::Episode, (epoch, episode as u64));
+            for class in index::sample(&mut rng, self.classes.len(), self.ways) {
+                self.classes.draw(class, self.per_class, &mut rng, plan.open());
             }
-            batch
-        };
-        (0..self.episodes).map(episode).collect()
+            plan.end_batch();
+        }
+        plan
     }
 }

@@ -1,6 +1,7 @@
 //! P classes × K images: the batches of pair, triplet and proxy losses.
 
-use super::{BatchSampler, check_classes, images_by_class};
+use super::classes::{Classes, check_classes};
+use super::{BatchSampler, Plan};
 use crate::rng::{Purpose, stream};
 use crate::{Error, Result};
 use rand::seq::SliceRandom;
@@ -15,7 +16,7 @@ use rand::seq::SliceRandom;
 /// Introduced for triplets by Hermans et al., 2017, "In Defense of the Triplet Loss for Person Re-Identification".
 #[derive(Debug, Clone)]
 pub struct PkSampler {
-    images: Vec<Vec<usize>>,
+    classes: Classes,
     classes_per_batch: usize,
     samples_per_class: usize,
     seed: u64,
@@ -27,50 +28,49 @@ impl PkSampler {
     /// # Errors
     /// When P or K is 0, or P is larger than the number of classes that have images.
     pub fn new(labels: &[u32], classes_per_batch: usize, samples_per_class: usize, seed: u64) -> Result<Self> {
-        let images = images_by_class(labels);
-        check_classes("a P×K batch", "sampler.classes", classes_per_batch, images.len())?;
+        let classes = Classes::of(labels)?;
+        check_classes("a P×K batch", "sampler.classes", classes_per_batch, classes.len())?;
         if samples_per_class == 0 {
             return Err(Error::Sampler(
                 "a P×K batch wants sampler.per_class = 0 images per class: give at least 1".into(),
             ));
         }
-        Ok(Self { images, classes_per_batch, samples_per_class, seed })
+        Ok(Self { classes, classes_per_batch, samples_per_class, seed })
     }
 
-    /// The K images class `class` gives when it is dealt for the `draw`-th time.
-    fn deal(&self, class: usize, draw: u64) -> Vec<usize> {
-        let k = self.samples_per_class;
-        let draws_per_stack = (self.images[class].len() / k).max(1) as u64;
-        let (stack, slot) = (draw / draws_per_stack, (draw % draws_per_stack) as usize);
-        let mut rng = stream(self.seed, Purpose::Images, (class as u64, stack));
-        let mut images = self.images[class].clone();
-        images.shuffle(&mut rng);
-        images.into_iter().cycle().skip(slot * k).take(k).collect()
-    }
-
-    /// K images for a class that is dealt a second time in an epoch.
-    fn deal_again(&self, class: usize, epoch: u64) -> Vec<usize> {
-        let mut images = self.images[class].clone();
-        images.shuffle(&mut stream(self.seed, Purpose::Fill, (epoch, class as u64)));
-        images.into_iter().cycle().take(self.samples_per_class).collect()
+    /// Writes the images of `class` in the order of the stream at `position` to `stack`.
+    fn stack(&self, class: u32, purpose: Purpose, position: (u64, u64), stack: &mut Vec<u32>) {
+        stack.clear();
+        stack.extend_from_slice(self.classes.get(class as usize));
+        stack.shuffle(&mut stream(self.seed, purpose, position));
     }
 }
 
 impl BatchSampler for PkSampler {
     fn batches_per_epoch(&self) -> usize {
-        self.images.len().div_ceil(self.classes_per_batch)
+        self.classes.len().div_ceil(self.classes_per_batch)
     }
 
-    fn epoch(&self, epoch: u64) -> Vec<Vec<usize>> {
-        let mut order: Vec<usize> = (0..self.images.len()).collect();
+    fn plan(&self, epoch: u64) -> Plan {
+        let (p, k, batches) = (self.classes_per_batch, self.samples_per_class, self.batches_per_epoch());
+        let mut order: Vec<u32> = (0..self.classes.len() as u32).collect();
         order.shuffle(&mut stream(self.seed, Purpose::Classes, (epoch, 0)));
-        let mut batches: Vec<Vec<usize>> = order
-            .chunks(self.classes_per_batch)
-            .map(|classes| classes.iter().flat_map(|&class| self.deal(class, epoch)).collect())
-            .collect();
-        let lacking = self.batches_per_epoch() * self.classes_per_batch - order.len();
-        let fill = order[..lacking].iter().flat_map(|&class| self.deal_again(class, epoch));
-        batches.last_mut().expect("there is at least one class").extend(fill);
-        batches
+        let mut plan = Plan::with_capacity(batches, batches * p * k);
+        let mut stack = Vec::new();
+        for (number, &class) in order.iter().enumerate() {
+            if number > 0 && number % p == 0 {
+                plan.end_batch();
+            }
+            // A class is dealt once an epoch: epoch e takes slot e % s of stack e / s, where a stack lasts s epochs.
+            let lasts = (self.classes.range(class as usize).len() / k).max(1) as u64;
+            self.stack(class, Purpose::Images, (class.into(), epoch / lasts), &mut stack);
+            plan.open().extend(stack.iter().cycle().skip((epoch % lasts) as usize * k).take(k));
+        }
+        for &class in &order[..batches * p - order.len()] {
+            self.stack(class, Purpose::Fill, (epoch, class.into()), &mut stack);
+            plan.open().extend(stack.iter().cycle().take(k));
+        }
+        plan.end_batch();
+        plan
     }
 }
