@@ -73,7 +73,8 @@ def enhance():
 
 def blur():
     settings = [[3, 0.5], [7, 1.5], [23, 2.0]]
-    return {"settings": settings}, {str(i): array(F.gaussian_blur(RGB, [k, k], [s, s])) for i, (k, s) in enumerate(settings)}
+    out = {str(i): array(F.gaussian_blur(RGB, [k, k], [s, s])) for i, (k, s) in enumerate(settings)}
+    return {"settings": settings}, out
 
 
 def affine():
@@ -131,7 +132,7 @@ def decode():
         out[f"{name}/file"] = np.frombuffer(data, dtype=np.uint8)
         out[f"{name}/pixels"] = array(Image.open(io.BytesIO(data)).convert("RGB"))
     # 16 bits: Pillow cuts them when asked for RGB; the wish is v / 257, rounded.
-    deep = (np.arange(SMALL.height * SMALL.width, dtype=np.uint32) * 65535 // (SMALL.height * SMALL.width - 1)).astype(np.uint16).reshape(SMALL.height, SMALL.width)
+    deep = np.linspace(0, 65535, SMALL.height * SMALL.width).astype(np.uint16).reshape(SMALL.height, SMALL.width)
     file = io.BytesIO()
     Image.fromarray(deep).save(file, "PNG")
     eight = np.rint(deep / 257).astype(np.uint8)

@@ -77,7 +77,8 @@ fn window(image: &Image, [left, top]: [i64; 2], [height, width]: [usize; 2], fil
     Image { width, height, channels, pixels }
 }
 
-/// The middle of an image: torchvision's `CenterCrop`. A smaller image is padded evenly; an odd pixel goes right or below.
+/// The middle of an image: torchvision's `CenterCrop`. A smaller image is padded evenly; an odd pixel goes right or
+/// below.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct CenterCrop {

@@ -20,9 +20,9 @@ pub struct Decoder {
     pub channels: usize,
     /// Turns the image as its EXIF says, by default. torchvision does not.
     pub orient: bool,
-    /// Reads a large JPEG file at a quarter or an eighth of its sides when a [`Pipeline`](super::Pipeline) shrinks it by more
-    /// than 5.6 anyway. Off by default: the image is off by about one level of 255 on average, and the papers do
-    /// without.
+    /// Reads a large JPEG file at a quarter or an eighth of its sides when a [`Pipeline`](super::Pipeline) shrinks it
+    /// by more than 5.6 anyway. Off by default: the image is off by about one level of 255 on average, and the papers
+    /// do without.
     pub reduce: bool,
     /// Most pixels of an image; more is a mistake or an attack. 100 million by default.
     pub max_pixels: u64,
@@ -111,8 +111,8 @@ pub enum Unreadable {
 }
 
 impl Unreadable {
-    /// The value; or under [`Unreadable::Skip`] `None`, when the file could not be opened or read, with its error put to
-    /// `skipped`.
+    /// The value; or under [`Unreadable::Skip`] `None`, when the file could not be opened or read, with its error put
+    /// to `skipped`.
     ///
     /// # Errors
     /// What `read` holds otherwise.

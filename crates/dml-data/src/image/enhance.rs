@@ -1,7 +1,7 @@
 //! Brightness, contrast, saturation, sharpness and hue, with Pillow's arithmetic to the bit.
 //!
-//! All but the hue blend the image with a degenerate one: `degenerate + factor · (image − degenerate)`. Factor 0 gives the
-//! degenerate image, 1 the image itself, more than 1 exaggerates.
+//! All but the hue blend the image with a degenerate one: `degenerate + factor · (image − degenerate)`. Factor 0 gives
+//! the degenerate image, 1 the image itself, more than 1 exaggerates.
 
 use crate::Image;
 
@@ -53,7 +53,8 @@ pub fn grayscale(image: &mut Image) {
     saturation(image, 0.0);
 }
 
-/// Scales the distance from the smoothed image: the mean of 3×3 pixels with the middle counted five times. The border stays.
+/// Scales the distance from the smoothed image: the mean of 3×3 pixels with the middle counted five times. The border
+/// stays.
 pub fn sharpness(image: &mut Image, factor: f32) {
     let (width, height, channels) = (image.width, image.height, image.channels);
     if width < 3 || height < 3 {

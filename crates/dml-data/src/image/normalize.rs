@@ -11,7 +11,8 @@ pub struct Normalize {
     pub mean: Vec<f32>,
     /// Standard deviation of each channel, or one for all; of values in 0..1.
     pub std: Vec<f32>,
-    /// Turns red, green and blue round, for networks that were trained by Caffe; mean and deviation are in that order, too.
+    /// Turns red, green and blue round, for networks that were trained by Caffe; mean and deviation are in that order,
+    /// too.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub bgr: bool,
 }
@@ -35,7 +36,7 @@ impl Normalize {
 
     /// Mean and deviation of CLIP's images.
     pub fn clip() -> Self {
-        Self::new(&[0.481_454_66, 0.457_827_5, 0.408_210_73], &[0.268_629_54, 0.261_302_58, 0.275_777_11])
+        Self::new(&[0.481_454_66, 0.457_827_5, 0.408_210_73], &[0.268_629_54, 0.261_302_6, 0.275_777_1])
     }
 
     /// To −1..1: vision transformers trained on ImageNet-21k.

@@ -97,7 +97,7 @@ mod tests {
     fn every_name_is_known_and_fits() {
         for name in Preset::NAMES {
             let Preset { train, eval, normalize } = Preset::named(name).unwrap();
-            (train.check().unwrap(), eval.check().unwrap(), normalize.check(3).unwrap());
+            train.check().and(eval.check()).and(normalize.check(3)).unwrap();
             assert_eq!(train.output_sides().unwrap(), eval.output_sides().unwrap(), "{name}");
         }
         let error = Preset::named("mlcr").unwrap_err().to_string();

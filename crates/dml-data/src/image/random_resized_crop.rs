@@ -13,8 +13,8 @@ const TRIES: usize = 10;
 
 /// torchvision's `RandomResizedCrop`, after Szegedy et al., 2015, "Going Deeper with Convolutions".
 ///
-/// The area is uniform in `scale`, the ratio log-uniform in `ratio`. After ten draws that do not fit the image, the largest
-/// centred crop whose ratio is within `ratio` is taken.
+/// The area is uniform in `scale`, the ratio log-uniform in `ratio`. After ten draws that do not fit the image, the
+/// largest centred crop whose ratio is within `ratio` is taken.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct RandomResizedCrop {

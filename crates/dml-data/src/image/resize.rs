@@ -107,7 +107,7 @@ impl Transform for Resize {
     }
 }
 
-/// Scales `image` to `[height, width]`; as Pillow's `resize`: nearest to the bit, the others within 0.3 of 255 levels
+/// Scales `image` to `[height, width]`; as Pillow's `resize`: nearest to the bit, the others within 0.35 of 255 levels
 /// on average.
 ///
 /// # Errors

@@ -15,7 +15,7 @@ pub enum Sampling {
     Bilinear,
 }
 
-/// The map from a place in the result to the place in the source that is read: `x = a·x' + b·y' + c`, `y = d·x' + e·y' + f`.
+/// `[a, b, c, d, e, f]`: place x', y' of the result is read at a·x' + b·y' + c, d·x' + e·y' + f in the source.
 pub type Matrix = [f64; 6];
 
 /// The inverse of: shear, scale and turn around `center`, then move.
@@ -43,7 +43,12 @@ pub fn center(image: &Image) -> [f64; 2] {
 
 /// Turns `image` by `degrees` anticlockwise around its middle; sides stay. torchvision's `rotate`.
 pub fn rotate(image: &Image, degrees: f64, sampling: Sampling, fill: Fill) -> Image {
-    warp(image, inverse_affine(center(image), -degrees, [0.0; 2], 1.0, [0.0; 2]), sampling, fill)
+    // To 15 digits, as Pillow does: a half turn is exact.
+    let (sin, cos) = (-degrees).to_radians().sin_cos();
+    let [sin, cos] = [sin, cos].map(|value| (value * 1e15).round() / 1e15);
+    let [x, y] = center(image);
+    let matrix = [cos, sin, cos * -x + sin * -y + x, -sin, cos, -sin * -x + cos * -y + y];
+    warp(image, matrix, sampling, fill)
 }
 
 /// Reads `image` through `matrix`; what lies outside is `fill`. Pillow's `transform` with `AFFINE`.
