@@ -84,10 +84,12 @@ fn middles_are_torchvisions() {
     }
 }
 
+type Change = (&'static str, fn(&mut Image, f64));
+
 #[test]
 fn colours_change_as_pillows_to_the_bit() {
     let (case, small) = (case("enhance"), picture("small"));
-    let changes: [(&str, fn(&mut Image, f64)); 5] = [
+    let changes: [Change; 5] = [
         ("brightness", |image, factor| enhance::brightness(image, factor as f32)),
         ("contrast", |image, factor| enhance::contrast(image, factor as f32)),
         ("saturation", |image, factor| enhance::saturation(image, factor as f32)),
