@@ -14,7 +14,7 @@ from safetensors.numpy import save_file
 GOLDEN = Path(__file__).parent.parent
 
 
-def save(path, cases):
+def save(path, cases, more_versions={}):
     """Writes `cases`: name -> (description, {tensor name: array}) to `path`, below tests/golden."""
     versions = {
         "python": platform.python_version(),
@@ -23,7 +23,7 @@ def save(path, cases):
         "scikit-learn": sklearn.__version__,
         "torch": torch.__version__,
         "pytorch-metric-learning": pytorch_metric_learning.__version__,
-    }
+    } | more_versions
     descriptions = {case: description for case, (description, _) in cases.items()}
     tensors = {
         f"{case}/{name}": np.ascontiguousarray(array)

@@ -1,6 +1,6 @@
 //! Shift and scale per channel.
 
-use crate::{Dataset, Error, Result};
+use crate::{Dataset, Error, Image, Result};
 use serde::{Deserialize, Serialize};
 
 /// `(x − mean) / std` per channel, for `x` in 0..1. One value serves all channels.
@@ -11,16 +11,44 @@ pub struct Normalize {
     pub mean: Vec<f32>,
     /// Standard deviation of each channel, or one for all; of values in 0..1.
     pub std: Vec<f32>,
+    /// Turns red, green and blue round, for networks that were trained by Caffe; mean and deviation are in that order,
+    /// too.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub bgr: bool,
 }
 
 impl Default for Normalize {
     /// Leaves values in 0..1 as they are.
     fn default() -> Self {
-        Self { mean: vec![0.0], std: vec![1.0] }
+        Self::new(&[0.0], &[1.0])
     }
 }
 
 impl Normalize {
+    fn new(mean: &[f32], std: &[f32]) -> Self {
+        Self { mean: mean.to_vec(), std: std.to_vec(), bgr: false }
+    }
+
+    /// Mean and deviation of ImageNet: torchvision's models, DeiT, DINO.
+    pub fn imagenet() -> Self {
+        Self::new(&[0.485, 0.456, 0.406], &[0.229, 0.224, 0.225])
+    }
+
+    /// Mean and deviation of CLIP's images.
+    pub fn clip() -> Self {
+        Self::new(&[0.481_454_66, 0.457_827_5, 0.408_210_73], &[0.268_629_54, 0.261_302_6, 0.275_777_1])
+    }
+
+    /// To −1..1: vision transformers trained on ImageNet-21k.
+    pub fn half() -> Self {
+        Self::new(&[0.5], &[0.5])
+    }
+
+    /// Blue, green, red in 0..255 less 104, 117, 128: the BN-Inception of the metric learning papers.
+    pub fn bgr_255() -> Self {
+        Self { bgr: true, ..Self::new(&[104.0 / 255.0, 117.0 / 255.0, 128.0 / 255.0], &[1.0 / 255.0]) }
+    }
+
     /// The mean and standard deviation of every value of `dataset`, per channel. Measure the training split only.
     ///
     /// # Errors
@@ -53,7 +81,7 @@ impl Normalize {
             (mean / 255.0, (variance.sqrt() / 255.0).max(1e-6))
         });
         let (mean, std) = moments.map(|(mean, std)| (mean as f32, std as f32)).unzip();
-        Ok(Self { mean, std })
+        Ok(Self { mean, std, bgr: false })
     }
 
     /// Refuses lists that do not fit `channels`, and deviations that are not positive.
@@ -78,10 +106,71 @@ impl Normalize {
 
     /// Turns values 0..=255 (CHW) into network input, in place.
     pub(crate) fn apply(&self, pixels: &mut [f32], channels: usize) {
-        for (channel, plane) in pixels.chunks_exact_mut(pixels.len() / channels).enumerate() {
-            let mean = self.mean[channel % self.mean.len()];
-            let std = self.std[channel % self.std.len()];
-            plane.iter_mut().for_each(|value| *value = (*value / 255.0 - mean) / std);
+        let plane = pixels.len() / channels;
+        if self.bgr && channels == 3 {
+            let (red, rest) = pixels.split_at_mut(plane);
+            red.swap_with_slice(&mut rest[plane..]);
         }
+        for (channel, plane) in pixels.chunks_exact_mut(plane).enumerate() {
+            plane.iter_mut().for_each(|value| *value = self.value(channel, *value));
+        }
+    }
+
+    /// Writes `image` to `out` as network input: `[channels, height, width]`.
+    ///
+    /// # Errors
+    /// When `out` has another size, or as [`Normalize::check`].
+    pub fn write(&self, image: &Image, out: &mut [f32]) -> Result<()> {
+        let (channels, plane) = (image.channels, image.width * image.height);
+        self.check(channels)?;
+        if out.len() != channels * plane {
+            let (got, shape) = (out.len(), image.shape());
+            return Err(Error::Invalid(format!(
+                "an image of shape {shape:?} does not fit {got} values: give {}",
+                channels * plane
+            )));
+        }
+        if plane == 0 {
+            return Ok(());
+        }
+        for (channel, out) in out.chunks_exact_mut(plane).enumerate() {
+            let source = if self.bgr && channels == 3 { 2 - channel } else { channel };
+            // 256 divisions instead of one per pixel, and the same bits as `apply`.
+            let table: [f32; 256] = std::array::from_fn(|value| self.value(channel, value as f32));
+            let values = image.pixels[source..].iter().step_by(channels);
+            out.iter_mut().zip(values).for_each(|(out, &value)| *out = table[usize::from(value)]);
+        }
+        Ok(())
+    }
+
+    fn value(&self, channel: usize, value: f32) -> f32 {
+        (value / 255.0 - self.mean[channel % self.mean.len()]) / self.std[channel % self.std.len()]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bgr_255_is_what_caffe_fed() {
+        let image = Image::new(2, 1, 3, vec![128, 117, 104, 255, 0, 10]).unwrap();
+        let mut out = [0.0; 6];
+        Normalize::bgr_255().write(&image, &mut out).unwrap();
+        let expected = [0.0, -94.0, 0.0, -117.0, 0.0, 127.0];
+        assert!(out.iter().zip(expected).all(|(got, want)| (got - want).abs() < 1e-4), "{out:?}");
+    }
+
+    #[test]
+    fn writing_an_image_and_normalising_planes_give_the_same_bits() {
+        let image = Image::new(4, 3, 3, (0..36).map(|i| (i * 37) as u8).collect()).unwrap();
+        for normalize in [Normalize::imagenet(), Normalize::clip(), Normalize::half(), Normalize::bgr_255()] {
+            let (mut written, mut planes) = ([0.0; 36], [0.0; 36]);
+            normalize.write(&image, &mut written).unwrap();
+            super::super::planes(&image, &mut planes);
+            normalize.apply(&mut planes, 3);
+            assert_eq!(written, planes);
+        }
+        assert!(Normalize::imagenet().write(&image, &mut [0.0; 35]).is_err());
     }
 }
