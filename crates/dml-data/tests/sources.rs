@@ -523,7 +523,13 @@ fn sets_that_are_not_there_say_how_to_get_them() {
     for (error, expected) in messages {
         let error = error.to_string();
         assert!(error.contains("not found; run cargo xtask dataset ") && error.contains(expected), "{error}");
+        // The same set by its name.
+        let name = expected.split(' ').nth(1).unwrap();
+        let named = dml_data::sources::open(name, nowhere.path()).unwrap_err().to_string();
+        assert!(named.contains(expected), "{named}");
     }
+    let unknown = dml_data::sources::open("cub", nowhere.path()).unwrap_err().to_string();
+    assert!(unknown.contains("no set of image files is called `cub`: use one of att-faces, "), "{unknown}");
 }
 
 #[test]
