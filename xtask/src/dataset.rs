@@ -119,7 +119,7 @@ fn fetch(manifest: &Manifest, data: &Path, source: Source) -> Result<()> {
     let outcome = Fetcher::new(source).fetch(manifest, data, &mut |progress| {
         if bar.message() != progress.file.name {
             bar.set_message(progress.file.name.clone());
-            bar.set_length(progress.file.bytes);
+            bar.set_length(progress.file.bytes.unwrap_or_default());
             bar.set_position(progress.done);
             // What an earlier fetch left says nothing about the speed of this one.
             bar.reset_eta();
@@ -152,6 +152,9 @@ fn verify(manifest: &Manifest, data: &Path) -> Result<()> {
     }
     manifest.verify(data)?;
     println!("{}: {} files, {} bytes, all as the manifest says", manifest.name, manifest.files.len(), manifest.bytes());
+    for file in manifest.files.iter().filter(|file| !file.unchecked().is_empty()) {
+        println!("{} is taken on trust: no {} is published", file.name, file.unchecked().join(" and no "));
+    }
     Ok(())
 }
 

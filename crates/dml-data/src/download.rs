@@ -6,6 +6,7 @@
 mod http;
 mod part;
 
+use crate::manifest::Difference;
 use crate::{Error, Manifest, ManifestFile, Result};
 use http::Outcome;
 use part::Part;
@@ -112,7 +113,7 @@ impl Fetcher {
         let target = manifest.path(data, file);
         let mut failed = None;
         for origin in self.origins(manifest, file) {
-            let mut part = Part::open(&target, file.bytes)?;
+            let mut part = Part::open(&target, file.bytes.unwrap_or(u64::MAX))?;
             let outcome = match &origin {
                 Origin::Path(path) => copy(path, &mut part, file, progress),
                 Origin::Url(url) => self.download(url, &mut part, file, progress),
@@ -160,10 +161,14 @@ impl Fetcher {
     ) -> Result<()> {
         let agent = http::agent(url, self.patience);
         let failure = |problem: String| Error::Download { url: url.to_owned(), problem };
+        let Some(size) = file.bytes else {
+            let problem = "the manifest does not know its size, so it cannot tell when it is whole: use --from DIR";
+            return Err(failure(problem.into()));
+        };
         // Against the best so far: a server that cannot resume may send less each time.
         let (mut failures, mut best) = (0, part.len());
-        while part.len() < file.bytes {
-            let problem = match http::attempt(&agent, url, part, file, progress)? {
+        while part.len() < size {
+            let problem = match http::attempt(&agent, url, part, (file, size), progress)? {
                 Outcome::Complete => break,
                 Outcome::Refused(problem) => return Err(failure(problem)),
                 Outcome::Interrupted(problem) => problem,
@@ -171,7 +176,7 @@ impl Fetcher {
             failures = if part.len() > best { 0 } else { failures + 1 };
             best = best.max(part.len());
             if failures >= self.attempts {
-                let (have, all) = (part.len(), file.bytes);
+                let (have, all) = (part.len(), size);
                 return Err(failure(format!(
                     "{problem}; {failures} attempts, {have} of {all} bytes are kept: run the fetch again to go on, or use --from DIR or DML_MIRROR=DIR|URL"
                 )));
@@ -191,7 +196,7 @@ fn copy(path: &Path, part: &mut Part, file: &ManifestFile, progress: &mut dyn Fn
     })?;
     part.restart()?;
     let mut buffer = vec![0; 1 << 16];
-    while part.len() <= file.bytes {
+    while file.bytes.is_none_or(|bytes| part.len() <= bytes) {
         progress(Progress { file, done: part.len() });
         let read = source.read(&mut buffer).map_err(Error::io(path))?;
         if read == 0 {
@@ -204,15 +209,8 @@ fn copy(path: &Path, part: &mut Part, file: &ManifestFile, progress: &mut dyn Fn
 
 /// Gives the part its name if it is what the manifest says; removes it if not.
 fn accept(part: Part, target: &Path, file: &ManifestFile, origin: &Origin) -> Result<()> {
-    let (size, found) = (part.len(), part.sha256()?);
-    if size == file.bytes && found == file.sha256 {
-        return part.finish(target);
-    }
+    let Some(Difference { what, found, expected }) = part.difference(file)? else { return part.finish(target) };
     part.discard()?;
-    let (what, found, expected) = match size == file.bytes {
-        true => ("sha256", found, file.sha256.clone()),
-        false => ("size", size.to_string(), file.bytes.to_string()),
-    };
     Err(match origin {
         Origin::Path(path) => Error::Corrupt {
             path: path.clone(),

@@ -44,7 +44,7 @@ pub enum Error {
     Corrupt {
         /// The file.
         path: PathBuf,
-        /// The property that differs: `size` or `sha256`.
+        /// The property that differs: `size`, `sha256` or `md5`.
         what: &'static str,
         /// The value found.
         found: String,

@@ -22,10 +22,12 @@
 //! ```
 
 mod batch;
+mod catalog;
 mod dataset;
 #[cfg(feature = "download")]
 pub mod download;
 mod error;
+mod expected;
 pub mod image;
 mod loader;
 mod manifest;
@@ -34,13 +36,20 @@ pub mod rng;
 pub mod sampler;
 pub mod sources;
 mod split;
+mod strings;
+mod text_pairs;
+pub mod unpack;
 
 pub use batch::{Batch, eval_batches};
+pub use catalog::{Catalog, CatalogBuilder, FileEntry, Files, Membership, Samples, Span, Texts};
 pub use dataset::{Dataset, Image, ImageSet};
 pub use error::{Error, Result};
+pub use expected::Expected;
 pub use image::{Augment, Normalize};
 pub use loader::{Loader, LoaderOptions};
 pub use manifest::{Manifest, ManifestFile};
 pub use prefetch::Prefetch;
 pub use sampler::{BatchSampler, EpisodicSampler, PkSampler};
 pub use split::{ClassSplit, Split, SplitRule};
+pub use strings::Strings;
+pub use text_pairs::TextPairs;

@@ -3,18 +3,37 @@
 //! Below a data folder the files of a set lie at `<data>/<name>/<file>`. `dml_data::download` (feature `download`) brings
 //! them there.
 
-use crate::{Error, Result, SplitRule};
+use crate::{Error, Expected, Result, SplitRule};
 use serde::Deserialize;
-use sha2::{Digest, Sha256};
-use std::fs::{self, File};
-use std::io::{ErrorKind, Read};
+use std::collections::BTreeMap;
+use std::fs;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
+mod file;
+
+pub(crate) use file::Difference;
+pub use file::ManifestFile;
+
 /// The manifests of `datasets/`.
-const MANIFESTS: [&str; 3] = [
+const MANIFESTS: [&str; 17] = [
     include_str!("../../../datasets/emoji.toml"),
     include_str!("../../../datasets/omniglot.toml"),
     include_str!("../../../datasets/omniglot-full.toml"),
+    include_str!("../../../datasets/mini-imagenet.toml"),
+    include_str!("../../../datasets/banking77.toml"),
+    include_str!("../../../datasets/clinc150.toml"),
+    include_str!("../../../datasets/stsb.toml"),
+    include_str!("../../../datasets/cub-200-2011.toml"),
+    include_str!("../../../datasets/cars-196.toml"),
+    include_str!("../../../datasets/stanford-online-products.toml"),
+    include_str!("../../../datasets/in-shop.toml"),
+    include_str!("../../../datasets/inaturalist-2018.toml"),
+    include_str!("../../../datasets/vehicle-id.toml"),
+    include_str!("../../../datasets/lfw.toml"),
+    include_str!("../../../datasets/att-faces.toml"),
+    include_str!("../../../datasets/mnist.toml"),
+    include_str!("../../../datasets/fashion-mnist.toml"),
 ];
 
 /// A file of `datasets/*.toml`.
@@ -35,7 +54,10 @@ pub struct Manifest {
     /// Folder of the files below a mirror; default: the name.
     #[serde(default)]
     mirror_path: Option<String>,
-    /// Layout, counts and traps.
+    /// Where things lie in its files and folders.
+    #[serde(default)]
+    pub layout: String,
+    /// Counts, traps, and what is not known.
     #[serde(default)]
     pub notes: String,
     /// The files, each one plain name.
@@ -44,28 +66,17 @@ pub struct Manifest {
     /// How classes are dealt to training, validation and test, where the set has no split of its own.
     #[serde(default)]
     pub split: Option<SplitRule>,
-}
-
-/// A file of a data set.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct ManifestFile {
-    /// Its name on disk.
-    pub name: String,
-    /// Its size.
-    pub bytes: u64,
-    /// Its SHA-256, 64 lower-case hexadecimal digits.
-    pub sha256: String,
-    /// Where it can be downloaded, tried in this order. None: from a mirror only.
+    /// How many classes and samples each part has.
     #[serde(default)]
-    pub urls: Vec<String>,
+    pub expected: BTreeMap<String, Expected>,
 }
 
 impl Manifest {
     /// Reads a manifest from TOML.
     ///
     /// # Errors
-    /// When a key is unknown or missing, or a name or a part of the mirror path is no plain file name.
+    /// When a key is unknown or missing, a name or a part of the mirror path is no plain file name, or a file with an
+    /// address lacks the size or the checksum to know it by.
     pub fn parse(text: &str) -> Result<Self> {
         let manifest: Self = toml::from_str(text).map_err(|error| Error::Invalid(format!("manifest: {error}")))?;
         let names = manifest.files.iter().map(|file| &file.name).chain([&manifest.name]).map(String::as_str);
@@ -75,7 +86,15 @@ impl Manifest {
                 manifest.name
             )));
         }
-        Ok(manifest)
+        match manifest.files.iter().find(|file| !file.urls.is_empty() && !file.unchecked().is_empty()) {
+            Some(file) => Err(Error::Invalid(format!(
+                "manifest {}: {} has an address but no {}: give it, or leave the address to the notes",
+                manifest.name,
+                file.name,
+                file.unchecked().join(" and ")
+            ))),
+            None => Ok(manifest),
+        }
     }
 
     /// All manifests this crate knows.
@@ -127,19 +146,25 @@ impl Manifest {
         self.mirror_path.as_deref().unwrap_or(&self.name)
     }
 
-    /// The size of all files.
+    /// The size of all files whose size is known.
     pub fn bytes(&self) -> u64 {
-        self.files.iter().map(|file| file.bytes).sum()
+        self.files.iter().filter_map(|file| file.bytes).sum()
     }
 
     /// The command that brings the files, with their size: `cargo xtask dataset fetch omniglot (3.3 MB)`. Where a file
     /// has no public address it ends in ` --from DIR`, before the size.
     pub fn fetch_command(&self) -> String {
         let from = if self.files.iter().any(|file| file.urls.is_empty()) { " --from DIR" } else { "" };
-        format!("cargo xtask dataset fetch {}{from} ({:.1} MB)", self.name, self.bytes() as f64 / 1e6)
+        let size = match (self.bytes(), self.files.iter().any(|file| file.bytes.is_none())) {
+            (0, true) => "size not published".to_owned(),
+            (bytes, true) => format!("more than {:.1} MB", bytes as f64 / 1e6),
+            (bytes, false) => format!("{:.1} MB", bytes as f64 / 1e6),
+        };
+        format!("cargo xtask dataset fetch {}{from} ({size})", self.name)
     }
 
-    /// Checks size and SHA-256 of every file below `data`. An embedded set is always right.
+    /// Checks size and checksum of every file below `data`, as far as the manifest knows them. An embedded set is always
+    /// right. [`ManifestFile::unchecked`] says what is taken on trust.
     ///
     /// # Errors
     /// [`Error::Missing`] and [`Error::Corrupt`], for the first file that is not right.
@@ -150,16 +175,17 @@ impl Manifest {
         self.files.iter().try_for_each(|file| self.verify_file(data, file))
     }
 
-    /// Checks size and then SHA-256 of one file below `data`.
+    /// Checks size and then checksum of one file below `data`, as far as the manifest knows them.
     ///
     /// # Errors
     /// [`Error::Missing`] and [`Error::Corrupt`].
     pub fn verify_file(&self, data: &Path, file: &ManifestFile) -> Result<()> {
         let path = self.path(data, file);
-        let size = fs::metadata(&path).map_err(|error| self.unreadable(&path, error))?.len();
-        self.check_size(&path, file, size)?;
-        let found = sha256_of(&path)?;
-        self.check_sha256(&path, file, found)
+        let found = fs::File::open(&path).and_then(|content| {
+            let size = content.metadata()?.len();
+            file.difference(size, content)
+        });
+        self.accept(&path, found.map_err(|error| self.unreadable(&path, error))?)
     }
 
     /// The bytes of the file called `name` below `data`, verified.
@@ -170,8 +196,8 @@ impl Manifest {
         let file = self.file(name)?;
         let path = self.path(data, file);
         let bytes = fs::read(&path).map_err(|error| self.unreadable(&path, error))?;
-        self.check_size(&path, file, bytes.len() as u64)?;
-        self.check_sha256(&path, file, hex(Sha256::digest(&bytes)))?;
+        let found = file.difference(bytes.len() as u64, bytes.as_slice()).map_err(Error::io(&path))?;
+        self.accept(&path, found)?;
         Ok(bytes)
     }
 
@@ -184,48 +210,16 @@ impl Manifest {
         }
     }
 
-    fn check_size(&self, path: &Path, file: &ManifestFile, size: u64) -> Result<()> {
-        if size == file.bytes {
-            return Ok(());
-        }
-        Err(self.corrupt(path, "size", size.to_string(), file.bytes.to_string()))
-    }
-
-    fn check_sha256(&self, path: &Path, file: &ManifestFile, found: String) -> Result<()> {
-        if found == file.sha256 {
-            return Ok(());
-        }
-        Err(self.corrupt(path, "sha256", found, file.sha256.clone()))
-    }
-
-    fn corrupt(&self, path: &Path, what: &'static str, found: String, expected: String) -> Error {
+    fn accept(&self, path: &Path, difference: Option<Difference>) -> Result<()> {
+        let Some(Difference { what, found, expected }) = difference else { return Ok(()) };
         let mend = format!("bring it anew: {}", self.fetch_command());
-        Error::Corrupt { path: path.to_owned(), what, found, expected, mend }
+        Err(Error::Corrupt { path: path.to_owned(), what, found, expected, mend })
     }
 }
 
 /// Whether `name` is one normal component of a path on every system.
 fn is_plain(name: &str) -> bool {
     !name.is_empty() && !name.starts_with('.') && !name.contains(['/', '\\', ':', '\0'])
-}
-
-/// SHA-256 of a file in lower-case hexadecimal digits.
-pub(crate) fn sha256_of(path: &Path) -> Result<String> {
-    let mut file = File::open(path).map_err(Error::io(path))?;
-    let mut hasher = Sha256::new();
-    let mut buffer = vec![0; 1 << 16];
-    loop {
-        match file.read(&mut buffer) {
-            Ok(0) => return Ok(hex(hasher.finalize())),
-            Ok(read) => hasher.update(&buffer[..read]),
-            Err(error) if error.kind() == ErrorKind::Interrupted => {}
-            Err(error) => return Err(Error::io(path)(error)),
-        }
-    }
-}
-
-fn hex(digest: impl AsRef<[u8]>) -> String {
-    digest.as_ref().iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 #[cfg(test)]
@@ -259,9 +253,14 @@ mod tests {
             assert!(!manifest.licence.trim().is_empty(), "{name} names no licence");
             assert!(manifest.embedded || !manifest.files.is_empty(), "{name} has nothing to fetch");
             for file in &manifest.files {
-                let digits = file.sha256.len() == 64
-                    && file.sha256.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b));
-                assert!(digits && file.bytes > 0, "{name}/{}: bytes or sha256", file.name);
+                for (digest, length) in [(&file.sha256, 64), (&file.md5, 32)] {
+                    let is_hex = |b: u8| b.is_ascii_digit() || (b'a'..=b'f').contains(&b);
+                    let right = |digest: &String| digest.len() == length && digest.bytes().all(is_hex);
+                    assert!(digest.as_ref().is_none_or(right), "{name}/{}: checksum", file.name);
+                }
+                assert!(file.bytes != Some(0), "{name}/{}: bytes", file.name);
+                let told = file.unchecked().is_empty() || manifest.notes.contains("not published");
+                assert!(told, "{name}/{}: the notes must say what is not published", file.name);
                 assert!(file.urls.iter().all(|url| url.starts_with("https://")), "{name}/{}: plain http", file.name);
             }
             assert_eq!(Manifest::find(name).unwrap(), manifest);

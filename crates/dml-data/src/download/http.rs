@@ -40,12 +40,12 @@ fn is_loopback(url: &str) -> bool {
     host.is_some_and(|host| host == "localhost" || host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback()))
 }
 
-/// Asks for what `part` lacks and appends it. An error is one of this machine: the part cannot be written.
+/// Asks for what `part` lacks of the `size` bytes of `file` and appends it. An error is one of this machine: the part cannot be written.
 pub(super) fn attempt(
     agent: &Agent,
     url: &str,
     part: &mut Part,
-    file: &ManifestFile,
+    (file, size): (&ManifestFile, u64),
     progress: &mut dyn FnMut(Progress<'_>),
 ) -> Result<Outcome> {
     let mut request = agent.get(url);
@@ -74,7 +74,7 @@ pub(super) fn attempt(
             return Ok(Outcome::Refused(format!("the server answered {status}; {mend}")));
         }
     };
-    let expected = file.bytes - first;
+    let expected = size - first;
     if let Some(offered) = response.body().content_length().filter(|&offered| offered != expected) {
         let mend = "the file has changed or the address is wrong: use --from DIR or DML_MIRROR=DIR|URL";
         return Ok(Outcome::Refused(format!(
@@ -90,11 +90,11 @@ pub(super) fn attempt(
     loop {
         progress(Progress { file, done: part.len() });
         match body.read(&mut buffer) {
-            Ok(0) if part.len() == file.bytes => return Ok(Outcome::Complete),
+            Ok(0) if part.len() == size => return Ok(Outcome::Complete),
             Ok(0) => return Ok(Outcome::Interrupted("the connection ended early".into())),
-            Ok(read) if part.len() + read as u64 > file.bytes => {
+            Ok(read) if part.len() + read as u64 > size => {
                 part.restart()?;
-                return Ok(Outcome::Refused(format!("the server sends more than the manifest's {} bytes", file.bytes)));
+                return Ok(Outcome::Refused(format!("the server sends more than the manifest's {size} bytes")));
             }
             Ok(read) => part.append(&buffer[..read])?,
             Err(error) => return Ok(Outcome::Interrupted(error.to_string())),

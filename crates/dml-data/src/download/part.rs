@@ -1,7 +1,7 @@
 //! A file that is not whole yet: `<file>.part`.
 
-use crate::manifest::sha256_of;
-use crate::{Error, Result};
+use crate::manifest::Difference;
+use crate::{Error, ManifestFile, Result};
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -60,9 +60,9 @@ impl Part {
         Ok(())
     }
 
-    /// SHA-256 of what there is.
-    pub(super) fn sha256(&self) -> Result<String> {
-        sha256_of(&self.path)
+    /// In what it is not what the manifest says of `file`.
+    pub(super) fn difference(&self, file: &ManifestFile) -> Result<Option<Difference>> {
+        File::open(&self.path).and_then(|content| file.difference(self.len, content)).map_err(Error::io(&self.path))
     }
 
     /// Puts the part on the disk and then under its name, so that a crash leaves the one or the other.

@@ -1,5 +1,6 @@
 //! Zip archives in memory: their files by name, without unpacking to disk.
 
+use crate::catalog::stays_inside;
 use crate::{Error, Result};
 use std::io::{Cursor, Read};
 use std::path::Path;
@@ -57,12 +58,6 @@ pub(super) fn entries(path: &Path, bytes: &[u8], largest: u64) -> Result<Vec<Ent
         Some(pair) => Err(Error::format(path, format!("entry `{}` occurs twice: replace the archive", pair[0].name))),
         None => Ok(entries),
     }
-}
-
-/// Whether a path is relative, has no `..` and means the same on every system.
-fn stays_inside(name: &str) -> bool {
-    let absolute = name.is_empty() || name.starts_with('/') || name.contains(['\\', ':', '\0']);
-    !absolute && name.split('/').all(|part| part != "..")
 }
 
 #[cfg(test)]

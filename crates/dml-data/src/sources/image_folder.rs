@@ -74,8 +74,12 @@ fn name(path: &Path) -> String {
 }
 
 fn is_image(path: &Path) -> bool {
-    let ending = path.extension().map(|ending| ending.to_string_lossy().to_lowercase());
-    ending.is_some_and(|ending| IMAGES.contains(&ending.as_str()))
+    path.extension().is_some_and(|ending| is_image_ending(&ending.to_string_lossy()))
+}
+
+/// Whether a file with this name ending is read as an image, in either case.
+pub(super) fn is_image_ending(ending: &str) -> bool {
+    IMAGES.contains(&ending.to_lowercase().as_str())
 }
 
 fn disjoint(root: &Path, split: &Split) -> Result<()> {

@@ -1,0 +1,148 @@
+//! Tiny data sets laid out and packed as the owners do it.
+#![allow(dead_code, reason = "each test file takes what it needs")]
+
+use dml_data::Manifest;
+use flate2::Compression;
+use flate2::write::GzEncoder;
+use image::{GrayImage, ImageFormat, Luma};
+use md5::{Digest, Md5};
+use std::fs;
+use std::io::{Cursor, Write};
+use std::path::{Path, PathBuf};
+use tempfile::TempDir;
+use zip::ZipWriter;
+use zip::write::SimpleFileOptions;
+
+/// Files by name.
+pub(crate) type Files = Vec<(String, Vec<u8>)>;
+
+/// A file of text.
+pub(crate) fn text(name: &str, content: &str) -> (String, Vec<u8>) {
+    (name.to_owned(), content.as_bytes().to_vec())
+}
+
+/// A grey picture of 8 × 8 whose first pixel is `value`, in the format of the name's ending.
+pub(crate) fn picture(name: &str, value: u8) -> (String, Vec<u8>) {
+    let format = match name.rsplit('.').next() {
+        Some("pgm") => ImageFormat::Pnm,
+        Some("png") => ImageFormat::Png,
+        _ => ImageFormat::Jpeg,
+    };
+    let mut bytes = Cursor::new(vec![]);
+    GrayImage::from_pixel(8, 8, Luma([value])).write_to(&mut bytes, format).unwrap();
+    (name.to_owned(), bytes.into_inner())
+}
+
+pub(crate) fn tar(files: &Files) -> Vec<u8> {
+    let mut builder = tar::Builder::new(vec![]);
+    for (name, bytes) in files {
+        let mut header = tar::Header::new_gnu();
+        header.set_size(bytes.len() as u64);
+        header.set_mode(0o644);
+        builder.append_data(&mut header, name, bytes.as_slice()).unwrap();
+    }
+    builder.into_inner().unwrap()
+}
+
+pub(crate) fn gz(bytes: &[u8]) -> Vec<u8> {
+    let mut encoder = GzEncoder::new(vec![], Compression::fast());
+    encoder.write_all(bytes).unwrap();
+    encoder.finish().unwrap()
+}
+
+pub(crate) fn zip(files: &Files) -> Vec<u8> {
+    let mut writer = ZipWriter::new(Cursor::new(vec![]));
+    for (name, bytes) in files {
+        writer.start_file(name, SimpleFileOptions::default()).unwrap();
+        writer.write_all(bytes).unwrap();
+    }
+    writer.finish().unwrap().into_inner()
+}
+
+/// A data folder with a trimmed copy of a set, and the set's manifest with the counts, sizes and checksums of the copy.
+pub(crate) struct Trimmed {
+    pub(crate) data: TempDir,
+    pub(crate) manifest: Manifest,
+}
+
+impl Trimmed {
+    /// The set `name` with `files` in place of the manifest's own, and the counts of `expected` (part, classes, samples).
+    pub(crate) fn new(name: &str, files: Files, expected: &[(&str, usize, usize)]) -> Self {
+        let mut manifest = Manifest::find(name).unwrap();
+        let data = tempfile::tempdir().unwrap();
+        let folder = manifest.folder(data.path());
+        fs::create_dir_all(&folder).unwrap();
+        for file in &mut manifest.files {
+            let (_, bytes) = files.iter().find(|(name, _)| *name == file.name).expect("every file of the manifest");
+            fs::write(folder.join(&file.name), bytes).unwrap();
+            file.bytes = Some(bytes.len() as u64);
+            file.sha256 = None;
+            file.md5 = Some(Md5::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect());
+        }
+        manifest.expected = expected
+            .iter()
+            .map(|&(part, classes, samples)| {
+                let counts = dml_data::Expected { classes: Some(classes), samples: Some(samples), per_class: None };
+                (part.to_owned(), counts)
+            })
+            .collect();
+        Self { data, manifest }
+    }
+
+    pub(crate) fn folder(&self) -> PathBuf {
+        self.manifest.folder(self.data.path())
+    }
+
+    /// Verifies the files and unpacks the archives.
+    pub(crate) fn ready(&self) -> &Path {
+        self.manifest.verify(self.data.path()).unwrap();
+        dml_data::unpack::set(&self.manifest, self.data.path(), dml_data::unpack::Limits::default()).unwrap();
+        self.data.path()
+    }
+}
+
+/// Writes `files` below `root`.
+pub(crate) fn write(root: &Path, files: &Files) {
+    for (name, bytes) in files {
+        let path = root.join(name);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, bytes).unwrap();
+    }
+}
+
+/// `cars_annos.mat` of (path, box, class, test) and the class names, uncompressed.
+pub(crate) fn cars_annos(rows: &[(String, [u8; 4], u8, u8)], class_names: &[String]) -> Vec<u8> {
+    const FIELDS: [&str; 7] = ["relative_im_path", "bbox_x1", "bbox_y1", "bbox_x2", "bbox_y2", "class", "test"];
+    let mut values = element(5, &16u32.to_le_bytes());
+    values.extend(element(1, &FIELDS.map(|field| format!("{field:\0<16}")).concat().into_bytes()));
+    for (path, corners, class, test) in rows {
+        values.extend(text_array("", path));
+        for number in corners.iter().chain([class, test]) {
+            values.extend(matrix(9, [1, 1], "", &element(2, &[*number])));
+        }
+    }
+    let names: Vec<u8> = class_names.iter().flat_map(|name| text_array("", name)).collect();
+    let mut bytes = vec![b' '; 124];
+    bytes.extend([0, 1, b'I', b'M']);
+    bytes.extend(matrix(2, [1, rows.len() as u32], "annotations", &values));
+    bytes.extend(matrix(1, [1, class_names.len() as u32], "class_names", &names));
+    bytes
+}
+
+fn element(kind: u32, data: &[u8]) -> Vec<u8> {
+    let mut bytes = [kind.to_le_bytes(), (data.len() as u32).to_le_bytes()].concat();
+    bytes.extend(data);
+    bytes.resize(bytes.len().next_multiple_of(8), 0);
+    bytes
+}
+
+fn matrix(class: u32, dimensions: [u32; 2], name: &str, values: &[u8]) -> Vec<u8> {
+    let flags = element(6, &[class.to_le_bytes(), [0; 4]].concat());
+    let sides = element(5, &dimensions.map(u32::to_le_bytes).concat());
+    element(14, &[flags, sides, element(1, name.as_bytes()), values.to_vec()].concat())
+}
+
+fn text_array(name: &str, text: &str) -> Vec<u8> {
+    let units: Vec<u8> = text.encode_utf16().flat_map(u16::to_le_bytes).collect();
+    matrix(4, [1, text.len() as u32], name, &element(17, &units))
+}
