@@ -35,7 +35,7 @@ impl Expected {
         }
         let classes = there().count();
         if let Some(expected) = self.classes.filter(|&expected| expected != classes) {
-            let last = there().last().map(|class| names[class].as_str());
+            let last = there().next_back().map(|class| names[class].as_str());
             let culprit = match (empty, last) {
                 (Some(empty), _) => format!("class `{empty}` has no samples"),
                 (None, Some(last)) => format!("the last is `{last}`"),

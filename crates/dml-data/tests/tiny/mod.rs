@@ -1,7 +1,7 @@
 //! Tiny data sets laid out and packed as the owners do it.
 #![allow(dead_code, reason = "each test file takes what it needs")]
 
-use dml_data::Manifest;
+use dml_data::{Catalog, Manifest};
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use image::{GrayImage, ImageFormat, Luma};
@@ -145,4 +145,23 @@ fn matrix(class: u32, dimensions: [u32; 2], name: &str, values: &[u8]) -> Vec<u8
 fn text_array(name: &str, text: &str) -> Vec<u8> {
     let units: Vec<u8> = text.encode_utf16().flat_map(u16::to_le_bytes).collect();
     matrix(4, [1, text.len() as u32], name, &element(17, &units))
+}
+
+/// The whole catalogue as (path, class, part).
+pub(crate) fn rows(catalog: &Catalog) -> Vec<(&str, &str, &str)> {
+    (0..catalog.len())
+        .map(|i| (catalog.path(i), catalog.class_names()[catalog.labels()[i] as usize].as_str(), catalog.part_of(i)))
+        .collect()
+}
+
+/// Opens every sample and checks that its picture is the one that the tiny set drew.
+pub(crate) fn sampled(catalog: &Catalog, values: &[u8]) {
+    catalog.check_files().unwrap();
+    catalog.check_disjoint().unwrap();
+    for (i, &value) in values.iter().enumerate() {
+        let (path, bytes) = catalog.read(i).unwrap();
+        let picture = dml_data::image::decode(&path, &bytes, 1).unwrap();
+        assert!(picture.pixels[0].abs_diff(value) < 3, "{}: {} is not {value}", path.display(), picture.pixels[0]);
+    }
+    assert_eq!(catalog.len(), values.len());
 }
