@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail};
 use clap::{Args, Subcommand};
 use dml_data::download::{Fetcher, Source};
-use dml_data::{Error, Manifest};
+use dml_data::{Error, Manifest, unpack};
 use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::workspace;
@@ -26,14 +26,17 @@ enum Action {
     List,
     /// Bring the files of a data set that are missing or wrong; an interrupted fetch goes on where it stopped
     ///
-    /// They come from --from, else from the mirror in the variable DML_MIRROR (a folder or an address that holds
-    /// NAME/FILE), else from their owner.
+    /// They come from --from, else from --mirror or the mirror in the variable DML_MIRROR (a folder or an address that holds
+    /// NAME/FILE), else from their owner. Archives of many images are unpacked beside themselves.
     Fetch {
         /// The data set
         name: String,
         /// Folder that holds the files, or one of the files
         #[arg(long, value_name = "DIR|FILE")]
         from: Option<PathBuf>,
+        /// Mirror that holds NAME/FILE [default: DML_MIRROR]
+        #[arg(long, value_name = "DIR|URL", conflicts_with = "from")]
+        mirror: Option<String>,
     },
     /// Check size and SHA-256 of every file of a data set
     Verify {
@@ -52,8 +55,8 @@ pub(crate) fn run(arguments: Arguments) -> Result<()> {
     let data = arguments.data_dir.unwrap_or_else(data_dir);
     match arguments.action {
         Action::List => list(&data),
-        Action::Fetch { name, from } => {
-            let mirror = env::var("DML_MIRROR").ok().filter(|mirror| !mirror.is_empty());
+        Action::Fetch { name, from, mirror } => {
+            let mirror = mirror.or_else(|| env::var("DML_MIRROR").ok().filter(|mirror| !mirror.is_empty()));
             let source = match (from, mirror) {
                 (Some(path), _) => Source::Local(path),
                 (None, Some(mirror)) => Source::Mirror(mirror),
@@ -138,6 +141,9 @@ fn fetch(manifest: &Manifest, data: &Path, source: Source) -> Result<()> {
         .collect();
     let folder = manifest.folder(data);
     if absent.is_empty() {
+        for folder in unpack::set(manifest, data, unpack::Limits::default())? {
+            println!("unpacked {}", workspace::shown(&folder));
+        }
         println!("{name} is complete in {} ({})", workspace::shown(&folder), manifest.licence);
     } else {
         println!("{name} still lacks {}", absent.join(", "));

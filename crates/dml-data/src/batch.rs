@@ -1,8 +1,8 @@
 //! What a network eats: a block of normalised pixels with its labels.
 
-use crate::image::planes;
-use crate::rng::{Purpose, stream};
-use crate::{Augment, Dataset, Normalize, Result};
+use crate::image::Unreadable;
+use crate::inputs::write_image;
+use crate::{Augment, Dataset, Draw, Error, Inputs, Normalize, Result};
 use rayon::prelude::*;
 
 /// Images of one step, ready for a network.
@@ -18,47 +18,54 @@ pub struct Batch {
     pub shape: [usize; 4],
     /// Values in that order: 0..1, then normalised.
     pub pixels: Vec<f32>,
+    /// Samples that were left out because their files cannot be read, and why.
+    pub skipped: Vec<(usize, String)>,
 }
 
 impl Batch {
-    /// The images at `indices`, augmented from (`seed`, `step`, position) when `augment` is given, and normalised.
+    /// The samples at `indices`, each written by `write(position, index, out)`.
     ///
-    /// Images are prepared on rayon's threads; each depends on its position only, so their number does not matter.
+    /// They are prepared on rayon's threads; each depends on its position only, so their number does not matter. Under
+    /// [`Unreadable::Skip`] samples whose file cannot be read are left out.
     ///
     /// # Errors
-    /// When an image cannot be read or has another shape than the data set says.
+    /// When a sample cannot be written, or none of them can be read.
     pub(crate) fn prepare(
-        dataset: &dyn Dataset,
-        indices: Vec<usize>,
-        augment: Option<(&Augment, u64)>,
-        normalize: &Normalize,
+        [channels, height, width]: [usize; 3],
+        labels: &[u32],
+        mut indices: Vec<usize>,
+        unreadable: Unreadable,
         step: u64,
+        write: impl Fn(usize, usize, &mut [f32]) -> Result<()> + Sync,
     ) -> Result<Self> {
-        let [channels, height, width] = dataset.shape();
         let size = channels * height * width;
-        let all = dataset.labels();
         let mut pixels = vec![0f32; indices.len() * size];
-        pixels.par_chunks_exact_mut(size).zip(&indices).enumerate().try_for_each(|(position, (out, &index))| {
-            let image = dataset.image(index)?;
-            if image.shape() != dataset.shape() {
-                let (got, want) = (image.shape(), dataset.shape());
-                let name = dataset.name();
-                return Err(crate::Error::Invalid(format!(
-                    "{name}: image {index} has shape {got:?} but the set has {want:?}: resize it"
-                )));
+        let each = pixels.par_chunks_exact_mut(size).zip(&indices).enumerate();
+        let written: Vec<Result<()>> = each.map(|(position, (out, &index))| write(position, index, out)).collect();
+        let (mut skipped, mut read) = (vec![], vec![]);
+        for (position, written) in written.into_iter().enumerate() {
+            let mut lost = vec![];
+            match unreadable.settle(written, &mut lost)? {
+                Some(()) => read.push(position),
+                None => skipped.extend(lost.into_iter().map(|error| (indices[position], error.to_string()))),
             }
-            match augment {
-                Some((augment, seed)) => {
-                    let mut rng = stream(seed, Purpose::Augment, (step, position as u64));
-                    augment.apply(&image, &mut rng, out);
-                }
-                None => planes(&image, out),
+        }
+        if read.is_empty() && !skipped.is_empty() {
+            let (n, (index, why)) = (skipped.len(), skipped.swap_remove(0));
+            return Err(Error::Invalid(format!(
+                "none of the {n} samples of step {step} can be read; sample {index}: {why}"
+            )));
+        }
+        if read.len() < indices.len() {
+            for (to, &from) in read.iter().enumerate() {
+                pixels.copy_within(from * size..(from + 1) * size, to * size);
+                indices[to] = indices[from];
             }
-            normalize.apply(out, channels);
-            Ok(())
-        })?;
-        let labels = indices.iter().map(|&index| all[index]).collect();
-        Ok(Self { step, shape: [indices.len(), channels, height, width], indices, labels, pixels })
+            indices.truncate(read.len());
+            pixels.truncate(read.len() * size);
+        }
+        let labels = indices.iter().map(|&index| labels[index]).collect();
+        Ok(Self { step, shape: [indices.len(), channels, height, width], indices, labels, pixels, skipped })
     }
 
     /// The pixels as a tensor `[n, c, h, w]` of `f32`.
@@ -89,7 +96,43 @@ pub fn eval_batches<'a>(
         let indices = (number * batch_size..dataset.len().min((number + 1) * batch_size)).collect();
         let batch = normalize
             .check(dataset.shape()[0])
-            .and_then(|()| Batch::prepare(dataset, indices, None, normalize, number as u64));
+            .and_then(|()| of_dataset(dataset, indices, None, normalize, number as u64));
+        failed = batch.is_err();
+        Some(batch)
+    })
+}
+
+/// The images at `indices` of a data set, augmented from (seed, step, position) when `augment` is given.
+pub(crate) fn of_dataset(
+    dataset: &dyn Dataset,
+    indices: Vec<usize>,
+    augment: Option<(&Augment, u64)>,
+    normalize: &Normalize,
+    step: u64,
+) -> Result<Batch> {
+    Batch::prepare(dataset.shape(), dataset.labels(), indices, Unreadable::Fail, step, |position, index, out| {
+        let draw = augment.map(|(augment, seed)| (augment, Draw { seed, epoch: 0, step, position }));
+        write_image(dataset, index, draw, normalize, out)
+    })
+}
+
+/// The samples of `inputs` in order, `batch_size` at a time (at least 1), as they are for evaluation.
+///
+/// Yields an error, and then nothing, when the settings do not fit or a sample cannot be read.
+pub fn input_batches(inputs: &dyn Inputs, batch_size: usize) -> impl Iterator<Item = Result<Batch>> + '_ {
+    let (batch_size, n) = (batch_size.max(1), inputs.labels().len());
+    let mut failed = false;
+    (0..n.div_ceil(batch_size)).map_while(move |number| {
+        if failed {
+            return None;
+        }
+        let indices = (number * batch_size..n.min((number + 1) * batch_size)).collect();
+        let (shape, labels, step) = (inputs.shape(), inputs.labels(), number as u64);
+        let batch = inputs.check().and_then(|()| {
+            Batch::prepare(shape, labels, indices, Unreadable::Fail, step, |_, index, out| {
+                inputs.write(index, None, out)
+            })
+        });
         failed = batch.is_err();
         Some(batch)
     })
@@ -108,7 +151,7 @@ mod tests {
         let augment = Augment { rotate: 20.0, elastic: 0.1, brightness: 0.2, erase: 0.5, ..Augment::default() };
         let prepare = |threads| {
             let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
-            pool.install(|| Batch::prepare(&set, (0..24).rev().collect(), Some((&augment, 7)), &normalize, 11)).unwrap()
+            pool.install(|| of_dataset(&set, (0..24).rev().collect(), Some((&augment, 7)), &normalize, 11)).unwrap()
         };
         let (one, three) = (prepare(1), prepare(3));
         assert_eq!(one, three);

@@ -77,12 +77,16 @@ impl Fetcher {
         if manifest.embedded {
             return Ok(brought);
         }
+        let mut lacking = vec![];
         for file in self.wanted(manifest)? {
             match manifest.verify_file(data, file) {
-                Ok(()) => continue,
-                Err(Error::Missing { .. } | Error::Corrupt { .. }) => {}
+                Ok(()) => {}
+                Err(Error::Missing { .. } | Error::Corrupt { .. }) => lacking.push(file),
                 Err(error) => return Err(error),
             }
+        }
+        check_room(manifest, data, &lacking)?;
+        for file in lacking {
             self.bring(manifest, data, file, progress)?;
             brought.push(file.name.as_str());
         }
@@ -184,6 +188,32 @@ impl Fetcher {
             thread::sleep(self.pause * (1 << failures.min(5)) / 2);
         }
         Ok(())
+    }
+}
+
+/// Refuses to begin what the disk has no room for. Files of unknown size count for nothing, and what is already there of a part
+/// for what it is.
+fn check_room(manifest: &Manifest, data: &Path, lacking: &[&ManifestFile]) -> Result<()> {
+    let here = |file: &ManifestFile| {
+        let mut part = manifest.path(data, file).into_os_string();
+        part.push(".part");
+        std::fs::metadata(part).map_or(0, |part| part.len())
+    };
+    let rest = |file: &&ManifestFile| file.bytes.unwrap_or(0).saturating_sub(here(file));
+    let needed = lacking.iter().map(rest).fold(0u64, u64::saturating_add);
+    let there = data.ancestors().find(|folder| folder.exists()).unwrap_or(Path::new("."));
+    // A file system that does not say is no reason to fail.
+    match fs4::available_space(there) {
+        Ok(free) if free < needed => {
+            let (name, megabytes) = (&manifest.name, |bytes: u64| bytes as f64 / 1e6);
+            Err(Error::Invalid(format!(
+                "{name} takes {:.1} MB more but {} has {:.1} MB free: make room or choose another folder",
+                megabytes(needed),
+                there.display(),
+                megabytes(free)
+            )))
+        }
+        _ => Ok(()),
     }
 }
 

@@ -1,10 +1,12 @@
 //! Prepares batches ahead of the step that needs them.
 
+use crate::image::Unreadable;
+use crate::inputs::{AugmentedSet, Draw, Inputs};
 use crate::sampler::Plan;
 use crate::{Augment, Batch, BatchSampler, Dataset, Error, Normalize, Prefetch, Result};
 use std::sync::Arc;
 
-/// How far and by how many a loader works ahead. Nothing of it changes a batch.
+/// How far and by how many a loader works ahead, which changes no batch, and what it does with broken files.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct LoaderOptions {
     /// Threads that prepare whole batches; each shares the work on a batch with rayon's threads. Default 1.
@@ -12,11 +14,14 @@ pub struct LoaderOptions {
     /// Batches that wait or are being prepared. Default 2: enough to hide the work when a step takes longer than a batch, as it
     /// should.
     pub ahead: usize,
+    /// What becomes of samples whose files cannot be read. Default: the stream ends with the first of them. Left out, they are
+    /// named in [`Batch::skipped`].
+    pub unreadable: Unreadable,
 }
 
 impl Default for LoaderOptions {
     fn default() -> Self {
-        Self { workers: 1, ahead: 2 }
+        Self { workers: 1, ahead: 2, unreadable: Unreadable::Fail }
     }
 }
 
@@ -42,24 +47,28 @@ impl Loader {
         seed: u64,
         start_step: u64,
     ) -> Self {
-        Self::with_options(dataset, sampler, augment, normalize, (seed, start_step), LoaderOptions::default())
+        let inputs = Arc::new(AugmentedSet { dataset, augment, normalize });
+        Self::over(inputs, sampler, (seed, start_step), LoaderOptions::default())
     }
 
-    /// [`Loader::new`] with a seed and a first step, and so many threads and batches ahead.
-    pub fn with_options(
-        dataset: Arc<dyn Dataset>,
+    /// A stream over any inputs, which begins at `start_step`; `seed` is for the augmentation.
+    ///
+    /// Inputs whose settings do not fit are the stream's first and only item.
+    pub fn over(
+        inputs: Arc<dyn Inputs>,
         sampler: Box<dyn BatchSampler>,
-        augment: Augment,
-        normalize: Normalize,
         (seed, start_step): (u64, u64),
         options: LoaderOptions,
     ) -> Self {
-        let checked = augment.check().and_then(|()| normalize.check(dataset.shape()[0]));
-        let images = dataset.len();
-        let mut steps = Steps { sampler, images, epoch: None, misfit: checked.err() };
+        let (misfit, samples) = (inputs.check().err(), inputs.labels().len());
+        let mut steps = Steps { sampler, samples, epoch: None, misfit };
         let jobs = (start_step..).map(move |step| (step, steps.indices(step)));
-        let prepare = move |(step, indices): (u64, Result<Vec<usize>>)| {
-            Batch::prepare(dataset.as_ref(), indices?, Some((&augment, seed)), &normalize, step)
+        let prepare = move |(step, dealt): (u64, Result<(u64, Vec<usize>)>)| {
+            let (epoch, indices) = dealt?;
+            let (shape, labels) = (inputs.shape(), inputs.labels());
+            Batch::prepare(shape, labels, indices, options.unreadable, step, |position, index, out| {
+                inputs.write(index, Some(Draw { seed, epoch, step, position }), out)
+            })
         };
         Self { batches: Prefetch::new(jobs, prepare, options.workers, options.ahead), start_step }
     }
@@ -80,14 +89,15 @@ impl Iterator for Loader {
 /// Which images each step gets.
 struct Steps {
     sampler: Box<dyn BatchSampler>,
-    images: usize,
+    samples: usize,
     epoch: Option<(u64, Plan)>,
     /// What is said instead of the first step.
     misfit: Option<Error>,
 }
 
 impl Steps {
-    fn indices(&mut self, step: u64) -> Result<Vec<usize>> {
+    /// The epoch of a step, and its samples.
+    fn indices(&mut self, step: u64) -> Result<(u64, Vec<usize>)> {
         if let Some(misfit) = self.misfit.take() {
             return Err(misfit);
         }
@@ -101,7 +111,7 @@ impl Steps {
         }
         let (_, plan) = self.epoch.as_ref().expect("set above");
         let batch: Vec<usize> = plan.get(position).unwrap_or_default().iter().map(|&index| index as usize).collect();
-        let images = self.images;
+        let images = self.samples;
         match batch.iter().find(|&&index| index >= images) {
             Some(index) => Err(Error::Sampler(format!(
                 "the sampler deals image {index} but there are {images}: give it this set's labels"
@@ -109,7 +119,7 @@ impl Steps {
             None if batch.is_empty() => {
                 Err(Error::Sampler(format!("the sampler dealt no images for batch {position} of epoch {epoch}")))
             }
-            None => Ok(batch),
+            None => Ok((epoch, batch)),
         }
     }
 }

@@ -16,6 +16,8 @@ pub enum Purpose {
     Episode = 4,
     /// Augmentation of one image: (step, position in the batch).
     Augment = 5,
+    /// Augmentation of one sample, wherever it stands: (epoch, index).
+    Sample = 6,
     /// What a sampler draws batch by batch: (epoch, batch), or (epoch, 0) for a whole epoch.
     Deal = 16,
 }

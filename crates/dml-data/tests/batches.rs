@@ -1,7 +1,8 @@
 //! What samplers deal and loaders deliver.
 
 use dml_data::{
-    Augment, Batch, BatchSampler, Dataset, EpisodicSampler, ImageSet, Loader, LoaderOptions, Normalize, PkSampler,
+    Augment, AugmentedSet, Batch, BatchSampler, Dataset, EpisodicSampler, ImageSet, Loader, LoaderOptions, Normalize,
+    PkSampler,
 };
 use proptest::prelude::*;
 use std::collections::{BTreeMap, BTreeSet};
@@ -141,7 +142,8 @@ fn batches_by(seed: u64, start: u64, count: usize, options: LoaderOptions) -> Ve
         erase: 0.5,
         ..Augment::default()
     };
-    let loader = Loader::with_options(set, Box::new(sampler), augment, normalize, (seed, start), options);
+    let inputs = AugmentedSet { dataset: set, augment, normalize };
+    let loader = Loader::over(Arc::new(inputs), Box::new(sampler), (seed, start), options);
     loader.take(count).collect::<Result<_, _>>().unwrap()
 }
 
@@ -162,7 +164,11 @@ fn a_loader_goes_on_at_any_step() {
 fn workers_change_no_bit_of_a_batch() {
     let all = batches(4, 2, 14);
     for (workers, ahead) in [(2, 1), (3, 7), (5, 3)] {
-        assert_eq!(batches_by(4, 2, 14, LoaderOptions { workers, ahead }), all, "{workers} workers");
+        assert_eq!(
+            batches_by(4, 2, 14, LoaderOptions { workers, ahead, ..LoaderOptions::default() }),
+            all,
+            "{workers} workers"
+        );
     }
 }
 

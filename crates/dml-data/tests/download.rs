@@ -308,3 +308,16 @@ fn two_fetches_do_not_write_one_part() {
     bench.fetch_over_http(&[Answer::Range]).0.unwrap();
     bench.holds_the_file();
 }
+
+#[test]
+fn what_the_disk_has_no_room_for_is_not_begun() {
+    let (data, elsewhere) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let manifest = format!(
+        "name = 'vast'\nsummary = 's'\nlicence = 'l'\nhomepage = 'h'\n[[files]]\nname = 'a.txt'\nbytes = {}\nsha256 = '{SHA256}'\n",
+        1u64 << 60
+    );
+    let fetcher = Fetcher::new(Source::Local(elsewhere.path().to_owned()));
+    let error = fetcher.fetch(&Manifest::parse(&manifest).unwrap(), data.path(), &mut |_| ()).unwrap_err().to_string();
+    assert!(error.contains("vast takes 1152921504606.8 MB more") && error.contains("make room"), "{error}");
+    assert_eq!(fs::read_dir(data.path()).unwrap().count(), 0);
+}

@@ -1,0 +1,201 @@
+//! Samples as network input: what batches are made of.
+
+use crate::image::{Decoder, Pipeline, Region, crop, planes};
+use crate::rng::{Purpose, stream};
+use crate::{Augment, Catalog, Dataset, Error, Image, ImageSet, Normalize, Result};
+use rayon::prelude::*;
+use std::sync::Arc;
+
+/// Where in training a sample is drawn. What is random about it is a function of this alone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Draw {
+    /// Seed of the augmentation.
+    pub seed: u64,
+    /// The epoch, from 0.
+    pub epoch: u64,
+    /// The step, from 0.
+    pub step: u64,
+    /// Place in the batch.
+    pub position: usize,
+}
+
+/// Labelled samples of one shape as network input, read by index.
+pub trait Inputs: Send + Sync {
+    /// Short name for messages, e.g. `sop/train`.
+    fn name(&self) -> &str;
+    /// The class of each sample, `0..class_names().len()`.
+    fn labels(&self) -> &[u32];
+    /// The name of each class.
+    fn class_names(&self) -> &[String];
+    /// `[channels, height, width]` of every input.
+    fn shape(&self) -> [usize; 3];
+    /// Refuses settings that fit no sample.
+    ///
+    /// # Errors
+    /// As said.
+    fn check(&self) -> Result<()>;
+    /// Writes sample `index` to `out`, as many values as [`shape`](Self::shape) says: drawn for training, or as it is for
+    /// evaluation (`None`).
+    ///
+    /// # Errors
+    /// When the sample cannot be read; [`Error::Format`] and [`Error::Io`] name its file.
+    fn write(&self, index: usize, draw: Option<Draw>, out: &mut [f32]) -> Result<()>;
+}
+
+/// A data set of images of one shape, augmented from (seed, step, place in the batch) and normalised.
+pub struct AugmentedSet {
+    /// The images.
+    pub dataset: Arc<dyn Dataset>,
+    /// What is changed of them in training.
+    pub augment: Augment,
+    /// What is done to all of them at last.
+    pub normalize: Normalize,
+}
+
+impl Inputs for AugmentedSet {
+    fn name(&self) -> &str {
+        self.dataset.name()
+    }
+
+    fn labels(&self) -> &[u32] {
+        self.dataset.labels()
+    }
+
+    fn class_names(&self) -> &[String] {
+        self.dataset.class_names()
+    }
+
+    fn shape(&self) -> [usize; 3] {
+        self.dataset.shape()
+    }
+
+    fn check(&self) -> Result<()> {
+        self.augment.check()?;
+        self.normalize.check(self.shape()[0])
+    }
+
+    fn write(&self, index: usize, draw: Option<Draw>, out: &mut [f32]) -> Result<()> {
+        write_image(self.dataset.as_ref(), index, draw.map(|draw| (&self.augment, draw)), &self.normalize, out)
+    }
+}
+
+/// Writes image `index` of `dataset`, augmented where a draw is given, and normalised.
+pub(crate) fn write_image(
+    dataset: &dyn Dataset,
+    index: usize,
+    augment: Option<(&Augment, Draw)>,
+    normalize: &Normalize,
+    out: &mut [f32],
+) -> Result<()> {
+    let image = dataset.image(index)?;
+    if image.shape() != dataset.shape() {
+        let (got, want, name) = (image.shape(), dataset.shape(), dataset.name());
+        return Err(Error::Invalid(format!(
+            "{name}: image {index} has shape {got:?} but the set has {want:?}: resize it"
+        )));
+    }
+    match augment {
+        Some((augment, Draw { seed, step, position, .. })) => {
+            let mut rng = stream(seed, Purpose::Augment, (step, position as u64));
+            augment.apply(&image, &mut rng, out);
+        }
+        None => planes(&image, out),
+    }
+    normalize.apply(out, image.channels);
+    Ok(())
+}
+
+/// The images of a catalogue, decoded when they are asked for, cut to their boxes, and taken through a pipeline that draws from
+/// (seed, epoch, index): wherever a sample stands in an epoch, and whoever prepares it, it looks the same.
+pub struct FileImages {
+    catalog: Catalog,
+    decoder: Decoder,
+    pipeline: Pipeline,
+    normalize: Normalize,
+    shape: [usize; 3],
+}
+
+impl FileImages {
+    /// The samples of `catalog` as `pipeline` makes them.
+    ///
+    /// # Errors
+    /// When a setting is out of its range, or the pipeline gives images of different sizes.
+    pub fn new(catalog: Catalog, decoder: Decoder, pipeline: Pipeline, normalize: Normalize) -> Result<Self> {
+        pipeline.check()?;
+        normalize.check(decoder.channels)?;
+        let shape = pipeline.output_shape(decoder.channels)?;
+        Ok(Self { catalog, decoder, pipeline, normalize, shape })
+    }
+
+    /// What they are.
+    pub fn catalog(&self) -> &Catalog {
+        &self.catalog
+    }
+
+    /// Sample `index` after the pipeline.
+    ///
+    /// # Errors
+    /// As [`Inputs::write`].
+    pub fn image(&self, index: usize, draw: Option<Draw>) -> Result<Image> {
+        let (path, bytes) = self.catalog.read(index)?;
+        let Draw { seed, epoch, .. } = draw.unwrap_or(Draw { seed: 0, epoch: 0, step: 0, position: 0 });
+        let mut rng = stream(seed, Purpose::Sample, (epoch, index as u64));
+        let Some(bounds) = self.catalog.bounding_box(index) else {
+            return self.pipeline.load(&self.decoder, &path, &bytes, &mut rng);
+        };
+        let whole = self.decoder.decode(&path, &bytes)?;
+        let region = within(bounds, &whole).ok_or_else(|| {
+            let (width, height) = (whole.width, whole.height);
+            Error::format(&path, format!("its box {bounds:?} is no part of {width}x{height} pixels: mend the list"))
+        })?;
+        self.pipeline.apply(crop(&whole, region)?, &mut rng)
+    }
+
+    /// All of them decoded once, as a data set in memory: for sets that are small or a pipeline that shrinks them.
+    ///
+    /// # Errors
+    /// As [`Inputs::write`], for the first sample that fails.
+    pub fn decoded(&self) -> Result<ImageSet> {
+        let images: Result<Vec<Image>> =
+            (0..self.labels().len()).into_par_iter().map(|i| self.image(i, None)).collect();
+        let (labels, names) = (self.labels().to_vec(), self.class_names().to_vec());
+        ImageSet::new(self.name(), self.shape, images?, labels, names)
+    }
+}
+
+/// The pixels that a box `[x, y, width, height]` touches within an image.
+fn within([x, y, width, height]: [f32; 4], image: &Image) -> Option<Region> {
+    let side = |start: f32, length: f32, all: usize| {
+        let end = (start + length).ceil().clamp(0.0, all as f32) as usize;
+        let start = start.floor().clamp(0.0, all as f32) as usize;
+        (start < end).then(|| (start, end - start))
+    };
+    let ((left, width), (top, height)) = (side(x, width, image.width)?, side(y, height, image.height)?);
+    Some(Region { left, top, width, height })
+}
+
+impl Inputs for FileImages {
+    fn name(&self) -> &str {
+        self.catalog.name()
+    }
+
+    fn labels(&self) -> &[u32] {
+        self.catalog.labels()
+    }
+
+    fn class_names(&self) -> &[String] {
+        self.catalog.class_names()
+    }
+
+    fn shape(&self) -> [usize; 3] {
+        self.shape
+    }
+
+    fn check(&self) -> Result<()> {
+        Ok(())
+    }
+
+    fn write(&self, index: usize, draw: Option<Draw>, out: &mut [f32]) -> Result<()> {
+        self.normalize.write(&self.image(index, draw)?, out)
+    }
+}
