@@ -7,7 +7,7 @@ use rayon::prelude::*;
 use std::ops::{ControlFlow, Range};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
-/// Rows and columns of a block: scores of one stay in a core's cache while they are read.
+/// Rows and columns of a block: large, so that a product spends its time multiplying and not packing.
 pub(crate) const ROWS: usize = 512;
 pub(crate) const COLUMNS: usize = 512;
 /// Smaller products go by other ways through `gemm`, which add in another order: they are filled up with zeros, so that the
@@ -177,19 +177,15 @@ pub fn for_each_pair_tile(
     f: impl Fn(&PairTile<'_>) + Sync,
 ) -> Result<()> {
     let side = Side::new(metric, x);
-    let tasks = block_pairs(x.rows(), COLUMNS);
+    let tasks = block_pairs(x.rows(), ROWS);
     let size = |(rows, columns): &(Range<usize>, Range<usize>)| rows.len() * columns.len();
     run(&tasks, size, watch, 0, |(rows, columns), buffer| {
-        // In parts that stay in the cache.
-        for part in blocks(rows.len(), ROWS) {
-            let rows = rows.start + part.start..rows.start + part.end;
-            let (height, width) = (rows.len(), columns.len());
-            let (scores, stride) = score(metric, (&side, rows.clone()), (&side, columns.clone()), buffer);
-            if stride > width {
-                (1..height).for_each(|i| scores.copy_within(i * stride..i * stride + width, i * width));
-            }
-            f(&PairTile { rows, columns: columns.clone(), scores: &scores[..height * width] });
+        let (height, width) = (rows.len(), columns.len());
+        let (scores, stride) = score(metric, (&side, rows.clone()), (&side, columns.clone()), buffer);
+        if stride > width {
+            (1..height).for_each(|i| scores.copy_within(i * stride..i * stride + width, i * width));
         }
+        f(&PairTile { rows: rows.clone(), columns: columns.clone(), scores: &scores[..height * width] });
     })?;
     Ok(())
 }
