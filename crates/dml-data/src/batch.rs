@@ -2,7 +2,7 @@
 
 use crate::image::Unreadable;
 use crate::inputs::write_image;
-use crate::{Augment, Dataset, Draw, Error, Inputs, Normalize, Result};
+use crate::{Dataset, Error, Inputs, Normalize, Result};
 use rayon::prelude::*;
 
 /// Images of one step, ready for a network.
@@ -87,32 +87,9 @@ pub fn eval_batches<'a>(
     normalize: &'a Normalize,
     batch_size: usize,
 ) -> impl Iterator<Item = Result<Batch>> + 'a {
-    let batch_size = batch_size.max(1);
-    let mut failed = false;
-    (0..dataset.len().div_ceil(batch_size)).map_while(move |number| {
-        if failed {
-            return None;
-        }
-        let indices = (number * batch_size..dataset.len().min((number + 1) * batch_size)).collect();
-        let batch = normalize
-            .check(dataset.shape()[0])
-            .and_then(|()| of_dataset(dataset, indices, None, normalize, number as u64));
-        failed = batch.is_err();
-        Some(batch)
-    })
-}
-
-/// The images at `indices` of a data set, augmented from (seed, step, position) when `augment` is given.
-pub(crate) fn of_dataset(
-    dataset: &dyn Dataset,
-    indices: Vec<usize>,
-    augment: Option<(&Augment, u64)>,
-    normalize: &Normalize,
-    step: u64,
-) -> Result<Batch> {
-    Batch::prepare(dataset.shape(), dataset.labels(), indices, Unreadable::Fail, step, |position, index, out| {
-        let draw = augment.map(|(augment, seed)| (augment, Draw { seed, epoch: 0, step, position }));
-        write_image(dataset, index, draw, normalize, out)
+    let misfit = normalize.check(dataset.shape()[0]).err();
+    in_order(dataset.labels(), dataset.shape(), batch_size, misfit, move |index, out| {
+        write_image(dataset, index, None, normalize, out)
     })
 }
 
@@ -120,19 +97,32 @@ pub(crate) fn of_dataset(
 ///
 /// Yields an error, and then nothing, when the settings do not fit or a sample cannot be read.
 pub fn input_batches(inputs: &dyn Inputs, batch_size: usize) -> impl Iterator<Item = Result<Batch>> + '_ {
-    let (batch_size, n) = (batch_size.max(1), inputs.labels().len());
+    in_order(inputs.labels(), inputs.shape(), batch_size, inputs.check().err(), |index, out| {
+        inputs.write(index, None, out)
+    })
+}
+
+/// Samples in order, each written by `write(index, out)`; a `misfit` is all there is.
+fn in_order<'a>(
+    labels: &'a [u32],
+    shape: [usize; 3],
+    batch_size: usize,
+    mut misfit: Option<Error>,
+    write: impl Fn(usize, &mut [f32]) -> Result<()> + Sync + 'a,
+) -> impl Iterator<Item = Result<Batch>> + 'a {
+    let (batch_size, n) = (batch_size.max(1), labels.len());
     let mut failed = false;
     (0..n.div_ceil(batch_size)).map_while(move |number| {
         if failed {
             return None;
         }
         let indices = (number * batch_size..n.min((number + 1) * batch_size)).collect();
-        let (shape, labels, step) = (inputs.shape(), inputs.labels(), number as u64);
-        let batch = inputs.check().and_then(|()| {
-            Batch::prepare(shape, labels, indices, Unreadable::Fail, step, |_, index, out| {
-                inputs.write(index, None, out)
-            })
-        });
+        let batch = match misfit.take() {
+            Some(misfit) => Err(misfit),
+            None => Batch::prepare(shape, labels, indices, Unreadable::Fail, number as u64, |_, index, out| {
+                write(index, out)
+            }),
+        };
         failed = batch.is_err();
         Some(batch)
     })
@@ -141,7 +131,7 @@ pub fn input_batches(inputs: &dyn Inputs, batch_size: usize) -> impl Iterator<It
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ImageSet;
+    use crate::{Augment, Draw, ImageSet};
 
     #[test]
     fn threads_do_not_change_a_batch() {
@@ -151,7 +141,12 @@ mod tests {
         let augment = Augment { rotate: 20.0, elastic: 0.1, brightness: 0.2, erase: 0.5, ..Augment::default() };
         let prepare = |threads| {
             let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
-            pool.install(|| of_dataset(&set, (0..24).rev().collect(), Some((&augment, 7)), &normalize, 11)).unwrap()
+            let write = |position, index, out: &mut [f32]| {
+                let draw = Draw { seed: 7, epoch: 0, step: 11, position };
+                write_image(&set, index, Some((&augment, draw)), &normalize, out)
+            };
+            let (shape, labels, indices) = (set.shape(), set.labels(), (0..24).rev().collect());
+            pool.install(|| Batch::prepare(shape, labels, indices, Unreadable::Fail, 11, write)).unwrap()
         };
         let (one, three) = (prepare(1), prepare(3));
         assert_eq!(one, three);

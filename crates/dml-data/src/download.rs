@@ -194,11 +194,8 @@ impl Fetcher {
 /// Refuses to begin what the disk has no room for. Files of unknown size count for nothing, and what is already there of a part
 /// for what it is.
 fn check_room(manifest: &Manifest, data: &Path, lacking: &[&ManifestFile]) -> Result<()> {
-    let here = |file: &ManifestFile| {
-        let mut part = manifest.path(data, file).into_os_string();
-        part.push(".part");
-        std::fs::metadata(part).map_or(0, |part| part.len())
-    };
+    let here =
+        |file: &ManifestFile| std::fs::metadata(part::path_of(&manifest.path(data, file))).map_or(0, |part| part.len());
     let rest = |file: &&ManifestFile| file.bytes.unwrap_or(0).saturating_sub(here(file));
     let needed = lacking.iter().map(rest).fold(0u64, u64::saturating_add);
     let there = data.ancestors().find(|folder| folder.exists()).unwrap_or(Path::new("."));

@@ -7,7 +7,7 @@ use rayon::prelude::*;
 use std::sync::Arc;
 
 /// Where in training a sample is drawn. What is random about it is a function of this alone.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Draw {
     /// Seed of the augmentation.
     pub seed: u64,
@@ -138,7 +138,7 @@ impl FileImages {
     /// As [`Inputs::write`].
     pub fn image(&self, index: usize, draw: Option<Draw>) -> Result<Image> {
         let (path, bytes) = self.catalog.read(index)?;
-        let Draw { seed, epoch, .. } = draw.unwrap_or(Draw { seed: 0, epoch: 0, step: 0, position: 0 });
+        let Draw { seed, epoch, .. } = draw.unwrap_or_default();
         let mut rng = stream(seed, Purpose::Sample, (epoch, index as u64));
         let Some(bounds) = self.catalog.bounding_box(index) else {
             return self.pipeline.load(&self.decoder, &path, &bytes, &mut rng);

@@ -2,7 +2,7 @@
 
 use crate::image::Unreadable;
 use crate::inputs::{AugmentedSet, Draw, Inputs};
-use crate::sampler::Plan;
+use crate::sampler::{Plan, Position};
 use crate::{Augment, Batch, BatchSampler, Dataset, Error, Normalize, Prefetch, Result};
 use std::sync::Arc;
 
@@ -101,16 +101,17 @@ impl Steps {
         if let Some(misfit) = self.misfit.take() {
             return Err(misfit);
         }
-        let per_epoch = self.sampler.batches_per_epoch() as u64;
+        let per_epoch = self.sampler.batches_per_epoch();
         if per_epoch == 0 {
             return Err(Error::Sampler("the sampler deals 0 batches per epoch: give it data".into()));
         }
-        let (epoch, position) = (step / per_epoch, (step % per_epoch) as usize);
+        let Position { epoch, batch: position } = Position::at_step(step, per_epoch);
         if self.epoch.as_ref().is_none_or(|(current, _)| *current != epoch) {
             self.epoch = Some((epoch, self.sampler.plan(epoch)));
         }
         let (_, plan) = self.epoch.as_ref().expect("set above");
-        let batch: Vec<usize> = plan.get(position).unwrap_or_default().iter().map(|&index| index as usize).collect();
+        let batch: Vec<usize> =
+            plan.get(position as usize).unwrap_or_default().iter().map(|&index| index as usize).collect();
         let images = self.samples;
         match batch.iter().find(|&&index| index >= images) {
             Some(index) => Err(Error::Sampler(format!(

@@ -13,12 +13,17 @@ pub(super) struct Part {
     len: u64,
 }
 
+/// Where the part of `target` lies.
+pub(super) fn path_of(target: &Path) -> PathBuf {
+    let mut name = target.as_os_str().to_owned();
+    name.push(".part");
+    name.into()
+}
+
 impl Part {
     /// Opens the part of `target`, with what an interrupted fetch left of it. More than `limit` bytes are no such rest.
     pub(super) fn open(target: &Path, limit: u64) -> Result<Self> {
-        let mut name = target.as_os_str().to_owned();
-        name.push(".part");
-        let path = PathBuf::from(name);
+        let path = path_of(target);
         if let Some(folder) = target.parent() {
             fs::create_dir_all(folder).map_err(Error::io(folder))?;
         }
