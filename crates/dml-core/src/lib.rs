@@ -39,6 +39,7 @@ pub use nearest::{Nearest, NearestSearch, nearest, nearest_watched};
 pub use pairwise::{l2_normalize, pairwise};
 pub use projection::{Projected, Projection};
 pub use ranks::{RankQuestion, Ranks, RowsOf, Ties, ranks};
+pub use reaching::reaching;
 pub use real::Real;
 pub use row::Row;
 pub use scores::{for_each_score_row, scores, self_scores};

@@ -1,13 +1,12 @@
 //! Which scores of a row reach a floor: what a search asks of every score.
 
-use crate::tiles::COLUMNS;
-
 /// Scores looked at together.
 const BLOCK: usize = 16;
 
 /// Puts the positions of a row's scores that are not below `floor` into `hits`; returns how many. What is not a number is not
-/// below anything. A row has [`COLUMNS`] scores at most.
-pub(crate) fn reaching(row: &[f32], floor: f32, hits: &mut [u32; COLUMNS]) -> usize {
+/// below anything. Only the first `N` scores are looked at.
+pub fn reaching<const N: usize>(row: &[f32], floor: f32, hits: &mut [u32; N]) -> usize {
+    let row = &row[..row.len().min(N)];
     // One comparison gives a bit for each score; compilers do not find that by themselves.
     #[cfg(target_arch = "x86_64")]
     match pulp::Arch::new() {
@@ -51,7 +50,7 @@ fn below(s: f32, floor: f32) -> bool {
 
 /// The positions that `bits_of` names in each block, and those of the rest.
 #[inline(always)]
-fn positions(row: &[f32], floor: f32, hits: &mut [u32; COLUMNS], bits_of: impl Fn(&[f32; BLOCK]) -> u32) -> usize {
+fn positions(row: &[f32], floor: f32, hits: &mut [u32], bits_of: impl Fn(&[f32; BLOCK]) -> u32) -> usize {
     let mut count = 0;
     let (blocks, rest) = row.as_chunks::<BLOCK>();
     for (at, block) in blocks.iter().enumerate() {
@@ -74,6 +73,7 @@ fn positions(row: &[f32], floor: f32, hits: &mut [u32; COLUMNS], bits_of: impl F
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::tiles::COLUMNS;
 
     #[test]
     fn positions_are_those_of_a_plain_loop() {

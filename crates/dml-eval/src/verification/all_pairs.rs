@@ -1,13 +1,14 @@
 //! One pass over all pairs of a set.
 
-use super::binning::{Binning, Counting, Found, Tables};
-use super::tail::{Impostor, Tail};
+use super::binning::{Binning, Row, Tables};
+use super::sample::Sample;
+use super::tail::{Near, Tail};
 use super::{Limits, check_both_kinds, closeness_sign, not_finite, signed};
 use crate::{Error, Result};
-use dml_core::vector::widest;
 use dml_core::{Matrix, Metric, for_each_pair_tile, unwatched};
 use rayon::prelude::*;
 use std::collections::HashMap;
+use std::ops::Range;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Mutex, PoisonError};
 
@@ -19,12 +20,12 @@ pub(super) struct Genuine {
 }
 
 /// What is kept of all pairs of a set.
-#[derive(Debug, PartialEq)]
-pub(super) struct AllPairs {
+#[derive(Debug)]
+pub(super) struct AllPairs<N> {
     /// All genuine pairs, closest first.
     pub(super) genuine: Vec<Genuine>,
-    /// The closest impostor pairs, closest first.
-    pub(super) tail: Vec<Impostor>,
+    /// The closest impostor pairs.
+    pub(super) tail: Tail<N>,
     /// Impostor pairs of each bin.
     pub(super) counts: Vec<u64>,
     /// Impostor pairs.
@@ -38,6 +39,36 @@ pub(crate) fn kinds(labels: &[u32]) -> (u64, u64) {
     let pairs = |n: u64| n * n.saturating_sub(1) / 2;
     let genuine = sizes.into_values().map(pairs).sum();
     (genuine, pairs(labels.len() as u64) - genuine)
+}
+
+/// The rows of each class.
+struct Classes {
+    /// Rows by class, and within a class as they come.
+    rows: Vec<u32>,
+    /// Where in `rows` a row's class ends, and where the row itself stands.
+    places: Vec<(u32, u32)>,
+}
+
+impl Classes {
+    fn new(labels: &[u32]) -> Self {
+        let mut rows: Vec<u32> = (0..labels.len() as u32).collect();
+        rows.sort_by_key(|&row| labels[row as usize]);
+        let (mut places, mut end) = (vec![(0, 0); labels.len()], 0);
+        for class in rows.chunk_by(|&a, &b| labels[a as usize] == labels[b as usize]) {
+            let start = end;
+            end += class.len() as u32;
+            class.iter().zip(start..).for_each(|(&row, at)| places[row as usize] = (end, at));
+        }
+        Self { rows, places }
+    }
+
+    /// Those of `columns` that come after a row and are of its class.
+    fn following(&self, row: usize, columns: Range<usize>) -> &[u32] {
+        let (end, at) = self.places[row];
+        let rest = &self.rows[at as usize + 1..end as usize];
+        let before = |bound: usize| rest.partition_point(|&other| (other as usize) < bound);
+        &rest[before(columns.start)..before(columns.end)]
+    }
 }
 
 /// Scores of all genuine and of all impostor pairs, as the metric reports them, in no order.
@@ -59,16 +90,16 @@ pub(super) fn stored_scores(metric: Metric, x: Matrix<'_>, labels: &[u32]) -> Re
     Ok(all.into_inner().unwrap_or_else(PoisonError::into_inner))
 }
 
-/// Keeps all genuine pairs and the `tail` closest impostors, and counts the impostors in bins: beside the products
-/// about 3 ns a pair on one core, 6 where every tenth pair is genuine. The result is the same for any number of threads.
-pub(super) fn all_pairs(
+/// Keeps all genuine pairs and the `tail` closest impostors, and counts the impostors in bins. The result is the same for any
+/// number of threads, and whatever the sample says of the place where the tail ends.
+pub(super) fn all_pairs<N: Near>(
     metric: Metric,
     x: Matrix<'_>,
     labels: &[u32],
-    binning: Binning,
+    sample: &Sample,
     tail: usize,
     limits: &Limits,
-) -> Result<AllPairs> {
+) -> Result<AllPairs<N>> {
     let (genuine_pairs, impostors) = kinds(labels);
     check_both_kinds(genuine_pairs, impostors)?;
     if genuine_pairs > limits.genuine_pairs as u64 {
@@ -77,34 +108,55 @@ pub(super) fn all_pairs(
             limits.genuine_pairs
         )));
     }
+    let floor = sample.floor(tail, impostors);
+    let mut found = one_pass(metric, x, labels, sample.binning, (tail, floor))?;
+    if found.tail.len() as u64 == impostors.min(tail as u64) {
+        return Ok(found);
+    }
+    // The sample guessed too high, but now the bin in which the tail ends is known.
+    let mut missing = tail as u64;
+    let reaching = found.counts.iter().rposition(|&count| {
+        missing = missing.saturating_sub(count);
+        missing == 0
+    });
+    let floor = reaching.map_or(f32::NEG_INFINITY, |bin| sample.binning.lower_edge(bin as u32));
+    one_pass(metric, x, labels, sample.binning, (tail, floor))
+}
+
+/// Of the tail, what is not below a floor.
+fn one_pass<N: Near>(
+    metric: Metric,
+    x: Matrix<'_>,
+    labels: &[u32],
+    binning: Binning,
+    (tail, floor): (usize, f32),
+) -> Result<AllPairs<N>> {
+    let (_, impostors) = kinds(labels);
+    let classes = Classes::new(labels);
     let sign = closeness_sign(metric);
-    let (tables, tail, genuine) = (Tables::new(), Tail::new(tail), Mutex::new(Vec::new()));
+    let (tables, tail, genuine) = (Tables::new(), Tail::new(tail, floor), Mutex::new(Vec::new()));
     let all_finite = AtomicBool::new(true);
     for_each_pair_tile(metric, x, &unwatched, |tile| {
-        let how = Counting { binning, sign, near: tail.wanted() };
-        let (mut table, mut same, mut near, mut finite) = (tables.take(), Vec::new(), Vec::new(), true);
-        widest(
-            #[inline(always)]
-            || {
-                // Inlined, or it is compiled without the wide vectors.
-                tile.for_each_row(
-                    #[inline(always)]
-                    |i, columns, scores| {
-                        let from = columns.start;
-                        let mut found = |kind, j, closeness| match kind {
-                            Found::Genuine => same.push(Genuine { closeness, first: i as u32 }),
-                            Found::Near => {
-                                near.push(Impostor { closeness, first: i as u32, second: (from + j) as u32 })
-                            }
-                        };
-                        finite &= table.count(how, labels[i], &labels[columns], scores, &mut found);
-                    },
-                );
-            },
-        );
+        let (mut table, mut row, mut same, mut near) =
+            (tables.take(), Row::new(), Vec::new(), Vec::with_capacity(tile.scores.len() / 16));
+        let (wanted, mut finite) = (tail.wanted(), true);
+        tile.for_each_row(|i, columns, scores| {
+            let from = columns.start;
+            finite &= table.count(binning, (sign, wanted), scores, &mut row, |j, closeness| {
+                if labels[from + j] != labels[i] {
+                    near.push(N::new(closeness, i, from + j));
+                }
+            });
+            for &second in classes.following(i, columns) {
+                let closeness = signed(sign, scores[second as usize - from]);
+                table.take_out(binning, closeness);
+                same.push(Genuine { closeness, first: i as u32 });
+            }
+        });
         tables.give_back(table);
-        tail.offer(&near);
-        genuine.lock().unwrap_or_else(PoisonError::into_inner).extend_from_slice(&same);
+        // A list of the very length: it is kept.
+        tail.offer(near.to_vec());
+        genuine.lock().unwrap_or_else(PoisonError::into_inner).push(same);
         if !finite {
             all_finite.store(false, Relaxed);
         }
@@ -112,9 +164,9 @@ pub(super) fn all_pairs(
     if !all_finite.into_inner() {
         return Err(first_not_finite(metric, x)?);
     }
-    let mut genuine: Vec<Genuine> = genuine.into_inner().unwrap_or_else(PoisonError::into_inner);
+    let mut genuine: Vec<Genuine> = genuine.into_inner().unwrap_or_else(PoisonError::into_inner).concat();
     genuine.par_sort_unstable_by(|a, b| b.closeness.total_cmp(&a.closeness).then(a.first.cmp(&b.first)));
-    Ok(AllPairs { genuine, tail: tail.into_pairs(), counts: tables.into_counts(), impostors })
+    Ok(AllPairs { genuine, tail, counts: tables.into_counts(), impostors })
 }
 
 /// Names a pair whose score is no number: the first, whatever the threads did.
@@ -143,6 +195,8 @@ pub(super) fn closeness_of(metric: Metric, x: Matrix<'_>, pairs: &[(u32, u32)]) 
 
 #[cfg(test)]
 mod tests {
+    use super::super::binning::BINS;
+    use super::super::tail::Impostor;
     use super::*;
 
     #[test]
@@ -152,9 +206,9 @@ mod tests {
         let labels: Vec<u32> = (0..600).map(|i| (i * i + i) % 47).collect();
         let x = Matrix::new(&values, 600, 2).unwrap();
         let metric = Metric::SquaredEuclidean;
-        let binning = Binning::of_sample(metric, x).unwrap();
-        let (mut genuine, mut impostors, mut counts) =
-            (Vec::new(), Vec::new(), vec![0u64; super::super::binning::BINS]);
+        let sample = Sample::of(metric, x).unwrap();
+        let binning = sample.binning;
+        let (mut genuine, mut impostors, mut counts) = (Vec::new(), Vec::new(), vec![0u64; BINS]);
         for first in 0..600u32 {
             for second in first + 1..600 {
                 let closeness = closeness_of(metric, x, &[(first, second)])[0];
@@ -170,10 +224,28 @@ mod tests {
         genuine.sort_by(|a, b| b.closeness.total_cmp(&a.closeness));
         impostors.sort_by(|a, b| b.closeness.total_cmp(&a.closeness));
         impostors.truncate(5000);
-        let want = AllPairs { genuine, tail: impostors, counts, impostors: number };
-        assert!(all_pairs(metric, x, &labels, binning, 5000, &Limits::default()).unwrap() == want);
+        let found = all_pairs::<Impostor>(metric, x, &labels, &sample, 5000, &Limits::default()).unwrap();
+        assert!(found.genuine == genuine && found.counts == counts && found.impostors == number);
+        assert!(found.tail.into_sorted() == impostors);
         let few = Limits { genuine_pairs: 100, ..Limits::default() };
-        let error = all_pairs(metric, x, &labels, binning, 5, &few).unwrap_err().to_string();
+        let error = all_pairs::<Impostor>(metric, x, &labels, &sample, 5, &few).unwrap_err().to_string();
         assert!(error.contains("at most 100"), "{error}");
+    }
+
+    #[test]
+    fn a_sample_that_misleads_changes_nothing() {
+        // The rows of the sample, each second one, are all alike: all their pairs seem to be close.
+        let values: Vec<f32> = (0..1024u32).map(|i| if i % 2 == 0 { 0.0 } else { (i * i % 509) as f32 }).collect();
+        let labels: Vec<u32> = (0..1024).map(|i| i % 97).collect();
+        let x = Matrix::new(&values, 1024, 1).unwrap();
+        let metric = Metric::SquaredEuclidean;
+        let sample = Sample::of(metric, x).unwrap();
+        let (_, impostors) = kinds(&labels);
+        for tail in [200_000, 400_000, impostors as usize, impostors as usize + 1] {
+            let found = all_pairs::<Impostor>(metric, x, &labels, &sample, tail, &Limits::default()).unwrap();
+            let want = one_pass(metric, x, &labels, sample.binning, (tail, f32::NEG_INFINITY)).unwrap();
+            assert!(found.genuine == want.genuine && found.counts == want.counts);
+            assert!(found.tail.into_sorted() == want.tail.into_sorted(), "{tail}");
+        }
     }
 }

@@ -1,12 +1,13 @@
 //! Scores counted in bins: what stays of the impostor pairs that are too many to store.
 
-use super::{closeness_sign, signed};
-use crate::Result;
-use dml_core::{Matrix, Metric, scores};
+use super::signed;
+use dml_core::reaching;
+use dml_core::vector::widest;
 use std::sync::{Mutex, PoisonError};
 
-/// Bins of a table. Its counts (512 KiB) stay in a core's second cache.
+/// Bins of a table.
 pub(super) const BINS: usize = 1 << 17;
+const SLOTS: usize = 2 * BINS;
 
 /// Which bin a closeness falls into: linear over a range, at its ends for what lies outside. A larger closeness never has a
 /// smaller bin, so whatever bins say of an order is so.
@@ -17,21 +18,6 @@ pub(super) struct Binning {
 }
 
 impl Binning {
-    /// Bins over the range that a sample of the set's pairs has; an item with itself is as close as any.
-    pub(super) fn of_sample(metric: Metric, x: Matrix<'_>) -> Result<Self> {
-        /// Rows of the sample.
-        const ROWS: usize = 512;
-        let count = x.rows().min(ROWS);
-        let rows = (0..count).flat_map(|k| x.row(k * x.rows() / count)).copied().collect::<Vec<f32>>();
-        let rows = Matrix::new(&rows, count, x.cols())?;
-        let mut sample = vec![0f32; count * count];
-        scores(metric, rows, rows, &mut sample)?;
-        let closeness = sample.iter().map(|&s| signed(closeness_sign(metric), s)).filter(|s| s.is_finite());
-        let (low, high) = closeness.fold((f32::INFINITY, f32::NEG_INFINITY), |(a, b), s| (a.min(s), b.max(s)));
-        // The sample misses the furthest pairs of all.
-        Ok(Self::over(low - 0.125 * (high - low), high))
-    }
-
     pub(super) fn over(low: f32, high: f32) -> Self {
         let scale = BINS as f32 / (high - low);
         // One bin for all where all are equal.
@@ -42,7 +28,7 @@ impl Binning {
     pub(super) fn bin(self, closeness: f32) -> u32 {
         let place = ((closeness - self.low) * self.scale).max(0.0).min((BINS - 1) as f32);
         // Added to 2^23 a small number stands, rounded, in the lowest bits: this is a vector instruction, a cast is not.
-        (place + 8_388_608.0).to_bits() & (2 * BINS as u32 - 1)
+        (place + 8_388_608.0).to_bits() & (SLOTS as u32 - 1)
     }
 
     /// The smallest finite closeness whose bin is `bin` or more; `f32::INFINITY` when there is none.
@@ -50,83 +36,100 @@ impl Binning {
         if self.bin(f32::MAX) < bin {
             return f32::INFINITY;
         }
-        // Finite numbers in order, as integers.
-        let number = |k: i32| f32::from_bits(if k < 0 { !(k as u32) | (1 << 31) } else { k as u32 });
-        let (mut below, mut at) = (-(f32::MAX.to_bits() as i64) - 2, i64::from(f32::MAX.to_bits()));
+        // Finite numbers in order, as integers, and those that lie around the edge, searched outwards from near it.
+        let number = |k: i64| f32::from_bits(if k < 0 { !(k as u32) | (1 << 31) } else { k as u32 });
+        let reaches = |k: i64| self.bin(number(k)) >= bin;
+        let (least, most) = (-i64::from(f32::MAX.to_bits()) - 2, i64::from(f32::MAX.to_bits()));
+        let near = (self.low + bin as f32 / self.scale).clamp(f32::MIN, f32::MAX) + 0.0;
+        let near = if near.is_nan() { 0.0 } else { near };
+        let near =
+            if near < 0.0 { i64::from(!(near.to_bits() & !(1 << 31)) as i32) } else { i64::from(near.to_bits()) };
+        let (mut below, mut at, mut step) = (near, near, 1);
+        while below > least && reaches(below) {
+            (below, step) = ((below - step).max(least), 2 * step);
+        }
+        step = 1;
+        while at < most && !reaches(at) {
+            (at, step) = ((at + step).min(most), 2 * step);
+        }
         while at - below > 1 {
             let middle = (at + below).div_euclid(2);
-            if self.bin(number(middle as i32)) >= bin { at = middle } else { below = middle }
+            if reaches(middle) { at = middle } else { below = middle }
         }
-        number(at as i32) + 0.0
+        number(at) + 0.0
     }
 }
 
-/// What the rare branch of the counting loop is told of a pair.
-pub(super) enum Found {
-    Genuine,
-    Near,
+/// Scores that are counted together.
+const TOGETHER: usize = 512;
+
+/// Closeness of some pairs of one item.
+pub(super) struct Row {
+    closeness: [f32; TOGETHER],
+    bins: [u32; TOGETHER],
+    hits: [u32; TOGETHER],
 }
 
-/// How one row's scores are counted.
-#[derive(Clone, Copy)]
-pub(super) struct Counting {
-    pub(super) binning: Binning,
-    pub(super) sign: f32,
-    /// Impostors of this closeness or more are told of.
-    pub(super) near: f32,
+impl Row {
+    pub(super) fn new() -> Self {
+        Self { closeness: [0.0; TOGETHER], bins: [0; TOGETHER], hits: [0; TOGETHER] }
+    }
+}
+
+/// Finds closeness and bins of scores; whether all are finite.
+#[inline(always)]
+fn placed(binning: Binning, sign: f32, scores: &[f32], closeness: &mut [f32], bins: &mut [u32]) -> bool {
+    let mut finite = true;
+    for ((closeness, bin), &score) in closeness.iter_mut().zip(bins).zip(scores) {
+        *closeness = signed(sign, score);
+        *bin = binning.bin(*closeness);
+        finite &= closeness.is_finite();
+    }
+    finite
 }
 
 /// Counts of one thread.
 pub(super) struct Table {
-    /// One more than there are bins: genuine pairs are counted there.
-    counts: Vec<u32>,
+    /// More than there are bins, so that a place is checked by a mask; what is behind them is not touched.
+    counts: Box<[u32; SLOTS]>,
     /// Pairs counted since the counts were taken.
     pairs: u64,
 }
 
 impl Table {
-    /// Counts the pairs of an item of class `label` with items of classes `labels`. Genuine pairs and near impostors are told
-    /// of: (kind, column, closeness). False when a score is not finite.
-    #[inline(always)]
+    /// Counts pairs by their closeness, `sign · score`. `near` is told the column and closeness of those that reach `floor`.
+    /// False when a score is not finite.
     pub(super) fn count(
         &mut self,
-        how: Counting,
-        label: u32,
-        labels: &[u32],
+        binning: Binning,
+        (sign, floor): (f32, f32),
         scores: &[f32],
-        found: &mut impl FnMut(Found, usize, f32),
+        row: &mut Row,
+        mut near: impl FnMut(usize, f32),
     ) -> bool {
-        const TOGETHER: usize = 64;
-        let (mut bins, mut finite) = ([0u32; TOGETHER], true);
+        let mut finite = true;
         self.pairs += scores.len() as u64;
-        for (block, (scores, labels)) in scores.chunks(TOGETHER).zip(labels.chunks(TOGETHER)).enumerate() {
-            let (mut any_genuine, mut any_near, mut all_finite) = (false, false, true);
-            for ((bin, &score), &other) in bins.iter_mut().zip(scores).zip(labels) {
-                let closeness = how.sign * score;
-                let genuine = other == label;
-                *bin = if genuine { BINS as u32 } else { how.binning.bin(closeness) };
-                any_genuine |= genuine;
-                any_near |= (closeness >= how.near) & !genuine;
-                all_finite &= closeness.is_finite();
+        for (block, scores) in scores.chunks(TOGETHER).enumerate() {
+            let (closeness, bins) = (&mut row.closeness[..scores.len()], &mut row.bins[..scores.len()]);
+            finite &= widest(
+                #[inline(always)]
+                || placed(binning, sign, scores, closeness, bins),
+            );
+            let counts = &mut *self.counts;
+            for &bin in &*bins {
+                counts[bin as usize % SLOTS] += 1;
             }
-            for &bin in &bins[..scores.len()] {
-                if let Some(count) = self.counts.get_mut(bin as usize) {
-                    *count += 1;
-                }
-            }
-            finite &= all_finite;
-            if any_genuine | any_near {
-                for (j, (&score, &other)) in scores.iter().zip(labels).enumerate() {
-                    let closeness = signed(how.sign, score);
-                    if other == label {
-                        found(Found::Genuine, block * TOGETHER + j, closeness);
-                    } else if closeness >= how.near {
-                        found(Found::Near, block * TOGETHER + j, closeness);
-                    }
-                }
+            let count = reaching(closeness, floor, &mut row.hits);
+            for &j in &row.hits[..count] {
+                near(block * TOGETHER + j as usize, closeness[j as usize]);
             }
         }
         finite
+    }
+
+    /// Takes a pair out again that was counted.
+    pub(super) fn take_out(&mut self, binning: Binning, closeness: f32) {
+        self.counts[binning.bin(closeness) as usize % SLOTS] -= 1;
     }
 }
 
@@ -143,7 +146,7 @@ impl Tables {
 
     pub(super) fn take(&self) -> Table {
         let kept = self.free.lock().unwrap_or_else(PoisonError::into_inner).pop();
-        kept.unwrap_or_else(|| Table { counts: vec![0; BINS + 1], pairs: 0 })
+        kept.unwrap_or_else(|| Table { counts: Box::new([0; SLOTS]), pairs: 0 })
     }
 
     pub(super) fn give_back(&self, mut table: Table) {
@@ -154,7 +157,7 @@ impl Tables {
         self.free.lock().unwrap_or_else(PoisonError::into_inner).push(table);
     }
 
-    /// Impostors of each bin.
+    /// Pairs of each bin.
     pub(super) fn into_counts(self) -> Vec<u64> {
         let tables = std::mem::take(&mut *self.free.lock().unwrap_or_else(PoisonError::into_inner));
         tables.into_iter().for_each(|mut table| self.add(&mut table));
@@ -163,10 +166,9 @@ impl Tables {
 
     fn add(&self, table: &mut Table) {
         let mut totals = self.totals.lock().unwrap_or_else(PoisonError::into_inner);
-        for (total, count) in totals.iter_mut().zip(&mut table.counts) {
+        for (total, count) in totals.iter_mut().zip(&mut *table.counts) {
             *total += u64::from(std::mem::take(count));
         }
-        table.counts[BINS] = 0;
         table.pairs = 0;
     }
 }
@@ -190,21 +192,21 @@ mod tests {
     }
 
     #[test]
-    fn counting_tells_of_genuine_near_and_of_what_is_no_number() {
+    fn counting_tells_of_what_is_near_and_of_what_is_no_number() {
         let tables = Tables::new();
-        let mut table = tables.take();
-        let how = Counting { binning: Binning::over(-10.0, 0.0), sign: -1.0, near: -2.0 };
+        let (mut table, mut row) = (tables.take(), Row::new());
+        let binning = Binning::over(-2000.0, 0.0);
         let mut told = Vec::new();
-        let mut tell = |kind, j, s| told.push((matches!(kind, Found::Near), j, s));
-        assert!(table.count(how, 7, &[7, 1, 2, 7, 7], &[1.0, 2.0, 5.0, 3.0, 0.0], &mut tell));
-        assert!(
-            !table.count(how, 7, &[1], &[f32::NAN], &mut tell)
-                && !table.count(how, 7, &[1], &[f32::INFINITY], &mut tell)
-        );
-        assert_eq!(told, [(false, 0, -1.0), (true, 1, -2.0), (false, 3, -3.0), (false, 4, 0.0)]);
+        let scores: Vec<f32> = (0..1300).map(|i| i as f32).rev().collect();
+        assert!(table.count(binning, (-1.0, -2.0), &scores, &mut row, |j, s| told.push((j, s))));
+        assert_eq!(told, [(1297, -2.0), (1298, -1.0), (1299, 0.0)]);
+        for broken in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
+            assert!(!table.count(binning, (-1.0, 1.0), &[3.0, broken], &mut row, |_, _| ()));
+        }
+        (0..100).for_each(|i| table.take_out(binning, -(i as f32)));
         tables.give_back(table);
         let counts = tables.into_counts();
-        assert_eq!(counts.iter().sum::<u64>(), 4);
-        assert_eq!((counts[how.binning.bin(-2.0) as usize], counts[how.binning.bin(-5.0) as usize]), (1, 1));
+        assert_eq!(counts.iter().sum::<u64>(), 1206);
+        assert_eq!((counts[binning.bin(-99.0) as usize], counts[binning.bin(-100.0) as usize]), (0, 1));
     }
 }

@@ -1,8 +1,9 @@
 //! Confidence intervals of verification measures, and tests of their differences.
 
 use super::all_pairs::{AllPairs, all_pairs, closeness_of, kinds};
-use super::binning::Binning;
 use super::resampling::{Bootstrap, Comparison, Units, VerificationIntervals, differences, intervals};
+use super::sample::Sample;
+use super::tail::Impostor;
 use super::weighted::{Scored, System, WeightedTail};
 use super::{Limits, PairList, check_both_kinds, check_far, closeness_sign, not_finite, signed};
 use crate::loosest::allowed;
@@ -159,13 +160,14 @@ fn of_embeddings(
             }
         }
     };
-    let binning = Binning::of_sample(metric, x)?;
-    let AllPairs { genuine, tail, .. } = all_pairs(metric, x, labels, binning, held, &Limits::default())?;
+    let sample = Sample::of(metric, x)?;
+    let AllPairs { genuine, tail, .. } = all_pairs::<Impostor>(metric, x, labels, &sample, held, &Limits::default())?;
     let mut rng = ChaCha8Rng::seed_from_u64(seed);
     let share = SAMPLE as f64 / genuine.len() as f64;
     let genuine = genuine.into_iter().filter(|_| share >= 1.0 || rng.random_bool(share));
     let genuine = genuine.map(|pair| identities.scored(pair.closeness, pair.first, pair.first)).collect();
-    let tail = tail.into_iter().map(|pair| identities.scored(pair.closeness, pair.first, pair.second)).collect();
+    let tail =
+        tail.into_sorted().into_iter().map(|pair| identities.scored(pair.closeness, pair.first, pair.second)).collect();
     if all {
         return Ok(System::new(genuine, tail, None));
     }

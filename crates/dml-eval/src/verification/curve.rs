@@ -1,6 +1,6 @@
 //! The ROC curve of two lists of scores, and what is read off it.
 
-use super::corners::{Corner, area, equal_error, merged, thinned};
+use super::corners::{Corner, Walk, merged, thinned};
 use super::{TarAtFar, check_both_kinds, check_far, closeness_sign, not_finite, signed};
 use crate::Result;
 use crate::loosest::allowed;
@@ -96,12 +96,12 @@ impl Curve {
 
     /// Area under the ROC curve: the chance that a genuine pair is closer than an impostor pair, ties counted half.
     pub fn auc(&self) -> f64 {
-        area(self.corners(), self.genuine.len() as u64, self.impostors.len() as u64)
+        self.walk().area()
     }
 
     /// Equal error rate and its threshold.
     pub fn equal_error(&self) -> EqualError {
-        let (eer, closeness) = equal_error(self.corners(), self.genuine.len() as u64, self.impostors.len() as u64);
+        let (eer, closeness) = self.walk().equal_error();
         EqualError { eer, threshold: signed(self.sign, closeness) }
     }
 
@@ -167,6 +167,10 @@ impl Curve {
     /// Pairs decided rightly.
     fn right(&self, passing: &Corner) -> u64 {
         passing.genuine + self.impostors.len() as u64 - passing.impostors
+    }
+
+    fn walk(&self) -> Walk {
+        Walk::new(self.genuine.len() as u64, self.impostors.len() as u64).along(self.corners())
     }
 
     fn corners(&self) -> impl Iterator<Item = Corner> + '_ {

@@ -19,6 +19,7 @@ mod folds;
 mod lfw;
 mod pairs;
 mod resampling;
+mod sample;
 mod streamed;
 mod tail;
 mod weighted;
@@ -121,7 +122,7 @@ impl Default for Limits {
 /// When labels are not one per row, there are no genuine or no impostor pairs, a FAR is not within 0..1, or a score is not
 /// finite, or there are more genuine pairs than may be stored.
 pub fn verification(metric: Metric, embeddings: Matrix<'_>, labels: &[u32], fars: &[f64]) -> Result<Verification> {
-    Ok(verification_with_roc(metric, embeddings, labels, fars, 2, &Limits::default())?.0)
+    Ok(measured(metric, embeddings, labels, fars, None, &Limits::default())?.0)
 }
 
 /// [`verification`] within given limits, and its ROC curve in at most `points` points for a plot ([`Curve::roc_thinned`]).
@@ -136,13 +137,24 @@ pub fn verification_with_roc(
     points: usize,
     limits: &Limits,
 ) -> Result<(Verification, Vec<OperatingPoint>)> {
+    measured(metric, embeddings, labels, fars, Some(points), limits)
+}
+
+fn measured(
+    metric: Metric,
+    embeddings: Matrix<'_>,
+    labels: &[u32],
+    fars: &[f64],
+    points: Option<usize>,
+    limits: &Limits,
+) -> Result<(Verification, Vec<OperatingPoint>)> {
     check(embeddings, labels)?;
     fars.iter().try_for_each(|&far| check_far(far))?;
     let n = labels.len();
     if n * (n - 1) / 2 <= limits.stored_pairs {
         let (genuine, impostors) = all_pairs::stored_scores(metric, embeddings, labels)?;
         let curve = Curve::of_metric(metric, genuine, impostors)?;
-        return Ok((of_curve(&curve, fars)?, curve.roc_thinned(points)));
+        return Ok((of_curve(&curve, fars)?, points.map_or_else(Vec::new, |points| curve.roc_thinned(points))));
     }
     streamed::measure(metric, embeddings, labels, fars, points, limits)
 }

@@ -2,8 +2,10 @@
 
 use super::all_pairs::{AllPairs, all_pairs};
 use super::binning::{BINS, Binning};
-use super::corners::{Corner, area, equal_error, merged, thinned};
+use super::corners::{Corner, Walk, merged, thinned};
 use super::curve::point;
+use super::sample::Sample;
+use super::tail::{Closeness, Near};
 use super::{Bounds, Limits, OperatingPoint, TarAtFar, Verification, check_both_kinds, closeness_sign, signed};
 use crate::Result;
 use crate::loosest::allowed;
@@ -31,12 +33,13 @@ struct Streamed {
     impostors: u64,
 }
 
+/// The measures, and the curve in so many points if it is asked for.
 pub(super) fn measure(
     metric: Metric,
     x: Matrix<'_>,
     labels: &[u32],
     fars: &[f64],
-    points: usize,
+    points: Option<usize>,
     limits: &Limits,
 ) -> Result<(Verification, Vec<OperatingPoint>)> {
     let (genuine, impostors) = super::all_pairs::kinds(labels);
@@ -44,30 +47,34 @@ pub(super) fn measure(
     // The pair that would break a FAR is needed too, and one pair to begin the curve with.
     let needed = fars.iter().map(|&far| allowed(far, impostors) as usize + 1);
     let tail = needed.filter(|&pairs| pairs <= limits.tail_pairs).max().unwrap_or(1);
-    let binning = Binning::of_sample(metric, x)?;
-    let streamed = Streamed::new(binning, all_pairs(metric, x, labels, binning, tail, limits)?);
+    let sample = Sample::of(metric, x)?;
+    let streamed = Streamed::new(sample.binning, all_pairs(metric, x, labels, &sample, tail, limits)?);
     let sign = closeness_sign(metric);
-    let (eer, closeness) = equal_error(streamed.corners(Through::Diagonal), genuine, impostors);
-    let bound = |through| {
-        let (eer, _) = equal_error(streamed.corners(through), genuine, impostors);
-        (eer, area(streamed.corners(through), genuine, impostors))
-    };
-    let (best, worst) = (bound(Through::GenuineFirst), bound(Through::ImpostorsFirst));
+    // The exact part of the curve is the same for all, and by far the longest.
+    let exact = Walk::new(genuine, impostors).along(streamed.exact());
+    let through = |through| exact.clone().along(streamed.binned(through));
+    let diagonal = through(Through::Diagonal);
+    let (best, worst) = (through(Through::GenuineFirst), through(Through::ImpostorsFirst));
+    let (eer, closeness) = diagonal.equal_error();
     let verification = Verification {
         eer,
-        auc: area(streamed.corners(Through::Diagonal), genuine, impostors),
+        auc: diagonal.area(),
         tar_at_far: fars.iter().map(|&far| streamed.tar_at_far(sign, far)).collect(),
         genuine: genuine as usize,
         impostors: impostors as usize,
         eer_threshold: Some(signed(sign, closeness)),
-        bounds: Some(Bounds { eer: (best.0, worst.0), auc: (worst.1, best.1) }),
+        bounds: Some(Bounds { eer: (best.equal_error().0, worst.equal_error().0), auc: (worst.area(), best.area()) }),
     };
-    let curve = thinned(streamed.corners(Through::Diagonal), genuine, impostors, points);
-    Ok((verification, curve.into_iter().map(|corner| point(corner, sign, genuine, impostors)).collect()))
+    let curve = points.map(|points| {
+        let corners = streamed.exact().chain(streamed.binned(Through::Diagonal));
+        let curve = thinned(corners, genuine, impostors, points).into_iter();
+        curve.map(|corner| point(corner, sign, genuine, impostors)).collect()
+    });
+    Ok((verification, curve.unwrap_or_default()))
 }
 
 impl Streamed {
-    fn new(binning: Binning, pairs: AllPairs) -> Self {
+    fn new(binning: Binning, pairs: AllPairs<Closeness>) -> Self {
         let genuine: Vec<f32> = pairs.genuine.iter().map(|pair| pair.closeness).collect();
         let mut passing: Vec<(u64, u64)> = pairs.counts.iter().map(|&count| (count, 0)).collect();
         genuine.iter().for_each(|&closeness| passing[binning.bin(closeness) as usize].1 += 1);
@@ -75,22 +82,32 @@ impl Streamed {
             passing[bin].0 += passing[bin + 1].0;
             passing[bin].1 += passing[bin + 1].1;
         }
-        let tail = pairs.tail.iter().map(|pair| pair.closeness).collect();
+        let tail = pairs.tail.into_sorted().iter().map(Near::closeness).collect();
         Self { binning, genuine, tail, passing, impostors: pairs.impostors }
     }
 
-    /// The curve: one corner per score while the tail lasts, then one or two per bin.
-    fn corners(&self, through: Through) -> impl Iterator<Item = Corner> + '_ {
-        // Of the tail's last score there may be more pairs than the tail holds.
+    /// The closeness down to which the curve is exact, and how many of the genuine pairs and of the tail are closer. Of the
+    /// tail's last score there may be more pairs than the tail holds.
+    fn cut(&self) -> (f32, usize, usize) {
         let whole = self.tail.len() as u64 == self.impostors;
         let cut = self.tail.last().copied().filter(|_| !whole).unwrap_or(f32::NEG_INFINITY);
-        let genuine = &self.genuine[..self.genuine.partition_point(|&s| s > cut)];
-        let tail = &self.tail[..self.tail.partition_point(|&s| s > cut)];
-        let mut before = (tail.len() as u64, genuine.len() as u64);
+        let closer = |scores: &[f32]| scores.partition_point(|&s| s > cut);
+        (cut, closer(&self.genuine), closer(&self.tail))
+    }
+
+    /// The curve's beginning: one corner per score while the tail lasts.
+    fn exact(&self) -> impl Iterator<Item = Corner> + '_ {
+        let (cut, genuine, tail) = self.cut();
         // Where all of the tail is tied and no genuine pair is closer, nothing is merged.
-        let start = genuine.is_empty() && tail.is_empty();
-        let start = start.then(|| Corner { closeness: cut.next_up(), impostors: 0, genuine: 0 });
-        let bins = if whole { 0 } else { self.binning.bin(cut) as usize + 1 };
+        let start = (genuine == 0 && tail == 0).then(|| Corner { closeness: cut.next_up(), impostors: 0, genuine: 0 });
+        start.into_iter().chain(merged(&self.genuine[..genuine], &self.tail[..tail]))
+    }
+
+    /// The rest of it: one or two corners per bin.
+    fn binned(&self, through: Through) -> impl Iterator<Item = Corner> + '_ {
+        let (cut, genuine, tail) = self.cut();
+        let mut before = (tail as u64, genuine as u64);
+        let bins = if cut == f32::NEG_INFINITY { 0 } else { self.binning.bin(cut) as usize + 1 };
         let binned = (0..bins).rev().filter_map(move |bin| {
             let (last, now) = (std::mem::replace(&mut before, self.passing[bin]), self.passing[bin]);
             let between = match through {
@@ -98,12 +115,13 @@ impl Streamed {
                 Through::GenuineFirst => (last.0, now.1),
                 Through::ImpostorsFirst => (now.0, last.1),
             };
-            let corner =
-                |(impostors, genuine)| Corner { closeness: self.binning.lower_edge(bin as u32), impostors, genuine };
-            (now != last).then(|| [between, now].map(corner))
+            // Its edge is searched for: only where there is a corner.
+            (now != last).then(|| {
+                let closeness = self.binning.lower_edge(bin as u32);
+                [between, now].map(|(impostors, genuine)| Corner { closeness, impostors, genuine })
+            })
         });
-        let binned = binned.flatten();
-        start.into_iter().chain(merged(genuine, tail)).chain(binned)
+        binned.flatten()
     }
 
     fn tar_at_far(&self, sign: f32, far: f64) -> TarAtFar {
