@@ -77,6 +77,16 @@ impl Batch {
         let [n, c, h, w] = self.shape;
         Ok(candle_core::Tensor::from_slice(&self.pixels, (n, c, h, w), device)?)
     }
+
+    /// [`to_tensor`](Self::to_tensor) of a batch that is not needed any more: on the CPU nothing is copied.
+    ///
+    /// # Errors
+    /// When the device has no room.
+    #[cfg(feature = "candle")]
+    pub fn into_tensor(self, device: &candle_core::Device) -> Result<candle_core::Tensor> {
+        let [n, c, h, w] = self.shape;
+        Ok(candle_core::Tensor::from_vec(self.pixels, (n, c, h, w), device)?)
+    }
 }
 
 /// The images of `dataset` in order, `batch_size` at a time (at least 1), without augmentation.

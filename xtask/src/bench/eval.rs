@@ -1,86 +1,21 @@
 //! `cargo xtask bench eval`.
 
 use std::fmt::Write;
-use std::path::PathBuf;
-use std::process::Command;
 
-use anyhow::Result;
-
-use super::losses::{Measured, cases, measure, threads};
-use super::record::{Record, load_per_core};
+use super::losses::Measured;
+use super::peers::Needs;
+use super::record::Record;
 use super::table::{busy, digits, megabytes, ratio, seconds};
-use super::worker::{Case, Worker};
-use super::{peers, readme};
-use crate::workspace;
+use super::versus::Contest;
+use super::worker::Case;
 
-/// Options of `cargo xtask bench eval`.
-#[derive(clap::Args)]
-pub(crate) struct Arguments {
-    /// Beside faiss and pytorch-metric-learning on the CPU, in a virtual environment made below the target folder
-    #[arg(long)]
-    peers: bool,
-    /// Make that environment anew with this Python
-    #[arg(long, value_name = "PROGRAM", requires = "peers")]
-    python: Option<PathBuf>,
-    /// An eighth of the vectors
-    #[arg(long)]
-    quick: bool,
-    /// Only cases whose title contains TEXT
-    #[arg(long, value_name = "TEXT")]
-    only: Option<String>,
-    /// Folder of bench.json and bench.md [default: runs/bench-eval]
-    #[arg(long, value_name = "DIR")]
-    out: Option<PathBuf>,
-    /// Keep the result below bench/record, and put its table into the README
-    #[arg(long)]
-    record: bool,
-}
-
-pub(super) fn run(arguments: &Arguments) -> Result<()> {
-    let threads = threads()?;
-    let load = load_per_core();
-    let program = workspace::build("dml-tests", "time_eval", &[])?;
-    // The vectors of the cases: the contestants read the same.
-    let folder = tempfile::tempdir()?;
-    let mut command = Command::new(&program);
-    command.arg("serve").arg(folder.path()).env("RAYON_NUM_THREADS", threads.to_string());
-    let mut commands = vec![("ours", command)];
-    if arguments.peers {
-        let python = peers::environment(arguments.python.as_deref())?;
-        let mut command = Command::new(python);
-        command.arg(workspace::root().join("tests/bench/time_eval_peers.py")).arg(folder.path());
-        command.env("OMP_NUM_THREADS", threads.to_string()).env("PYTHONDONTWRITEBYTECODE", "1");
-        commands.push(("peers", command));
-    }
-    let started: Result<Vec<Worker>> =
-        commands.iter_mut().map(|(name, command)| Worker::start(name, command)).collect();
-    let mut workers = started?;
-    let greetings: Vec<serde_json::Value> = workers.iter().map(|worker| worker.greeting.clone()).collect();
-    let mut cases = cases(&program, arguments.quick)?;
-    if let Some(only) = &arguments.only {
-        cases.retain(|case| case.title.contains(only.as_str()));
-    }
-    let out = arguments.out.clone().unwrap_or_else(|| workspace::root().join("runs/bench-eval"));
-    let mut rows = vec![];
-    for (at, case) in cases.iter().enumerate() {
-        eprintln!("[{}/{}] {}, n = {}, d = {}", at + 1, cases.len(), case.title, case.n, case.d);
-        // One turn each: they take minutes, and repeat themselves where they are short.
-        rows.push(measure(&mut workers, &mut commands, case, 1)?);
-        let record = Record::new("eval", threads, load, greetings.clone(), &rows);
-        record.write(&out.join("bench.json"), &out.join("bench.md"), &markdown(&record, &rows))?;
-    }
-    let record = Record::new("eval", threads, load, greetings, &rows);
-    let markdown = markdown(&record, &rows);
-    if arguments.record {
-        let kept = workspace::root().join("bench/record").join(record.name());
-        record.write(&kept.with_extension("json"), &kept.with_extension("md"), &markdown)?;
-        readme::put("eval", &markdown)?;
-    }
-    println!("{}", markdown.trim_end());
-    println!();
-    println!("record: {} and bench.json", workspace::shown(&out.join("bench.md")));
-    Ok(())
-}
+pub(super) const CONTEST: Contest = Contest {
+    name: "eval",
+    program: "time_eval",
+    script: "time_eval_peers.py",
+    needs: Needs::Search,
+    markdown,
+};
 
 /// Floating-point operations that a plain product of the case's pairs takes.
 fn flops(case: &Case) -> f64 {

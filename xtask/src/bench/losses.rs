@@ -58,7 +58,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<()> {
     let program = workspace::build("dml-tests", "time_losses", &[])?;
     let mut commands = vec![];
     if arguments.peers {
-        let python = peers::environment(arguments.python.as_deref())?;
+        let python = peers::environment(arguments.python.as_deref(), peers::Needs::Search)?;
         let script = workspace::root().join("tests/bench/time_pml.py");
         let mut command = Command::new(python);
         // Torch reads the number of threads before the script can set it.

@@ -1,11 +1,13 @@
 //! `cargo xtask bench`: measurements that take time and assert nothing.
 
+mod data;
 mod eval;
 mod losses;
 mod peers;
 mod readme;
 mod record;
 mod table;
+mod versus;
 mod worker;
 
 use anyhow::Result;
@@ -22,12 +24,15 @@ enum What {
     /// Time forward and backward of each loss: fused, composed of tensor operations, and the floor of its matrix products
     Losses(losses::Arguments),
     /// Time exact search, retrieval measures, clustering and verification of embeddings
-    Eval(eval::Arguments),
+    Eval(versus::Arguments),
+    /// Time image files to batches, sampling, and the opening of a set
+    Data(versus::Arguments),
 }
 
 pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     match &arguments.what {
         What::Losses(arguments) => losses::run(arguments),
-        What::Eval(arguments) => eval::run(arguments),
+        What::Eval(arguments) => versus::run(&eval::CONTEST, arguments),
+        What::Data(arguments) => versus::run(&data::CONTEST, arguments),
     }
 }

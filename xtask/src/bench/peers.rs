@@ -1,4 +1,4 @@
-//! The virtual environment of pytorch-metric-learning and faiss.
+//! The virtual environment of pytorch-metric-learning, faiss and torchvision.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -11,37 +11,53 @@ use crate::workspace;
 const VERSION: &str = "2.9.0";
 const FAISS: &str = "faiss-cpu==1.15.1";
 
+/// What is asked of the environment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Needs {
+    /// Losses and search.
+    Search,
+    /// torchvision, too.
+    Images,
+}
+
 /// Python of the environment, made when it is missing, of another version, or asked for with a `python`. A system Python that has PyTorch lends it, because a wheel of
 /// PyTorch is large.
-pub(super) fn environment(python: Option<&Path>) -> Result<PathBuf> {
+pub(super) fn environment(python: Option<&Path>, needs: Needs) -> Result<PathBuf> {
     let venv = workspace::target_dir()?.join("bench-venv");
     let inside = venv.join(if cfg!(windows) { "Scripts/python.exe" } else { "bin/python" });
     let ready = format!(
         "import faiss, torch, pytorch_metric_learning as pml, pytorch_metric_learning.losses, pytorch_metric_learning.miners\n\
          assert pml.__version__ == '{VERSION}'"
     );
-    if python.is_none() && runs(&inside, &ready) {
-        return Ok(inside);
+    if python.is_some() || !runs(&inside, &ready) {
+        make(&venv, &inside, python)?;
     }
-    let python = python.map_or_else(system_python, Path::to_owned);
-    eprintln!("making {} with {}", workspace::shown(&venv), python.display());
-    step(Command::new(&python).args(["-m", "venv", "--clear", "--system-site-packages"]).arg(&venv))?;
-    let pip = |arguments: &[&str]| {
-        step(
-            Command::new(&inside)
-                .args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check"])
-                .args(arguments),
-        )
-    };
-    let pml = format!("pytorch-metric-learning=={VERSION}");
-    if runs(&inside, "import torch") {
-        // Without dependencies: pip would replace the system's PyTorch by a newer one.
-        pip(&["--no-deps", &pml])?;
-        pip(&["scikit-learn", "tqdm", FAISS])?;
-    } else {
-        pip(&["torch", &pml, FAISS])?;
+    if needs == Needs::Images && !runs(&inside, "import torchvision") {
+        // The version that fits the PyTorch that is there: another would bring another PyTorch.
+        let code = "import torch; print(torch.__version__.split('+')[0])";
+        let output = Command::new(&inside).args(["-c", code]).output().context("cannot ask PyTorch for its version")?;
+        let torch = format!("torch=={}", String::from_utf8_lossy(&output.stdout).trim());
+        pip(&inside, &["torchvision", &torch])?;
     }
     Ok(inside)
+}
+
+fn make(venv: &Path, inside: &Path, python: Option<&Path>) -> Result<()> {
+    let python = python.map_or_else(system_python, Path::to_owned);
+    eprintln!("making {} with {}", workspace::shown(venv), python.display());
+    step(Command::new(&python).args(["-m", "venv", "--clear", "--system-site-packages"]).arg(venv))?;
+    let pml = format!("pytorch-metric-learning=={VERSION}");
+    if runs(inside, "import torch") {
+        // Without dependencies: pip would replace the system's PyTorch by a newer one.
+        pip(inside, &["--no-deps", &pml])?;
+        return pip(inside, &["scikit-learn", "tqdm", FAISS]);
+    }
+    pip(inside, &["torch", &pml, FAISS])
+}
+
+fn pip(python: &Path, arguments: &[&str]) -> Result<()> {
+    let install = ["-m", "pip", "install", "--quiet", "--disable-pip-version-check"];
+    step(Command::new(python).args(install).args(arguments))
 }
 
 /// The first Python that has PyTorch; where none has, the first.

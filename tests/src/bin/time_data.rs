@@ -1,0 +1,287 @@
+//! Times the way from files to batches, and sampling. `cargo xtask bench data` drives it.
+//!
+//! `time_data cases [--quick]` prints what there is to time, one JSON object a line. `time_data serve DIR` greets with a line,
+//! then reads such lines and answers each with `{"seconds": {contestant: [seconds of each repetition]}, "bytes": {contestant:
+//! peak memory beyond the inputs}}`. The photographs and lists of a case are left in DIR, where other contestants find them.
+#![allow(clippy::print_stdout, clippy::print_stderr, reason = "a binary talks to its user")]
+
+use std::collections::BTreeMap;
+use std::env;
+use std::fmt::Write as _;
+use std::fs;
+use std::hint::black_box;
+use std::io::{self, BufRead, Write};
+use std::path::Path;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Instant;
+
+use anyhow::{Context as _, Result, anyhow, bail};
+use candle_core::Device;
+use dml_data::image::{Decoder, Preset, RandomResizedCrop, Region};
+use dml_data::rng::{Purpose, stream};
+use dml_data::sampler::{BatchSampler, CoveringPkSampler, RandomSampler, Short};
+use dml_data::{
+    Augment, AugmentedSet, CatalogBuilder, FileEntry, FileImages, Files, ImageSet, Inputs, Loader, LoaderOptions,
+    Membership, Normalize, sources,
+};
+use dml_tests::peak;
+use fast_image_resize::images::{TypedCroppedImage, TypedImage, TypedImageRef};
+use fast_image_resize::pixels::U8x3;
+use fast_image_resize::{FilterType, ResizeAlg, ResizeOptions, Resizer};
+use rayon::prelude::*;
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+use zune_jpeg::JpegDecoder;
+use zune_jpeg::zune_core::bytestream::ZCursor;
+
+/// As in the `dml` binary.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+/// Every contestant repeats itself so often.
+const REPETITIONS: usize = 5;
+/// A photograph as networks take it.
+const SIDE: usize = 224;
+/// A character as MNIST has it.
+const SMALL: usize = 28;
+/// Stanford Online Products: list, classes, images.
+const SOP: [(&str, usize, usize); 2] = [("Ebay_train.txt", 11_318, 59_551), ("Ebay_test.txt", 11_316, 60_502)];
+
+/// What is timed.
+#[derive(Serialize, Deserialize)]
+struct Case {
+    /// For people.
+    title: String,
+    /// `photographs`, `small`, `plan` or `open`.
+    loss: String,
+    params: Params,
+    /// Images.
+    n: usize,
+    /// Values of one.
+    d: usize,
+    classes: usize,
+    per_class: usize,
+    budget_s: f64,
+}
+
+#[derive(Default, Serialize, Deserialize)]
+struct Params {
+    /// Images of a batch.
+    batch: usize,
+}
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = env::args().skip(1).collect();
+    let outcome = match arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
+        ["cases"] => print_cases(1),
+        ["cases", "--quick"] => print_cases(8),
+        ["serve", folder] => serve(Path::new(folder)),
+        _ => Err(anyhow!("usage: time_data cases [--quick] | time_data serve DIR")),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// All cases, with so many times fewer images.
+fn print_cases(fewer: usize) -> Result<()> {
+    let print = |title: &str, what: &str, (n, d): (usize, usize), classes: usize, batch: usize| {
+        let (loss, params, per_class) = (what.to_owned(), Params { batch }, n / classes);
+        let case = Case { title: title.to_owned(), loss, params, n, d, classes, per_class, budget_s: 0.0 };
+        serde_json::to_string(&case).map(|line| println!("{line}"))
+    };
+    let photograph = 3 * SIDE * SIDE;
+    print("JPEG 500 × 375, random crop to 224, flip, batches of 64", "photographs", (2048 / fewer, photograph), 16, 64)?;
+    print("28 × 28 grey from memory, batches of 256", "small", (240_000 / fewer, SMALL * SMALL), 10, 256)?;
+    print("plan of an epoch, 64 classes × 4", "plan", (10_000_000 / fewer, 0), 1_000_000 / fewer, 256)?;
+    let (classes, images) = SOP.iter().fold((0, 0), |all, list| (all.0 + list.1, all.1 + list.2));
+    print("Stanford Online Products opened", "open", (images, 0), classes, 0)?;
+    Ok(())
+}
+
+fn serve(folder: &Path) -> Result<()> {
+    let say = |value: Value| -> Result<()> {
+        let mut out = io::stdout().lock();
+        writeln!(out, "{value}")?;
+        Ok(out.flush()?)
+    };
+    let program = format!("dml-data {}", env!("CARGO_PKG_VERSION"));
+    say(json!({"program": program, "threads": rayon::current_num_threads()}))?;
+    for line in io::stdin().lock().lines() {
+        let case: Case = serde_json::from_str(&line?)?;
+        say(turn(&case, folder).with_context(|| case.title.clone())?)?;
+    }
+    Ok(())
+}
+
+fn turn(case: &Case, folder: &Path) -> Result<Value> {
+    let mut answer = Answer::default();
+    match case.loss.as_str() {
+        "photographs" => photographs(case, &folder.join("photographs"), &mut answer)?,
+        "small" => small(case, &mut answer)?,
+        "plan" => plan(case, &mut answer)?,
+        "open" => {
+            write_lists(folder)?;
+            answer.time("ours", || {
+                let set = sources::open("stanford-online-products", folder)?;
+                anyhow::ensure!(set.len() == case.n, "{} images were opened", set.len());
+                Ok(())
+            })?;
+        }
+        other => bail!("nothing is called {other:?}"),
+    }
+    Ok(json!({"seconds": answer.seconds, "bytes": answer.bytes}))
+}
+
+/// Training batches of an epoch from JPEG files, and the decoding and resizing that they cannot do without.
+fn photographs(case: &Case, folder: &Path, answer: &mut Answer) -> Result<()> {
+    write_photographs(case, folder)?;
+    let paths: Vec<String> = (0..case.n).map(|i| photograph(case, i)).collect();
+    let mut catalog = CatalogBuilder::new("photographs", folder, Files::below(folder));
+    for path in &paths {
+        let (class, _) = path.split_once('/').context("a path without a class")?;
+        catalog.add(Membership::new(class, "train"), FileEntry::file(path))?;
+    }
+    let preset = Preset::named("imagenet")?;
+    let images = Arc::new(FileImages::new(catalog.finish(), Decoder::default(), preset.train, preset.normalize)?);
+    answer.time("ours", || epoch(images.clone(), case))?;
+    let files = paths.iter().map(|path| fs::read(folder.join(path))).collect::<io::Result<Vec<_>>>()?;
+    let crop = RandomResizedCrop::from(dml_data::image::Extent::Square(SIDE));
+    let regions: Vec<Region> =
+        (0..case.n as u64).map(|i| crop.draw([375, 500], &mut stream(0, Purpose::Sample, (0, i)))).collect();
+    answer.time("floor", || {
+        files.par_iter().zip(&regions).try_for_each(|(file, &region)| decoded_and_resized(file, region))
+    })
+}
+
+/// A file through the decoder and the resizer alone.
+fn decoded_and_resized(file: &[u8], region: Region) -> Result<()> {
+    let mut decoder = JpegDecoder::new(ZCursor::new(file));
+    let pixels = decoder.decode().map_err(|error| anyhow!("{error}"))?;
+    let (width, height) = decoder.dimensions().context("no size")?;
+    let whole = TypedImageRef::<U8x3>::from_buffer(width as u32, height as u32, &pixels)?;
+    let [left, top, columns, rows] = [region.left, region.top, region.width, region.height].map(|side| side as u32);
+    let part = TypedCroppedImage::from_ref(&whole, left, top, columns, rows)?;
+    let mut out = TypedImage::<U8x3>::new(SIDE as u32, SIDE as u32);
+    let options = ResizeOptions::new().resize_alg(ResizeAlg::Convolution(FilterType::Bilinear));
+    Resizer::new().resize_typed(&part, &mut out, &options)?;
+    black_box(&out);
+    Ok(())
+}
+
+/// Training batches of an epoch from images in memory, and the writing of their values alone.
+fn small(case: &Case, answer: &mut Answer) -> Result<()> {
+    let pixels: Vec<u8> = (0..case.n * case.d).map(|i| (i as u32).wrapping_mul(2_654_435_761).to_be_bytes()[0]).collect();
+    let labels = (0..case.n).map(|i| (i % case.classes) as u32).collect();
+    let names = (0..case.classes).map(|class| class.to_string()).collect();
+    let dataset = Arc::new(ImageSet::from_pixels("small", [1, SMALL, SMALL], pixels, labels, names)?);
+    let normalize = Normalize { mean: vec![0.1307], std: vec![0.3081], ..Normalize::default() };
+    let inputs = Arc::new(AugmentedSet { dataset: dataset.clone(), augment: Augment::default(), normalize });
+    answer.time("ours", || epoch(inputs.clone(), case))?;
+    let order: Vec<usize> = RandomSampler::new(case.n, case.params.batch, 0)?.plan(0).indices().iter().map(|&i| i as usize).collect();
+    let table: [f32; 256] = std::array::from_fn(|value| (value as f32 / 255.0 - 0.1307) / 0.3081);
+    answer.time("floor", || {
+        let mut batch = vec![0f32; case.params.batch * case.d];
+        for indices in order.chunks(case.params.batch) {
+            batch.par_chunks_exact_mut(case.d).zip(indices).for_each(|(out, &index)| {
+                let values = dataset.pixels(index);
+                out.iter_mut().zip(values).for_each(|(out, &value)| *out = table[usize::from(value)]);
+            });
+            black_box(&batch);
+        }
+        Ok(())
+    })
+}
+
+/// Takes an epoch's batches as tensors.
+fn epoch(inputs: Arc<dyn Inputs>, case: &Case) -> Result<()> {
+    let sampler = RandomSampler::new(case.n, case.params.batch, 0)?;
+    let batches = sampler.batches_per_epoch();
+    for batch in Loader::over(inputs, Box::new(sampler), (0, 0), LoaderOptions::default()).take(batches) {
+        black_box(batch?.into_tensor(&Device::Cpu)?);
+    }
+    Ok(())
+}
+
+/// The batches of an epoch, planned.
+fn plan(case: &Case, answer: &mut Answer) -> Result<()> {
+    let labels: Vec<u32> = (0..case.n).map(|i| (i % case.classes) as u32).collect();
+    let mut sampler = None;
+    answer.time("sampler made", || {
+        sampler = Some(CoveringPkSampler::new(&labels, case.params.batch / 4, 4, Short::Repeat, 0)?);
+        Ok(())
+    })?;
+    let sampler = sampler.context("no sampler")?;
+    answer.time("ours", || {
+        black_box(sampler.plan(0));
+        Ok(())
+    })
+}
+
+/// Where photograph `i` lies: its class, and the file.
+fn photograph(case: &Case, i: usize) -> String {
+    format!("{:02}/{i:05}.jpg", i % case.classes)
+}
+
+/// Copies of those in the repository.
+fn write_photographs(case: &Case, folder: &Path) -> Result<()> {
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("bench/photographs");
+    let mut originals: Vec<_> = fs::read_dir(&source)?.collect::<io::Result<Vec<_>>>()?;
+    originals.retain(|file| file.path().extension().is_some_and(|extension| extension == "jpg"));
+    originals.sort_by_key(fs::DirEntry::path);
+    anyhow::ensure!(!originals.is_empty(), "{} holds no photographs", source.display());
+    let files = originals.iter().map(|file| fs::read(file.path())).collect::<io::Result<Vec<_>>>()?;
+    for class in 0..case.classes {
+        fs::create_dir_all(folder.join(format!("{class:02}")))?;
+    }
+    for i in 0..case.n {
+        fs::write(folder.join(photograph(case, i)), &files[i % files.len()])?;
+    }
+    Ok(())
+}
+
+/// The lists of Stanford Online Products, with as many classes and images as published.
+fn write_lists(folder: &Path) -> Result<()> {
+    let below = folder.join("stanford-online-products/Stanford_Online_Products");
+    fs::create_dir_all(&below)?;
+    let (mut image, mut class) = (0, 0);
+    for (name, classes, images) in SOP {
+        let mut text = "image_id class_id super_class_id path\n".to_owned();
+        for i in 0..images {
+            let of = class + i % classes;
+            image += 1;
+            writeln!(text, "{image} {} {} kind{}_final/{of}_{i}.JPG", of + 1, of % 12 + 1, of % 12)?;
+        }
+        class += classes;
+        fs::write(below.join(name), text)?;
+    }
+    Ok(())
+}
+
+#[derive(Default)]
+struct Answer {
+    seconds: BTreeMap<&'static str, Vec<f64>>,
+    bytes: BTreeMap<&'static str, Option<u64>>,
+}
+
+impl Answer {
+    /// The first time, when memory is touched for the first time, tells the peak only.
+    fn time(&mut self, contestant: &'static str, mut work: impl FnMut() -> Result<()>) -> Result<()> {
+        let (first, bytes) = peak::growth(&mut work);
+        first?;
+        let mut once = || -> Result<f64> {
+            let start = Instant::now();
+            work()?;
+            Ok(start.elapsed().as_secs_f64())
+        };
+        let seconds: Result<Vec<f64>> = (0..REPETITIONS).map(|_| once()).collect();
+        self.seconds.insert(contestant, seconds?);
+        self.bytes.insert(contestant, bytes);
+        Ok(())
+    }
+}
