@@ -207,6 +207,15 @@ fn pairs_have_two_sides_and_their_scores() {
     };
     let trained = stream(0, 1);
     assert_eq!(stream(2, 3)[..5], trained[2..]);
+    // Both sides as one list, sorted by length, and put back.
+    let texts: Vec<&str> = (0..pairs.len()).flat_map(|index| pairs.pair(index)).collect();
+    let mut rows = vec![vec![]; texts.len()];
+    for (indices, tokens) in tokenizer.encode_within(&texts, TokenBudget { max_tokens: 40, max_texts: 9 }).unwrap() {
+        indices.iter().enumerate().for_each(|(row, &index)| rows[index] = unpadded(&tokens, row));
+    }
+    for (row, text) in rows.iter().zip(&texts) {
+        assert_eq!(*row, tokenizer.encode(&[text]).unwrap().ids, "{text}");
+    }
     let in_order: Vec<PairBatch> = pair_batches(&pairs, &tokenizer, 8).collect::<Result<_, _>>().unwrap();
     assert_eq!(in_order.iter().map(|batch| batch.indices.len()).collect::<Vec<_>>(), [8, 8, 4]);
     assert_eq!(in_order.iter().flat_map(|batch| batch.scores.clone()).collect::<Vec<_>>(), pairs.scores());

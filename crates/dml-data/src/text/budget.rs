@@ -1,7 +1,7 @@
 //! Batches of so many tokens rather than so many texts.
 
 use super::tokens::Row;
-use super::{TextTokenizer, TokenBatch};
+use super::{TextTokenizer, TokenBatch, Tokens};
 use crate::{Error, Result, Texts};
 use std::cmp::Reverse;
 
@@ -58,14 +58,43 @@ pub fn budget_batches<'a>(
     tokenizer: &'a TextTokenizer,
     budget: TokenBudget,
 ) -> Result<impl ExactSizeIterator<Item = TokenBatch> + 'a> {
+    let cut = within(tokenizer, texts.name(), texts.len(), |index| texts.text(index), budget)?;
+    Ok(cut.enumerate().map(|(number, (indices, tokens))| {
+        let labels = indices.iter().map(|&index| texts.labels()[index]).collect();
+        TokenBatch { step: number as u64, indices, labels, tokens }
+    }))
+}
+
+impl TextTokenizer {
+    /// As [`budget_batches`], of any texts, such as both sides of all pairs: batches of rows, and whose each row is.
+    ///
+    /// # Errors
+    /// As [`budget_batches`].
+    pub fn encode_within<S: AsRef<str> + Sync>(
+        &self,
+        texts: &[S],
+        budget: TokenBudget,
+    ) -> Result<impl ExactSizeIterator<Item = (Vec<usize>, Tokens)>> {
+        within(self, "these texts", texts.len(), |index| texts[index].as_ref(), budget)
+    }
+}
+
+/// Texts `0..count` of `set` in batches within `budget`.
+fn within<'a>(
+    tokenizer: &TextTokenizer,
+    set: &str,
+    count: usize,
+    text: impl Fn(usize) -> &'a str + Sync,
+    budget: TokenBudget,
+) -> Result<impl ExactSizeIterator<Item = (Vec<usize>, Tokens)>> {
     budget.check()?;
-    let all: Vec<usize> = (0..texts.len()).collect();
-    let rows = tokenizer.rows(texts.name(), &all, |index| texts.text(index))?;
+    let all: Vec<usize> = (0..count).collect();
+    let rows = tokenizer.rows(set, &all, text)?;
     let lengths: Vec<usize> = rows.iter().map(Row::len).collect();
     let batches = budget.cut(&lengths, |longest| tokenizer.length(longest));
-    Ok(batches.into_iter().enumerate().map(move |(number, indices)| {
+    Ok(batches.into_iter().map(move |indices| {
         let held: Vec<&Row> = indices.iter().map(|&index| &rows[index]).collect();
-        let labels = indices.iter().map(|&index| texts.labels()[index]).collect();
-        TokenBatch { step: number as u64, indices, labels, tokens: tokenizer.pad(&held) }
+        let tokens = tokenizer.pad(&held);
+        (indices, tokens)
     }))
 }
