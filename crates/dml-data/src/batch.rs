@@ -97,9 +97,11 @@ pub fn eval_batches<'a>(
     normalize: &'a Normalize,
     batch_size: usize,
 ) -> impl Iterator<Item = Result<Batch>> + 'a {
-    let misfit = normalize.check(dataset.shape()[0]).err();
-    in_order(dataset.labels(), dataset.shape(), batch_size, misfit, move |index, out| {
-        write_image(dataset, index, None, normalize, out)
+    let (shape, labels, misfit) = (dataset.shape(), dataset.labels(), normalize.check(dataset.shape()[0]).err());
+    in_order(labels.len(), batch_size, misfit, move |number, indices| {
+        Batch::prepare(shape, labels, indices, Unreadable::Fail, number, |_, index, out| {
+            write_image(dataset, index, None, normalize, out)
+        })
     })
 }
 
@@ -107,31 +109,28 @@ pub fn eval_batches<'a>(
 ///
 /// Yields an error, and then nothing, when the settings do not fit or a sample cannot be read.
 pub fn input_batches(inputs: &dyn Inputs, batch_size: usize) -> impl Iterator<Item = Result<Batch>> + '_ {
-    in_order(inputs.labels(), inputs.shape(), batch_size, inputs.check().err(), |index, out| {
-        inputs.write(index, None, out)
+    let (shape, labels) = (inputs.shape(), inputs.labels());
+    in_order(labels.len(), batch_size, inputs.check().err(), move |number, indices| {
+        Batch::prepare(shape, labels, indices, Unreadable::Fail, number, |_, index, out| inputs.write(index, None, out))
     })
 }
 
-/// Samples in order, each written by `write(index, out)`; a `misfit` is all there is.
-fn in_order<'a>(
-    labels: &'a [u32],
-    shape: [usize; 3],
+/// So many samples in order, each batch made by `prepare(number, indices)`; a `misfit` is all there is.
+pub(crate) fn in_order<'a, B: 'a>(
+    samples: usize,
     batch_size: usize,
     mut misfit: Option<Error>,
-    write: impl Fn(usize, &mut [f32]) -> Result<()> + Sync + 'a,
-) -> impl Iterator<Item = Result<Batch>> + 'a {
-    let (batch_size, n) = (batch_size.max(1), labels.len());
+    prepare: impl Fn(u64, Vec<usize>) -> Result<B> + 'a,
+) -> impl Iterator<Item = Result<B>> + 'a {
+    let batch_size = batch_size.max(1);
     let mut failed = false;
-    (0..n.div_ceil(batch_size)).map_while(move |number| {
+    (0..samples.div_ceil(batch_size)).map_while(move |number| {
         if failed {
             return None;
         }
-        let indices = (number * batch_size..n.min((number + 1) * batch_size)).collect();
         let batch = match misfit.take() {
             Some(misfit) => Err(misfit),
-            None => Batch::prepare(shape, labels, indices, Unreadable::Fail, number as u64, |_, index, out| {
-                write(index, out)
-            }),
+            None => prepare(number as u64, (number * batch_size..samples.min((number + 1) * batch_size)).collect()),
         };
         failed = batch.is_err();
         Some(batch)

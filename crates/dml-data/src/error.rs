@@ -53,6 +53,17 @@ pub enum Error {
         /// What to do.
         mend: String,
     },
+    /// A text cannot become tokens.
+    #[cfg(feature = "text")]
+    #[error("{set}: text {index} {problem}")]
+    Text {
+        /// The data set, and of pairs the side.
+        set: String,
+        /// The text's index in it.
+        index: usize,
+        /// What is wrong and what to do.
+        problem: String,
+    },
     /// A download failed.
     #[error("{url}: {problem}")]
     Download {

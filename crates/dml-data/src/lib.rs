@@ -38,6 +38,8 @@ pub mod sampler;
 pub mod sources;
 mod split;
 mod strings;
+#[cfg(feature = "text")]
+pub mod text;
 mod text_pairs;
 pub mod unpack;
 

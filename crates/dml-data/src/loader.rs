@@ -31,8 +31,7 @@ impl Default for LoaderOptions {
 /// ends the stream. Dropping the loader stops the threads.
 #[derive(Debug)]
 pub struct Loader {
-    batches: Prefetch<Batch>,
-    start_step: u64,
+    batches: Stepped<Batch>,
 }
 
 impl Loader {
@@ -60,22 +59,48 @@ impl Loader {
         (seed, start_step): (u64, u64),
         options: LoaderOptions,
     ) -> Self {
-        let (misfit, samples) = (inputs.check().err(), inputs.labels().len());
-        let mut steps = Steps { sampler, samples, epoch: None, misfit };
-        let jobs = (start_step..).map(move |step| (step, steps.indices(step)));
-        let prepare = move |(step, dealt): (u64, Result<(u64, Vec<usize>)>)| {
-            let (epoch, indices) = dealt?;
+        let steps = Steps::new(sampler, inputs.labels().len(), inputs.check().err());
+        let prepare = move |Dealt { step, epoch, indices }: Dealt| {
             let (shape, labels) = (inputs.shape(), inputs.labels());
             Batch::prepare(shape, labels, indices, options.unreadable, step, |position, index, out| {
                 inputs.write(index, Some(Draw { seed, epoch, step, position }), out)
             })
         };
-        Self { batches: Prefetch::new(jobs, prepare, options.workers, options.ahead), start_step }
+        Self { batches: Stepped::new(steps, start_step, options, prepare) }
     }
 }
 
 impl Iterator for Loader {
     type Item = Result<Batch>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        self.batches.next()
+    }
+}
+
+/// Batches of any kind, step by step, prepared ahead: what loaders have in common.
+#[derive(Debug)]
+pub(crate) struct Stepped<B> {
+    batches: Prefetch<B>,
+    start_step: u64,
+}
+
+impl<B: Send + 'static> Stepped<B> {
+    /// What `prepare` makes of each of the `steps` from `start_step` on.
+    pub(crate) fn new(
+        mut steps: Steps,
+        start_step: u64,
+        options: LoaderOptions,
+        prepare: impl Fn(Dealt) -> Result<B> + Send + Sync + 'static,
+    ) -> Self {
+        let jobs = (start_step..).map(move |step| steps.deal(step));
+        let work = move |dealt: Result<Dealt>| prepare(dealt?);
+        Self { batches: Prefetch::new(jobs, work, options.workers, options.ahead), start_step }
+    }
+}
+
+impl<B> Iterator for Stepped<B> {
+    type Item = Result<B>;
 
     fn next(&mut self) -> Option<Self::Item> {
         Some(self.batches.next()?.map_err(|error| match error {
@@ -86,8 +111,15 @@ impl Iterator for Loader {
     }
 }
 
-/// Which images each step gets.
-struct Steps {
+/// The samples of a step.
+pub(crate) struct Dealt {
+    pub(crate) step: u64,
+    pub(crate) epoch: u64,
+    pub(crate) indices: Vec<usize>,
+}
+
+/// Which samples each step gets.
+pub(crate) struct Steps {
     sampler: Box<dyn BatchSampler>,
     samples: usize,
     epoch: Option<(u64, Plan)>,
@@ -96,8 +128,12 @@ struct Steps {
 }
 
 impl Steps {
-    /// The epoch of a step, and its samples.
-    fn indices(&mut self, step: u64) -> Result<(u64, Vec<usize>)> {
+    /// Steps over so many samples; a `misfit` is said instead of the first.
+    pub(crate) fn new(sampler: Box<dyn BatchSampler>, samples: usize, misfit: Option<Error>) -> Self {
+        Self { sampler, samples, epoch: None, misfit }
+    }
+
+    fn deal(&mut self, step: u64) -> Result<Dealt> {
         if let Some(misfit) = self.misfit.take() {
             return Err(misfit);
         }
@@ -110,17 +146,17 @@ impl Steps {
             self.epoch = Some((epoch, self.sampler.plan(epoch)));
         }
         let (_, plan) = self.epoch.as_ref().expect("set above");
-        let batch: Vec<usize> =
+        let indices: Vec<usize> =
             plan.get(position as usize).unwrap_or_default().iter().map(|&index| index as usize).collect();
-        let images = self.samples;
-        match batch.iter().find(|&&index| index >= images) {
+        let samples = self.samples;
+        match indices.iter().find(|&&index| index >= samples) {
             Some(index) => Err(Error::Sampler(format!(
-                "the sampler deals image {index} but there are {images}: give it this set's labels"
+                "the sampler deals sample {index} but there are {samples}: give it this set's labels"
             ))),
-            None if batch.is_empty() => {
-                Err(Error::Sampler(format!("the sampler dealt no images for batch {position} of epoch {epoch}")))
+            None if indices.is_empty() => {
+                Err(Error::Sampler(format!("the sampler dealt no samples for batch {position} of epoch {epoch}")))
             }
-            None => Ok((epoch, batch)),
+            None => Ok(Dealt { step, epoch, indices }),
         }
     }
 }
