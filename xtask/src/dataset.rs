@@ -1,4 +1,4 @@
-//! `cargo xtask dataset`: lists, fetches and verifies the data sets of `datasets/`.
+//! `cargo xtask dataset`: lists, fetches, imports and verifies the data sets of `datasets/`.
 
 use std::env;
 use std::path::{Path, PathBuf};
@@ -15,7 +15,7 @@ use crate::workspace;
 pub(crate) struct Arguments {
     #[command(subcommand)]
     action: Action,
-    /// Folder of the data sets [default: DML_DATA_DIR, else `data` in the workspace]
+    /// Folder of the data sets [default: DML_DATA_DIR, else the platform's data folder, ~/.local/share/dml on Linux]
     #[arg(long, value_name = "DIR", global = true)]
     data_dir: Option<PathBuf>,
 }
@@ -26,19 +26,30 @@ enum Action {
     List,
     /// Bring the files of a data set that are missing or wrong; an interrupted fetch goes on where it stopped
     ///
-    /// They come from --from, else from --mirror or the mirror in the variable DML_MIRROR (a folder or an address that holds
-    /// NAME/FILE), else from their owner. Archives of many images are unpacked beside themselves.
+    /// They come from --mirror or the mirror in the variable DML_MIRROR (a folder or an address that holds NAME/FILE), else
+    /// from their owner. Each is checked before it gets its name; archives of many images are unpacked beside themselves.
     Fetch {
         /// The data set
         name: String,
-        /// Folder that holds the files, or one of the files
+        /// Import the files instead, as `import NAME DIR|FILE` does
         #[arg(long, value_name = "DIR|FILE")]
         from: Option<PathBuf>,
         /// Mirror that holds NAME/FILE [default: DML_MIRROR]
         #[arg(long, value_name = "DIR|URL", conflicts_with = "from")]
         mirror: Option<String>,
     },
-    /// Check size and SHA-256 of every file of a data set
+    /// Bring a data set from files that are on this machine already, copied, checked and unpacked as by fetch
+    ///
+    /// For sets whose owners ask for an agreement or a browser. The files must have the names of the manifest in datasets/;
+    /// a set of several may be imported one by one. What you give is read only.
+    Import {
+        /// The data set
+        name: String,
+        /// Folder that holds the files (or NAME/FILE, as a mirror does), or one of the files
+        #[arg(value_name = "DIR|FILE")]
+        from: PathBuf,
+    },
+    /// Check size and checksum of every file of a data set
     Verify {
         /// The data set
         name: String,
@@ -52,7 +63,7 @@ enum Action {
 
 /// Runs `cargo xtask dataset`.
 pub(crate) fn run(arguments: Arguments) -> Result<()> {
-    let data = arguments.data_dir.unwrap_or_else(data_dir);
+    let data = arguments.data_dir.map_or_else(dml_data::data_dir, Ok)?;
     match arguments.action {
         Action::List => list(&data),
         Action::Fetch { name, from, mirror } => {
@@ -62,8 +73,9 @@ pub(crate) fn run(arguments: Arguments) -> Result<()> {
                 (None, Some(mirror)) => Source::Mirror(mirror),
                 (None, None) => Source::Owner,
             };
-            fetch(&Manifest::find(&name)?, &data, source)
+            bring(&Manifest::find(&name)?, &data, source)
         }
+        Action::Import { name, from } => bring(&Manifest::find(&name)?, &data, Source::Local(from)),
         Action::Verify { name } => verify(&Manifest::find(&name)?, &data),
         Action::Path { name } => {
             let manifest = Manifest::find(&name)?;
@@ -74,12 +86,6 @@ pub(crate) fn run(arguments: Arguments) -> Result<()> {
             Ok(())
         }
     }
-}
-
-/// Where data sets lie: `DML_DATA_DIR`, else `data` in the workspace.
-pub(crate) fn data_dir() -> PathBuf {
-    let chosen = env::var_os("DML_DATA_DIR").filter(|dir| !dir.is_empty());
-    chosen.map_or_else(|| workspace::root().join("data"), PathBuf::from)
 }
 
 /// The command that brings the data set `name` if a file of it is missing below `data`. A damaged file is an error: to
@@ -110,10 +116,15 @@ fn list(data: &Path) -> Result<()> {
     Ok(())
 }
 
-fn fetch(manifest: &Manifest, data: &Path, source: Source) -> Result<()> {
+/// Fetches from a source elsewhere or imports from a local one, with a bar; then unpacks, if the set is complete.
+fn bring(manifest: &Manifest, data: &Path, source: Source) -> Result<()> {
     let name = &manifest.name;
+    let (begun, done) = match source {
+        Source::Local(_) => ("import", "imported"),
+        Source::Owner | Source::Mirror(_) => ("fetch", "fetched"),
+    };
     if manifest.embedded {
-        println!("{name} is embedded in dml-data: nothing to fetch");
+        println!("{name} is embedded in dml-data: nothing to {begun}");
         return Ok(());
     }
     let bar = ProgressBar::no_length().with_style(ProgressStyle::with_template(
@@ -130,8 +141,8 @@ fn fetch(manifest: &Manifest, data: &Path, source: Source) -> Result<()> {
         bar.set_position(progress.done);
     });
     bar.finish_and_clear();
-    for file in outcome.with_context(|| format!("cannot fetch {name}"))? {
-        println!("fetched {file}");
+    for file in outcome.with_context(|| format!("cannot {begun} {name}"))? {
+        println!("{done} {file}");
     }
     let absent: Vec<&str> = manifest
         .files
@@ -188,12 +199,30 @@ mod tests {
     }
 
     #[test]
+    fn a_set_is_imported_file_by_file_and_then_unpacked() {
+        let files = "[[files]]\nname = 'list.txt'\nbytes = 4\n[[files]]\nname = 'birds.zip'\nunpack = true";
+        let head = "name = 'toy'\nsummary = ''\nlicence = 'CC0-1.0'\nhomepage = ''";
+        let manifest = Manifest::parse(&format!("{head}\n{files}")).unwrap();
+        let (data, mine) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let list = mine.path().join("list.txt");
+        fs::write(&list, b"wren").unwrap();
+        // A zip archive of nothing.
+        fs::write(mine.path().join("birds.zip"), [b"PK\x05\x06".as_slice(), &[0; 18]].concat()).unwrap();
+        bring(&manifest, data.path(), Source::Local(list.clone())).unwrap();
+        assert_eq!(fs::read(data.path().join("toy/list.txt")).unwrap(), b"wren");
+        assert!(!data.path().join("toy/birds").exists());
+        bring(&manifest, data.path(), Source::Local(mine.path().to_owned())).unwrap();
+        assert!(data.path().join("toy/birds").is_dir());
+        assert_eq!(fs::read(list).unwrap(), b"wren", "what was given stays");
+    }
+
+    #[test]
     fn one_foreign_file_is_refused_before_anything_is_written() {
         let data = tempfile::tempdir().unwrap();
         let copy = data.path().join("all_runs.zip");
         fs::write(&copy, vec![0; 352_787]).unwrap();
-        let error = fetch(&Manifest::find("omniglot").unwrap(), data.path(), Source::Local(copy)).unwrap_err();
-        assert!(format!("{error:#}").contains("cannot fetch omniglot: "), "{error:#}");
+        let error = bring(&Manifest::find("omniglot").unwrap(), data.path(), Source::Local(copy)).unwrap_err();
+        assert!(format!("{error:#}").contains("cannot import omniglot: "), "{error:#}");
         assert!(format!("{error:#}").contains("has sha256 "), "{error:#}");
         assert_eq!(fs::read_dir(data.path().join("omniglot")).unwrap().count(), 0);
     }

@@ -1,7 +1,7 @@
 //! `dml baseline`: what a trained encoder must beat.
 
 use crate::train::Parent;
-use anyhow::{Context, Result, bail};
+use anyhow::{Result, bail};
 use candle_core::Device;
 use clap::Args;
 use dml_core::Metric;
@@ -63,8 +63,8 @@ fn emoji(name: &str, device: &Device) -> Result<Evaluation> {
 
 /// Lake's runs at their original size, each measured by `trials`.
 fn one_shot(data_dir: Option<&Path>, trials: impl Fn(&OneShotRun) -> Result<OneShotTrials>) -> Result<Evaluation> {
-    let data_dir = data_dir.context("name the folder of fetched sets with --data-dir")?;
-    let runs = omniglot::one_shot_runs(data_dir, ORIGINAL_SIZE)?.iter().map(trials).collect::<Result<Vec<_>>>()?;
+    let data_dir = data_dir.map_or_else(dml_data::data_dir, |folder| Ok(folder.to_owned()))?;
+    let runs = omniglot::one_shot_runs(&data_dir, ORIGINAL_SIZE)?.iter().map(trials).collect::<Result<Vec<_>>>()?;
     Ok(Evaluation { one_shot: Some(dml_eval::one_shot(&runs)?), ..Evaluation::default() })
 }
 

@@ -42,7 +42,7 @@ pub(crate) struct Embed {
 
 #[derive(Args)]
 pub(crate) struct Parent {
-    /// Folder of the fetched data sets
+    /// Folder of the data sets [default: DML_DATA_DIR, else the platform's data folder, ~/.local/share/dml on Linux]
     #[arg(long)]
     pub(crate) data_dir: Option<PathBuf>,
     /// Where tensors live: `cpu`, `cuda` or `metal` (the last two need a build with that feature)

@@ -59,6 +59,7 @@ impl Place {
     fn train(&self, run: &str) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_dml"));
         command.arg("train").arg(self.path("recipe.toml")).arg("--run-dir").arg(self.path(run));
+        command.env("DML_DATA_DIR", self.path("no-sets"));
         command
     }
 
@@ -153,7 +154,7 @@ fn mistakes_are_named_with_the_value_and_the_mend_and_leave_nothing() {
         (&["--set", "augment.scale=[2.0,1.0]"], &["augment.scale"]),
         (&["--set", "data.root=nowhere"], &["nowhere"]),
         (&["--set", "data.set=cars"], &["\"cars\"", "emoji"]),
-        (&["--set", "data.set=omniglot-small1"], &["omniglot-small1", "--data-dir"]),
+        (&["--set", "data.set=omniglot-small1"], &["no-sets/omniglot/", "cargo xtask dataset fetch omniglot"]),
         (
             &["--set", "data.set=omniglot-small1", "--data-dir", "nowhere"],
             &["nowhere", "cargo xtask dataset fetch omniglot"],

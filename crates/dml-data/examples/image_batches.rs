@@ -1,25 +1,24 @@
 //! From a published set to batches, as a trainer takes them:
 //!
-//! `cargo run --release -p dml-data --example image_batches -- mini-imagenet DATA_DIR`
+//! `cargo run --release -p dml-data --example image_batches -- mini-imagenet [DATA_DIR]`
 #![allow(clippy::print_stdout, reason = "an example talks to its reader")]
 
 use dml_data::image::{Decoder, Preset};
 use dml_data::sampler::{CoveringPkSampler, Short};
-use dml_data::{FileImages, Inputs, Loader, LoaderOptions, sources};
-use std::path::Path;
+use dml_data::{FileImages, Inputs, Loader, LoaderOptions, data_dir, sources};
 use std::sync::Arc;
 use std::time::Instant;
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let [name, data_dir] = &arguments[..] else {
-        return Err(
-            "usage: image_batches NAME DATA_DIR (cargo xtask dataset list names them, path NAME the folder)".into()
-        );
+    let (name, data_dir) = match &arguments[..] {
+        [name] => (name, data_dir()?),
+        [name, folder] => (name, folder.into()),
+        _ => return Err("usage: image_batches NAME [DATA_DIR] (cargo xtask dataset list names the sets)".into()),
     };
     let preset = Preset::named("imagenet")?;
     let start = Instant::now();
-    let train = sources::open(name, Path::new(data_dir))?.part("train")?;
+    let train = sources::open(name, &data_dir)?.part("train")?;
     println!(
         "{}: {} images of {} classes, opened in {:.2?}",
         train.name(),

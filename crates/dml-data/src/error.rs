@@ -23,6 +23,16 @@ pub enum Error {
         /// What the system said.
         source: std::io::Error,
     },
+    /// A file or folder of a data set cannot be read or written, for a reason that its user can mend.
+    #[error("{}: {source}; {mend}", path.display())]
+    Access {
+        /// The file or folder.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+        /// What to do.
+        mend: &'static str,
+    },
     /// A file was read but does not hold what it should.
     #[error("{}: {problem}", path.display())]
     Format {
@@ -64,6 +74,11 @@ pub enum Error {
         /// What is wrong and what to do.
         problem: String,
     },
+    /// There is no folder for data sets: none is named, and the user has no home.
+    #[error(
+        "the user's home is not known, or is no absolute path: name a folder for data sets in the variable DML_DATA_DIR"
+    )]
+    NoDataDir,
     /// A download failed.
     #[error("{url}: {problem}")]
     Download {
@@ -89,7 +104,47 @@ impl Error {
         move |source| Self::Io { path: path.to_owned(), source }
     }
 
+    /// As [`Error::io`] for what lies in the data folder: says the mend if a full disk or the folder itself is in the way.
+    pub(crate) fn access(path: &Path) -> impl FnOnce(std::io::Error) -> Self + '_ {
+        use std::io::ErrorKind::{
+            AlreadyExists, NotADirectory, PermissionDenied, QuotaExceeded, ReadOnlyFilesystem, StorageFull,
+        };
+        move |source| {
+            let mend = match source.kind() {
+                StorageFull | QuotaExceeded => "make room, then do the same again",
+                PermissionDenied | ReadOnlyFilesystem | NotADirectory | AlreadyExists => {
+                    "choose another folder for data sets with DML_DATA_DIR or --data-dir, or get the right to use this one"
+                }
+                _ => return Self::Io { path: path.to_owned(), source },
+            };
+            Self::Access { path: path.to_owned(), source, mend }
+        }
+    }
+
     pub(crate) fn format(path: &Path, problem: impl Into<String>) -> Self {
         Self::Format { path: path.to_owned(), problem: problem.into() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::ErrorKind;
+
+    #[test]
+    fn what_is_in_the_way_of_data_is_said_with_its_mend() {
+        for (kind, mend) in [
+            (ErrorKind::StorageFull, "make room"),
+            (ErrorKind::QuotaExceeded, "make room"),
+            (ErrorKind::PermissionDenied, "DML_DATA_DIR or --data-dir"),
+            (ErrorKind::ReadOnlyFilesystem, "DML_DATA_DIR or --data-dir"),
+        ] {
+            let error = Error::access(Path::new("sets/birds.tar"))(kind.into());
+            assert!(matches!(error, Error::Access { .. }));
+            let message = error.to_string();
+            assert!(message.starts_with("sets/birds.tar: ") && message.contains(mend), "{message}");
+        }
+        let other = Error::access(Path::new("sets/birds.tar"))(ErrorKind::TimedOut.into());
+        assert!(matches!(other, Error::Io { .. }), "nothing is known that would mend it");
     }
 }

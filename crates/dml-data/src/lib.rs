@@ -23,6 +23,7 @@
 
 mod batch;
 mod catalog;
+mod data_dir;
 mod dataset;
 #[cfg(feature = "download")]
 pub mod download;
@@ -45,6 +46,7 @@ pub mod unpack;
 
 pub use batch::{Batch, eval_batches, input_batches};
 pub use catalog::{Catalog, CatalogBuilder, FileEntry, Files, Membership, Samples, Span, Texts};
+pub use data_dir::data_dir;
 pub use dataset::{Dataset, Image, ImageSet};
 pub use error::{Error, Result};
 pub use expected::Expected;

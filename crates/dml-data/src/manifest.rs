@@ -152,15 +152,19 @@ impl Manifest {
     }
 
     /// The command that brings the files, with their size: `cargo xtask dataset fetch omniglot (3.3 MB)`. Where a file
-    /// has no public address it ends in ` --from DIR`, before the size.
+    /// has no public address it is `import NAME DIR`.
     pub fn fetch_command(&self) -> String {
-        let from = if self.files.iter().any(|file| file.urls.is_empty()) { " --from DIR" } else { "" };
+        let name = &self.name;
+        let command = match self.files.iter().any(|file| file.urls.is_empty()) {
+            true => format!("import {name} DIR"),
+            false => format!("fetch {name}"),
+        };
         let size = match (self.bytes(), self.files.iter().any(|file| file.bytes.is_none())) {
             (0, true) => "size not published".to_owned(),
             (bytes, true) => format!("more than {:.1} MB", bytes as f64 / 1e6),
             (bytes, false) => format!("{:.1} MB", bytes as f64 / 1e6),
         };
-        format!("cargo xtask dataset fetch {}{from} ({size})", self.name)
+        format!("cargo xtask dataset {command} ({size})")
     }
 
     /// Checks size and checksum of every file below `data`, as far as the manifest knows them. An embedded set is always
@@ -206,7 +210,7 @@ impl Manifest {
             ErrorKind::NotFound => {
                 Error::Missing { path: path.to_owned(), mend: format!("run {}", self.fetch_command()) }
             }
-            _ => Error::io(path)(error),
+            _ => Error::access(path)(error),
         }
     }
 
@@ -295,7 +299,7 @@ mod tests {
     fn omniglot_says_how_it_is_fetched() {
         assert_eq!(Manifest::find("omniglot").unwrap().fetch_command(), "cargo xtask dataset fetch omniglot (3.3 MB)");
         let full = Manifest::find("omniglot-full").unwrap();
-        assert_eq!(full.fetch_command(), "cargo xtask dataset fetch omniglot-full --from DIR (6.5 MB)");
+        assert_eq!(full.fetch_command(), "cargo xtask dataset import omniglot-full DIR (6.5 MB)");
         assert_eq!(full.mirror_path(), "omniglot/full");
         assert_eq!(Manifest::find("omniglot").unwrap().mirror_path(), "omniglot");
     }
@@ -317,10 +321,10 @@ mod tests {
     #[test]
     fn missing_truncated_and_altered_files_are_told_apart() {
         for (content, expected) in [
-            (None, "not found; run cargo xtask dataset fetch toy --from DIR (0.0 MB)"),
+            (None, "not found; run cargo xtask dataset import toy DIR (0.0 MB)"),
             (
                 Some(b"hell".as_slice()),
-                "has size 4 but the manifest says 5; bring it anew: cargo xtask dataset fetch toy",
+                "has size 4 but the manifest says 5; bring it anew: cargo xtask dataset import toy",
             ),
             (
                 Some(b"jello"),

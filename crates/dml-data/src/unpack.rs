@@ -38,6 +38,8 @@ pub fn set(manifest: &Manifest, data: &Path, limits: Limits) -> Result<Vec<PathB
         let path = manifest.path(data, file);
         let folder = manifest.folder(data).join(stem(&file.name));
         if folder.exists() {
+            // A process that was killed just after it had named the folder leaves the empty one around it.
+            clear(&growing_of(&folder))?;
             continue;
         }
         if !path.exists() {
@@ -59,19 +61,28 @@ pub fn archive(archive: &Path, target: &Path, limits: Limits) -> Result<()> {
     if target.exists() {
         return Err(Error::format(target, "exists already: remove it to unpack anew"));
     }
-    let mut growing = target.as_os_str().to_owned();
-    growing.push(".unpacking");
-    let growing = PathBuf::from(growing);
-    if growing.exists() {
-        fs::remove_dir_all(&growing).map_err(Error::io(&growing))?;
-    }
-    fs::create_dir_all(&growing).map_err(Error::io(&growing))?;
+    let growing = growing_of(target);
+    clear(&growing)?;
+    fs::create_dir_all(&growing).map_err(Error::access(&growing))?;
     let mut sink = Sink { archive, root: &growing, left: limits };
     let outcome = unpack(archive, &mut sink).and_then(|()| give_name(&growing, target));
-    if growing.exists() {
-        fs::remove_dir_all(&growing).map_err(Error::io(&growing))?;
-    }
+    clear(&growing)?;
     outcome
+}
+
+/// Where the folder `target` grows.
+fn growing_of(target: &Path) -> PathBuf {
+    let mut name = target.as_os_str().to_owned();
+    name.push(".unpacking");
+    name.into()
+}
+
+/// Removes `folder` if it is there.
+fn clear(folder: &Path) -> Result<()> {
+    match fs::remove_dir_all(folder) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(Error::access(folder)(error)),
+        _ => Ok(()),
+    }
 }
 
 /// `a.tar.gz` to `a`.
@@ -163,23 +174,27 @@ impl Sink<'_> {
     fn folder(&mut self, name: &str) -> Result<()> {
         let Some(path) = self.place(name)? else { return Ok(()) };
         self.count(name)?;
-        fs::create_dir_all(&path).map_err(Error::io(&path))
+        fs::create_dir_all(&path).map_err(Error::access(&path))
     }
 
     fn file(&mut self, name: &str, content: impl Read) -> Result<()> {
         let Some(path) = self.place(name)? else { return Ok(()) };
         self.count(name)?;
         if let Some(folder) = path.parent() {
-            fs::create_dir_all(folder).map_err(Error::io(folder))?;
+            fs::create_dir_all(folder).map_err(Error::access(folder))?;
         }
         let mut file = File::create_new(&path).map_err(|error| match error.kind() {
             io::ErrorKind::AlreadyExists => self.refused(name, "occurs twice"),
-            _ => Error::io(&path)(error),
+            _ => Error::access(&path)(error),
         })?;
         // The size in a header is a claim: what is read is what counts.
         let limit = self.left.bytes;
-        let copied = io::copy(&mut content.take(limit.saturating_add(1)), &mut file)
-            .map_err(|error| self.refused(name, &format!("cannot be unpacked ({error})")))?;
+        let copied =
+            io::copy(&mut content.take(limit.saturating_add(1)), &mut file).map_err(|error| match error.kind() {
+                // What a disk says and an archive cannot.
+                io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Error::access(&path)(error),
+                _ => self.refused(name, &format!("cannot be unpacked ({error})")),
+            })?;
         self.left.bytes =
             limit.checked_sub(copied).ok_or_else(|| self.refused(name, "is more than the limit of bytes"))?;
         Ok(())

@@ -4,12 +4,14 @@
 use dml_data::Manifest;
 use dml_data::download::{Fetcher, Source};
 use std::fs;
-use std::io::{BufRead, BufReader, ErrorKind, Write};
-use std::net::{TcpListener, TcpStream};
+use std::io::Write;
+use std::net::TcpStream;
 use std::path::PathBuf;
 use std::thread::{self, JoinHandle};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 use tempfile::TempDir;
+
+mod loopback;
 
 /// The file of the data set `toy` and its SHA-256.
 const CONTENT: &[u8] = b"0123456789";
@@ -36,59 +38,27 @@ enum Answer {
 
 /// A server for as many requests as there are answers; joining gives the first byte that each asked for.
 fn serve(answers: Vec<Answer>) -> (String, JoinHandle<Vec<Option<usize>>>) {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let address = format!("http://{}", listener.local_addr().unwrap());
-    let server = thread::spawn(move || answers.into_iter().map(|answer| reply(accept(&listener), answer)).collect());
-    (address, server)
-}
-
-/// The next connection, within seconds: a client that does not come must fail the test, not hang it.
-fn accept(listener: &TcpListener) -> TcpStream {
-    let deadline = Instant::now() + Duration::from_secs(10);
-    listener.set_nonblocking(true).unwrap();
-    loop {
-        match listener.accept() {
-            Ok((stream, _)) => {
-                stream.set_nonblocking(false).unwrap();
-                stream.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
-                return stream;
-            }
-            Err(error) if error.kind() == ErrorKind::WouldBlock => {
-                assert!(Instant::now() < deadline, "nobody asked the server");
-                thread::sleep(Duration::from_millis(1));
-            }
-            Err(error) => panic!("{error}"),
-        }
-    }
+    let (listener, address) = loopback::listen();
+    let each = move |answer| reply(loopback::accept(&listener), answer);
+    (address, thread::spawn(move || answers.into_iter().map(each).collect()))
 }
 
 fn reply(mut stream: TcpStream, answer: Answer) -> Option<usize> {
-    let lines: Vec<String> = BufReader::new(&stream)
-        .lines()
-        .map(|line| line.unwrap().to_lowercase())
-        .take_while(|line| !line.is_empty())
-        .collect();
-    assert!(lines[0].starts_with("get /toy/digits.txt "), "{}", lines[0]);
-    let asked =
-        lines.iter().find_map(|line| line.strip_prefix("range: bytes=")?.strip_suffix('-')?.parse::<usize>().ok());
+    let asked = loopback::asked(&stream, "/toy/digits.txt");
     let first = asked.unwrap_or(0);
-    let last = CONTENT.len() - 1;
-    let (status, range) = match asked {
-        Some(_) => ("206 Partial Content", format!("content-range: bytes {first}-{last}/{}\r\n", CONTENT.len())),
-        None => ("200 OK", String::new()),
+    let as_asked = loopback::ranged(asked, CONTENT.len());
+    let whole = ("200 OK", String::new());
+    let (status, body, announced) = match answer {
+        Answer::Whole => (whole, CONTENT, Some(CONTENT.len())),
+        Answer::Range => (as_asked, &CONTENT[first..], Some(CONTENT.len() - first)),
+        Answer::Cut(bytes) => (as_asked, &CONTENT[first..first + bytes], Some(CONTENT.len() - first)),
+        Answer::CutWhole(bytes) => (whole, &CONTENT[..bytes], Some(CONTENT.len())),
+        Answer::Other(bytes) => (whole, bytes, Some(bytes.len())),
+        Answer::TooMuch => (whole, b"0123456789!".as_slice(), None),
+        Answer::Status(status) => ((status, String::new()), b"".as_slice(), Some(0)),
     };
-    let (status, range, body, announced) = match answer {
-        Answer::Whole => ("200 OK", String::new(), CONTENT.to_vec(), Some(CONTENT.len())),
-        Answer::Range => (status, range, CONTENT[first..].to_vec(), Some(CONTENT.len() - first)),
-        Answer::Cut(bytes) => (status, range, CONTENT[first..first + bytes].to_vec(), Some(CONTENT.len() - first)),
-        Answer::CutWhole(bytes) => ("200 OK", String::new(), CONTENT[..bytes].to_vec(), Some(CONTENT.len())),
-        Answer::Other(bytes) => ("200 OK", String::new(), bytes.to_vec(), Some(bytes.len())),
-        Answer::TooMuch => ("200 OK", String::new(), b"0123456789!".to_vec(), None),
-        Answer::Status(status) => (status, String::new(), vec![], Some(0)),
-    };
-    let length = announced.map_or(String::new(), |bytes| format!("content-length: {bytes}\r\n"));
-    write!(stream, "HTTP/1.1 {status}\r\n{length}{range}connection: close\r\n\r\n").unwrap();
-    stream.write_all(&body).unwrap();
+    loopback::head(&mut stream, &status, announced);
+    stream.write_all(body).unwrap();
     asked
 }
 
@@ -320,4 +290,26 @@ fn what_the_disk_has_no_room_for_is_not_begun() {
     let error = fetcher.fetch(&Manifest::parse(&manifest).unwrap(), data.path(), &mut |_| ()).unwrap_err().to_string();
     assert!(error.contains("vast takes 1152921504606.8 MB more") && error.contains("make room"), "{error}");
     assert_eq!(fs::read_dir(data.path()).unwrap().count(), 0);
+}
+
+#[test]
+fn a_data_folder_that_is_a_file_is_named_with_the_mend() {
+    let bench = Bench::new();
+    fs::write(bench.data.path().join("toy"), b"a file").unwrap();
+    let message = bench.fetch(Source::Mirror("http://127.0.0.1:1".into())).unwrap_err();
+    assert!(message.contains("/toy") && message.contains("DML_DATA_DIR or --data-dir"), "{message}");
+    assert_eq!(fs::read(bench.data.path().join("toy")).unwrap(), b"a file");
+}
+
+/// `/dev/full` takes no byte: what a full disk says in the middle of a download.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_disk_that_fills_up_is_named_with_the_mend() {
+    let bench = Bench::new();
+    fs::create_dir_all(bench.data.path().join("toy")).unwrap();
+    std::os::unix::fs::symlink("/dev/full", bench.part()).unwrap();
+    let (outcome, _) = bench.fetch_over_http(&[Answer::Range]);
+    let message = outcome.unwrap_err();
+    assert!(message.contains("/toy/digits.txt.part: ") && message.contains("make room"), "{message}");
+    bench.holds_nothing();
 }

@@ -203,19 +203,20 @@ fn shards() {
 fn sets_that_are_not_there_say_how_to_get_them() {
     let nowhere = tempfile::tempdir().unwrap();
     let messages = [
-        (cub::open(nowhere.path()).unwrap_err(), "fetch cub-200-2011 (1150.6 MB) and unpack it there"),
-        (cars::open(nowhere.path()).unwrap_err(), "fetch cars-196 --from DIR (size not published)"),
-        (sop::open(nowhere.path()).unwrap_err(), "fetch stanford-online-products --from DIR (3083.9 MB)"),
-        (in_shop::open(nowhere.path()).unwrap_err(), "fetch in-shop --from DIR (size not published)"),
-        (inaturalist::open(nowhere.path()).unwrap_err(), "fetch inaturalist-2018 --from DIR"),
-        (vehicle_id::open(nowhere.path(), vehicle_id::TestSize::Large, 0).unwrap_err(), "fetch vehicle-id --from DIR"),
-        (lfw::open(nowhere.path()).unwrap_err(), "fetch lfw --from DIR (more than 180.6 MB)"),
-        (att_faces::open(nowhere.path()).unwrap_err(), "fetch att-faces --from DIR"),
-        (mini_imagenet::open(nowhere.path()).unwrap_err(), "fetch mini-imagenet --from DIR (141.9 MB)"),
+        (cub::open(nowhere.path()).unwrap_err(), "fetch cub-200-2011 (1150.6 MB)"),
+        (cars::open(nowhere.path()).unwrap_err(), "import cars-196 DIR (size not published)"),
+        (sop::open(nowhere.path()).unwrap_err(), "import stanford-online-products DIR (3083.9 MB)"),
+        (in_shop::open(nowhere.path()).unwrap_err(), "import in-shop DIR (size not published)"),
+        (inaturalist::open(nowhere.path()).unwrap_err(), "import inaturalist-2018 DIR"),
+        (vehicle_id::open(nowhere.path(), vehicle_id::TestSize::Large, 0).unwrap_err(), "import vehicle-id DIR"),
+        (lfw::open(nowhere.path()).unwrap_err(), "import lfw DIR (more than 180.6 MB)"),
+        (att_faces::open(nowhere.path()).unwrap_err(), "import att-faces DIR"),
+        (mini_imagenet::open(nowhere.path()).unwrap_err(), "import mini-imagenet DIR (141.9 MB)"),
     ];
     for (error, expected) in messages {
         let error = error.to_string();
         assert!(error.contains("not found; run cargo xtask dataset ") && error.contains(expected), "{error}");
+        assert!(!error.contains("unpack"), "fetching unpacks: {error}");
         // The same set by its name.
         let name = expected.split(' ').nth(1).unwrap();
         let named = dml_data::sources::open(name, nowhere.path()).unwrap_err().to_string();

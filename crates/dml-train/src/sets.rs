@@ -25,32 +25,27 @@ pub struct Sets {
     pub normalize: Normalize,
 }
 
-/// Opens the data set of a recipe. Sets that are not embedded are looked for in `data_dir`.
+/// Opens the data set of a recipe. Sets that are not embedded are looked for in `data_dir`; default:
+/// [`dml_data::data_dir`].
 ///
 /// # Errors
 /// When the set is unknown, missing or damaged.
 pub fn open(config: &DataConfig, data_dir: Option<&Path>) -> Result<Sets> {
-    let fetched = || data_dir.ok_or_else(|| no_data_dir(&config.set));
+    let data_dir = || data_dir.map_or_else(dml_data::data_dir, |folder| Ok(folder.to_owned()));
     match (config.set.as_str(), &config.root) {
         ("emoji", _) => of_split(emoji::load()?, config, false),
         ("folder", Some(root)) => of_split(image_folder::load(root, config.size)?, config, false),
         ("folder", None) => Err(Error::Recipe(
             "data.set is \"folder\" but data.root is missing: name the folder of class folders".to_owned(),
         )),
-        ("omniglot-small1", _) => of_background(fetched()?, Part::Small1, config),
-        ("omniglot-small2", _) => of_background(fetched()?, Part::Small2, config),
+        ("omniglot-small1", _) => of_background(&data_dir()?, Part::Small1, config),
+        ("omniglot-small2", _) => of_background(&data_dir()?, Part::Small2, config),
         // The published protocol takes rotations as classes in the test too.
-        ("omniglot-full", _) => of_split(omniglot::full(fetched()?)?, config, true),
+        ("omniglot-full", _) => of_split(omniglot::full(&data_dir()?)?, config, true),
         (other, _) => Err(Error::Recipe(format!(
             "data.set is {other:?}: use \"emoji\", \"folder\", \"omniglot-small1\", \"omniglot-small2\" or \"omniglot-full\""
         ))),
     }
-}
-
-fn no_data_dir(set: &str) -> Error {
-    Error::Recipe(format!(
-        "data.set is {set:?}, which is not embedded: name the folder of fetched sets with --data-dir"
-    ))
 }
 
 fn of_split(split: Split, config: &DataConfig, rotate_all: bool) -> Result<Sets> {

@@ -14,7 +14,7 @@ use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
 
-use crate::{dataset, workspace};
+use crate::workspace;
 use plan::Plan;
 use pool::Pool;
 
@@ -30,7 +30,7 @@ pub(crate) struct Arguments {
     /// Folder of the runs and the report [default: runs/reproduce-paper, with --quick runs/reproduce-paper-quick]
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
-    /// Folder of the fetched data sets [default: DML_DATA_DIR, else `data` in the workspace]
+    /// Folder of the data sets [default: DML_DATA_DIR, else the platform's data folder, ~/.local/share/dml on Linux]
     #[arg(long, value_name = "DIR")]
     data_dir: Option<PathBuf>,
 }
@@ -44,7 +44,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
         workspace::root().join(if arguments.quick { "runs/reproduce-paper-quick" } else { "runs/reproduce-paper" })
     });
     let out = std::path::absolute(&out)?;
-    let data = std::path::absolute(arguments.data_dir.clone().unwrap_or_else(dataset::data_dir))?;
+    let data = std::path::absolute(arguments.data_dir.clone().map_or_else(dml_data::data_dir, Ok)?)?;
     let mut plan = Plan::read(&workspace::root().join("recipes"), arguments.suite.as_deref(), &out, &data)?;
     if arguments.quick {
         plan.shorten(QUICK_STEPS);

@@ -25,20 +25,20 @@ impl Part {
     pub(super) fn open(target: &Path, limit: u64) -> Result<Self> {
         let path = path_of(target);
         if let Some(folder) = target.parent() {
-            fs::create_dir_all(folder).map_err(Error::io(folder))?;
+            fs::create_dir_all(folder).map_err(Error::access(folder))?;
         }
         let file = loop {
-            let file = OpenOptions::new().append(true).create(true).open(&path).map_err(Error::io(&path))?;
+            let file = OpenOptions::new().append(true).create(true).open(&path).map_err(Error::access(&path))?;
             // A file system without locks is no reason to fail.
             if matches!(file.try_lock(), Err(TryLockError::WouldBlock)) {
                 return Err(Error::format(&path, "another process is fetching this file: wait for it or end it"));
             }
             // Another process may have finished the file between the opening and the lock: it is not ours to write.
-            if is_at(&file, &path).map_err(Error::io(&path))? {
+            if is_at(&file, &path).map_err(Error::access(&path))? {
                 break file;
             }
         };
-        let len = file.metadata().map_err(Error::io(&path))?.len();
+        let len = file.metadata().map_err(Error::access(&path))?.len();
         let mut part = Self { path, file, len };
         if len > limit {
             part.restart()?;
@@ -53,32 +53,32 @@ impl Part {
 
     /// Empties the part.
     pub(super) fn restart(&mut self) -> Result<()> {
-        self.file.set_len(0).map_err(Error::io(&self.path))?;
+        self.file.set_len(0).map_err(Error::access(&self.path))?;
         self.len = 0;
         Ok(())
     }
 
     /// Writes at the end.
     pub(super) fn append(&mut self, bytes: &[u8]) -> Result<()> {
-        self.file.write_all(bytes).map_err(Error::io(&self.path))?;
+        self.file.write_all(bytes).map_err(Error::access(&self.path))?;
         self.len += bytes.len() as u64;
         Ok(())
     }
 
     /// In what it is not what the manifest says of `file`.
     pub(super) fn difference(&self, file: &ManifestFile) -> Result<Option<Difference>> {
-        File::open(&self.path).and_then(|content| file.difference(self.len, content)).map_err(Error::io(&self.path))
+        File::open(&self.path).and_then(|content| file.difference(self.len, content)).map_err(Error::access(&self.path))
     }
 
     /// Puts the part on the disk and then under its name, so that a crash leaves the one or the other.
     pub(super) fn finish(self, target: &Path) -> Result<()> {
         let Self { path, file, .. } = self;
-        file.sync_all().map_err(Error::io(&path))?;
+        file.sync_all().map_err(Error::access(&path))?;
         let _lock = lock_while_moved(file);
-        fs::rename(&path, target).map_err(Error::io(target))?;
+        fs::rename(&path, target).map_err(Error::access(target))?;
         if cfg!(unix) {
             let folder = target.parent().unwrap_or(Path::new("."));
-            File::open(folder).and_then(|folder| folder.sync_all()).map_err(Error::io(folder))?;
+            File::open(folder).and_then(|folder| folder.sync_all()).map_err(Error::access(folder))?;
         }
         Ok(())
     }
@@ -87,7 +87,7 @@ impl Part {
     pub(super) fn discard(self) -> Result<()> {
         let Self { path, file, .. } = self;
         let _lock = lock_while_moved(file);
-        fs::remove_file(&path).map_err(Error::io(&path))
+        fs::remove_file(&path).map_err(Error::access(&path))
     }
 }
 

@@ -327,7 +327,7 @@ mod tests {
             full(nowhere.path())
                 .unwrap_err()
                 .to_string()
-                .contains("cargo xtask dataset fetch omniglot-full --from DIR (6.5 MB)")
+                .contains("cargo xtask dataset import omniglot-full DIR (6.5 MB)")
         );
     }
 }

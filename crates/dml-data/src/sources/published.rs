@@ -21,11 +21,7 @@ impl Published {
     pub(super) fn tree(&self, marker: &str, below: &[&str]) -> Result<PathBuf> {
         let places = [""].iter().chain(below).map(|inner| self.folder.join(inner));
         places.into_iter().find(|place| place.join(marker).exists()).ok_or_else(|| {
-            let fetch = self.manifest.fetch_command();
-            let mend = match self.manifest.files.iter().any(|file| file.unpack) {
-                true => format!("run {fetch} and unpack it there"),
-                false => format!("run {fetch}"),
-            };
+            let mend = format!("run {}", self.manifest.fetch_command());
             Error::Missing { path: self.folder.join(marker), mend }
         })
     }
