@@ -96,7 +96,13 @@ fn print_cases(fewer: usize) -> Result<()> {
         serde_json::to_string(&case).map(|line| println!("{line}"))
     };
     let photograph = 3 * SIDE * SIDE;
-    print("JPEG 500 × 375, random crop to 224, flip, batches of 64", "photographs", (2048 / fewer, photograph), 16, 64)?;
+    print(
+        "JPEG 500 × 375, random crop to 224, flip, batches of 64",
+        "photographs",
+        (2048 / fewer, photograph),
+        16,
+        64,
+    )?;
     print("28 × 28 grey from memory, batches of 256", "small", (240_000 / fewer, SMALL * SMALL), 10, 256)?;
     print("plan of an epoch, 64 classes × 4", "plan", (10_000_000 / fewer, 0), 1_000_000 / fewer, 256)?;
     let (classes, images) = SOP.iter().fold((0, 0), |all, list| (all.0 + list.1, all.1 + list.2));
@@ -176,14 +182,16 @@ fn decoded_and_resized(file: &[u8], region: Region) -> Result<()> {
 
 /// Training batches of an epoch from images in memory, and the writing of their values alone.
 fn small(case: &Case, answer: &mut Answer) -> Result<()> {
-    let pixels: Vec<u8> = (0..case.n * case.d).map(|i| (i as u32).wrapping_mul(2_654_435_761).to_be_bytes()[0]).collect();
+    let pixels: Vec<u8> =
+        (0..case.n * case.d).map(|i| (i as u32).wrapping_mul(2_654_435_761).to_be_bytes()[0]).collect();
     let labels = (0..case.n).map(|i| (i % case.classes) as u32).collect();
     let names = (0..case.classes).map(|class| class.to_string()).collect();
     let dataset = Arc::new(ImageSet::from_pixels("small", [1, SMALL, SMALL], pixels, labels, names)?);
     let normalize = Normalize { mean: vec![0.1307], std: vec![0.3081], ..Normalize::default() };
     let inputs = Arc::new(AugmentedSet { dataset: dataset.clone(), augment: Augment::default(), normalize });
     answer.time("ours", || epoch(inputs.clone(), case))?;
-    let order: Vec<usize> = RandomSampler::new(case.n, case.params.batch, 0)?.plan(0).indices().iter().map(|&i| i as usize).collect();
+    let order: Vec<usize> =
+        RandomSampler::new(case.n, case.params.batch, 0)?.plan(0).indices().iter().map(|&i| i as usize).collect();
     let table: [f32; 256] = std::array::from_fn(|value| (value as f32 / 255.0 - 0.1307) / 0.3081);
     answer.time("floor", || {
         let mut batch = vec![0f32; case.params.batch * case.d];

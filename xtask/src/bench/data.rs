@@ -8,13 +8,8 @@ use super::record::Record;
 use super::table::{busy, digits, megabytes, ratio, seconds};
 use super::versus::Contest;
 
-pub(super) const CONTEST: Contest = Contest {
-    name: "data",
-    program: "time_data",
-    script: "time_data_peers.py",
-    needs: Needs::Images,
-    markdown,
-};
+pub(super) const CONTEST: Contest =
+    Contest { name: "data", program: "time_data", script: "time_data_peers.py", needs: Needs::Images, markdown };
 
 fn markdown(record: &Record, rows: &[Measured]) -> String {
     let programs: Vec<&str> = record.programs.iter().filter_map(|p| p["program"].as_str()).collect();

@@ -9,13 +9,8 @@ use super::table::{busy, digits, megabytes, ratio, seconds};
 use super::versus::Contest;
 use super::worker::Case;
 
-pub(super) const CONTEST: Contest = Contest {
-    name: "eval",
-    program: "time_eval",
-    script: "time_eval_peers.py",
-    needs: Needs::Search,
-    markdown,
-};
+pub(super) const CONTEST: Contest =
+    Contest { name: "eval", program: "time_eval", script: "time_eval_peers.py", needs: Needs::Search, markdown };
 
 /// Floating-point operations that a plain product of the case's pairs takes.
 fn flops(case: &Case) -> f64 {
