@@ -22,7 +22,8 @@ fn gpu() -> Option<Device> {
 fn bytes_are_normalised_on_a_gpu_as_on_the_host() {
     let Some(device) = gpu() else { return };
     let (height, width) = (37, 41);
-    let pixels: Vec<u8> = (0..4 * height * width * 3).map(|i| ((i as u32).wrapping_mul(2_654_435_761) >> 24) as u8).collect();
+    let pixels: Vec<u8> =
+        (0..4 * height * width * 3).map(|i| ((i as u32).wrapping_mul(2_654_435_761) >> 24) as u8).collect();
     let shape = [4, height, width, 3];
     let batch = ByteBatch { step: 0, indices: (0..4).collect(), labels: vec![0; 4], shape, pixels, skipped: vec![] };
     for normalize in [Normalize::imagenet(), Normalize::half(), Normalize::bgr_255()] {
