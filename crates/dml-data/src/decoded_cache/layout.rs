@@ -218,3 +218,63 @@ fn seal(front: &[u8], notes: &[u8]) -> [u8; HEAD - UNSEALED] {
 fn number(bytes: &[u8]) -> u64 {
     bytes.iter().rev().fold(0, |number, &byte| (number << 8) | u64::from(byte))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn file(samples: usize, channels: usize, places: &[Place], notes: &[u8], pixels: usize) -> Vec<u8> {
+        let (set, entries, decoder) = (String::new(), String::new(), Decoder { channels, ..Decoder::default() });
+        let origin = Origin { set, samples, entries, decoder, transforms: Pipeline::default() };
+        let front = front(&serde_json::to_vec(&origin).unwrap(), places, notes).unwrap();
+        [&front[..], &vec![9; pixels], notes].concat()
+    }
+
+    /// The places of images of these sides, the first at `start`.
+    fn places(mut start: u64, channels: usize, sides: &[(u32, u32)]) -> Vec<Place> {
+        let place = |&(height, width): &(u32, u32)| {
+            let place = Place { offset: start, height, width };
+            start = place.end(channels).unwrap();
+            place
+        };
+        sides.iter().map(place).collect()
+    }
+
+    fn start(samples: usize, channels: usize) -> u64 {
+        (file(samples, channels, &[], b"", 0).len() + samples * ROW) as u64
+    }
+
+    #[test]
+    fn every_image_is_where_the_table_says() {
+        let places = places(start(3, 3), 3, &[(2, 5), (0, 0), (1, 1)]);
+        let note = br#"[{"index": 1, "path": "a.png", "problem": "cut off"}]"#;
+        let bytes = file(3, 3, &places, note, 33);
+        let contents = Contents::read(&bytes).unwrap();
+        let lengths = |index| contents.image(&bytes, index).map(|(place, pixels)| (place, pixels.len()));
+        assert_eq!([0, 1, 2].map(lengths), [(0, 30), (1, 0), (2, 3)].map(|(at, length)| Some((places[at], length))));
+        assert_eq!((lengths(3), contents.unreadable[&1].path.as_str()), (None, "a.png"));
+        // A sealed file is not believed either: pixels too few and too many, an image that is missing without a note.
+        for bytes in [file(3, 3, &places, note, 32), file(3, 3, &places, note, 34), file(3, 3, &places, b"[]", 33)] {
+            assert!(Contents::read(&bytes).unwrap_err().contains("its table does not fit its pixels"));
+        }
+        for samples in [2, 4, usize::MAX, usize::MAX / ROW] {
+            assert!(Contents::read(&file(samples, 3, &places, note, 33)).is_err());
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn no_sealed_table_makes_it_panic(
+            rows in prop::collection::vec((prop_oneof![0u64..600, any::<u64>()], prop_oneof![0u32..4, any::<u32>()], prop_oneof![0u32..4, any::<u32>()]), 0..4),
+            channels in prop::sample::select(vec![0, 1, 3, usize::MAX]), pixels in 0usize..40,
+        ) {
+            let places: Vec<Place> =
+                rows.into_iter().map(|(offset, height, width)| Place { offset, height, width }).collect();
+            let bytes = file(places.len(), channels, &places, b"[]", pixels);
+            if let Ok(contents) = Contents::read(&bytes) {
+                prop_assert!((0..places.len()).all(|index| contents.image(&bytes, index).is_some()));
+            }
+        }
+    }
+}
