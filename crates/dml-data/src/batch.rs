@@ -1,29 +1,32 @@
-//! What a network eats: a block of normalised pixels with its labels.
+//! What a network eats: a block of pixels with its labels.
 
 use crate::image::Unreadable;
-use crate::inputs::write_image;
+use crate::inputs::{ByteInputs, write_bytes, write_image};
 use crate::{Dataset, Error, Inputs, Normalize, Result};
 use rayon::prelude::*;
 
-/// Images of one step, ready for a network.
+/// Images of one step, ready for a network; as a [`ByteBatch`], ready but for the normalisation.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Batch {
+pub struct Batch<P = f32> {
     /// The training step, or the number of the batch in [`eval_batches`].
     pub step: u64,
     /// Index of each image in its data set.
     pub indices: Vec<usize>,
     /// Class of each image.
     pub labels: Vec<u32>,
-    /// `[n, c, h, w]`.
+    /// `[n, c, h, w]`; of bytes `[n, h, w, c]`.
     pub shape: [usize; 4],
-    /// Values in that order: 0..1, then normalised.
-    pub pixels: Vec<f32>,
+    /// Values in that order: 0..1, then normalised; of bytes as they are in the images.
+    pub pixels: Vec<P>,
     /// Samples that were left out because their files cannot be read, and why.
     pub skipped: Vec<(usize, String)>,
 }
 
-impl Batch {
-    /// The samples at `indices`, each written by `write(position, index, out)`.
+/// Images of 8-bit values: a quarter of the bytes that go to a device, which normalises them itself.
+pub type ByteBatch = Batch<u8>;
+
+impl<P: Copy + Default + Send + Sync> Batch<P> {
+    /// The samples at `indices`, whose values have the given `sides`, each written by `write(position, index, out)`.
     ///
     /// They are prepared on rayon's threads; each depends on its position only, so their number does not matter. Under
     /// [`Unreadable::Skip`] samples whose file cannot be read are left out.
@@ -31,15 +34,15 @@ impl Batch {
     /// # Errors
     /// When a sample cannot be written, or none of them can be read.
     pub(crate) fn prepare(
-        [channels, height, width]: [usize; 3],
+        sides: [usize; 3],
         labels: &[u32],
         mut indices: Vec<usize>,
         unreadable: Unreadable,
         step: u64,
-        write: impl Fn(usize, usize, &mut [f32]) -> Result<()> + Sync,
+        write: impl Fn(usize, usize, &mut [P]) -> Result<()> + Sync,
     ) -> Result<Self> {
-        let size = channels * height * width;
-        let mut pixels = vec![0f32; indices.len() * size];
+        let size = sides.iter().product::<usize>();
+        let mut pixels = vec![P::default(); indices.len() * size];
         let each = pixels.par_chunks_exact_mut(size).zip(&indices).enumerate();
         let written: Vec<Result<()>> = each.map(|(position, (out, &index))| write(position, index, out)).collect();
         let (mut skipped, mut read) = (vec![], vec![]);
@@ -65,9 +68,12 @@ impl Batch {
             pixels.truncate(read.len() * size);
         }
         let labels = indices.iter().map(|&index| labels[index]).collect();
-        Ok(Self { step, shape: [indices.len(), channels, height, width], indices, labels, pixels, skipped })
+        let [first, second, third] = sides;
+        Ok(Self { step, shape: [indices.len(), first, second, third], indices, labels, pixels, skipped })
     }
+}
 
+impl Batch {
     /// The pixels as a tensor `[n, c, h, w]` of `f32`.
     ///
     /// # Errors
@@ -86,6 +92,30 @@ impl Batch {
     pub fn into_tensor(self, device: &candle_core::Device) -> Result<candle_core::Tensor> {
         let [n, c, h, w] = self.shape;
         Ok(candle_core::Tensor::from_vec(self.pixels, (n, c, h, w), device)?)
+    }
+}
+
+#[cfg(feature = "candle")]
+impl ByteBatch {
+    /// The pixels as network input, a tensor `[n, c, h, w]` of `f32`: the bytes go to `device` and are normalised there, to the
+    /// bits of [`Normalize::write`].
+    ///
+    /// # Errors
+    /// When `normalize` does not fit the channels, or the device has no room.
+    pub fn to_tensor(&self, normalize: &Normalize, device: &candle_core::Device) -> Result<candle_core::Tensor> {
+        use candle_core::{DType, Tensor};
+        let [n, h, w, c] = self.shape;
+        normalize.check(c)?;
+        let bytes = Tensor::from_slice(&self.pixels, (n, h, w, c), device)?;
+        // A table instead of the arithmetic: devices divide each in their own way.
+        let plane = |channel: usize| {
+            let table = Tensor::new(&normalize.table(channel), device)?;
+            // As bytes candle would take the index 255 for none.
+            let values = bytes.narrow(3, normalize.source(channel, c), 1)?.flatten_all()?.to_dtype(DType::U32)?;
+            table.index_select(&values, 0)?.reshape((n, 1, h, w))
+        };
+        let planes: Vec<Tensor> = (0..c).map(plane).collect::<candle_core::Result<_>>()?;
+        Ok(Tensor::cat(&planes, 1)?)
     }
 }
 
@@ -112,6 +142,17 @@ pub fn input_batches(inputs: &dyn Inputs, batch_size: usize) -> impl Iterator<It
     let (shape, labels) = (inputs.shape(), inputs.labels());
     in_order(labels.len(), batch_size, inputs.check().err(), move |number, indices| {
         Batch::prepare(shape, labels, indices, Unreadable::Fail, number, |_, index, out| inputs.write(index, None, out))
+    })
+}
+
+/// As [`input_batches`], not yet normalised.
+pub fn byte_batches(inputs: &dyn ByteInputs, batch_size: usize) -> impl Iterator<Item = Result<ByteBatch>> + '_ {
+    let [channels, height, width] = inputs.shape();
+    let (sides, misfit, labels) = ([height, width, channels], inputs.check().err(), inputs.labels());
+    in_order(labels.len(), batch_size, misfit, move |number, indices| {
+        Batch::prepare(sides, labels, indices, Unreadable::Fail, number, |_, index, out| {
+            write_bytes(inputs, index, None, out)
+        })
     })
 }
 

@@ -306,6 +306,11 @@ impl Catalog {
         self.samples.root()
     }
 
+    /// SHA-256 of the paths, boxes and places in archives of the samples, in their order.
+    pub(crate) fn entries_digest(&self) -> String {
+        self.samples.digest()
+    }
+
     /// Checks that the file of every sample is there, without opening it.
     ///
     /// # Errors

@@ -3,6 +3,7 @@
 use crate::image::{Decoder, Pipeline, Region, crop, planes};
 use crate::rng::{Purpose, stream};
 use crate::{Augment, Catalog, Dataset, Error, Image, ImageSet, Normalize, Result};
+use rand_chacha::ChaCha8Rng;
 use rayon::prelude::*;
 use std::sync::Arc;
 
@@ -40,6 +41,34 @@ pub trait Inputs: Send + Sync {
     /// # Errors
     /// When the sample cannot be read; [`Error::Format`] and [`Error::Io`] name its file.
     fn write(&self, index: usize, draw: Option<Draw>, out: &mut [f32]) -> Result<()>;
+}
+
+/// Inputs that are images of 8-bit values until they are normalised.
+pub trait ByteInputs: Inputs {
+    /// Sample `index` before it is normalised, of the size that [`shape`](Inputs::shape) says.
+    ///
+    /// # Errors
+    /// As [`Inputs::write`].
+    fn image(&self, index: usize, draw: Option<Draw>) -> Result<Image>;
+    /// What makes network input of it.
+    fn normalize(&self) -> &Normalize;
+}
+
+/// Writes the values of sample `index` of `inputs` to `out`, `[height, width, channels]`.
+pub(crate) fn write_bytes(inputs: &dyn ByteInputs, index: usize, draw: Option<Draw>, out: &mut [u8]) -> Result<()> {
+    let image = inputs.image(index, draw)?;
+    expect(inputs.shape(), &image, inputs.name(), index)?;
+    out.copy_from_slice(&image.pixels);
+    Ok(())
+}
+
+/// Refuses an image of another shape than its set has.
+fn expect(want: [usize; 3], image: &Image, name: &str, index: usize) -> Result<()> {
+    let got = image.shape();
+    if got == want {
+        return Ok(());
+    }
+    Err(Error::Invalid(format!("{name}: image {index} has shape {got:?} but the set has {want:?}: resize it")))
 }
 
 /// A data set of images of one shape, augmented from (seed, step, place in the batch) and normalised.
@@ -88,12 +117,7 @@ pub(crate) fn write_image(
     out: &mut [f32],
 ) -> Result<()> {
     let image = dataset.image(index)?;
-    if image.shape() != dataset.shape() {
-        let (got, want, name) = (image.shape(), dataset.shape(), dataset.name());
-        return Err(Error::Invalid(format!(
-            "{name}: image {index} has shape {got:?} but the set has {want:?}: resize it"
-        )));
-    }
+    expect(dataset.shape(), &image, dataset.name(), index)?;
     match augment {
         Some((augment, Draw { seed, step, position, .. })) => {
             let mut rng = stream(seed, Purpose::Augment, (step, position as u64));
@@ -107,10 +131,12 @@ pub(crate) fn write_image(
 
 /// The images of a catalogue, decoded when they are asked for, cut to their boxes, and taken through a pipeline that draws from
 /// (seed, epoch, index): wherever a sample stands in an epoch, and whoever prepares it, it looks the same.
+///
+/// [`CachedImages`](crate::CachedImages) decode them once.
 pub struct FileImages {
     catalog: Catalog,
-    decoder: Decoder,
-    pipeline: Pipeline,
+    pub(crate) decoder: Decoder,
+    pub(crate) pipeline: Pipeline,
     normalize: Normalize,
     shape: [usize; 3],
 }
@@ -137,18 +163,27 @@ impl FileImages {
     /// # Errors
     /// As [`Inputs::write`].
     pub fn image(&self, index: usize, draw: Option<Draw>) -> Result<Image> {
-        let (path, bytes) = self.catalog.read(index)?;
+        self.load(index, &self.pipeline, &mut Self::stream(index, draw))
+    }
+
+    /// The generator of sample `index`.
+    pub(crate) fn stream(index: usize, draw: Option<Draw>) -> ChaCha8Rng {
         let Draw { seed, epoch, .. } = draw.unwrap_or_default();
-        let mut rng = stream(seed, Purpose::Sample, (epoch, index as u64));
+        stream(seed, Purpose::Sample, (epoch, index as u64))
+    }
+
+    /// Sample `index` decoded, cut to its box, and after the steps of `pipeline`.
+    pub(crate) fn load(&self, index: usize, pipeline: &Pipeline, rng: &mut ChaCha8Rng) -> Result<Image> {
+        let (path, bytes) = self.catalog.read(index)?;
         let Some(bounds) = self.catalog.bounding_box(index) else {
-            return self.pipeline.load(&self.decoder, &path, &bytes, &mut rng);
+            return pipeline.load(&self.decoder, &path, &bytes, rng);
         };
         let whole = self.decoder.decode(&path, &bytes)?;
         let region = within(bounds, &whole).ok_or_else(|| {
             let (width, height) = (whole.width, whole.height);
             Error::format(&path, format!("its box {bounds:?} is no part of {width}x{height} pixels: mend the list"))
         })?;
-        self.pipeline.apply(crop(&whole, region)?, &mut rng)
+        pipeline.apply(crop(&whole, region)?, rng)
     }
 
     /// All of them decoded once, as a data set in memory: for sets that are small or a pipeline that shrinks them.
@@ -197,5 +232,15 @@ impl Inputs for FileImages {
 
     fn write(&self, index: usize, draw: Option<Draw>, out: &mut [f32]) -> Result<()> {
         self.normalize.write(&self.image(index, draw)?, out)
+    }
+}
+
+impl ByteInputs for FileImages {
+    fn image(&self, index: usize, draw: Option<Draw>) -> Result<Image> {
+        self.image(index, draw)
+    }
+
+    fn normalize(&self) -> &Normalize {
+        &self.normalize
     }
 }

@@ -25,6 +25,7 @@ mod batch;
 mod catalog;
 mod data_dir;
 mod dataset;
+mod decoded_cache;
 #[cfg(feature = "download")]
 pub mod download;
 mod error;
@@ -44,15 +45,16 @@ pub mod text;
 mod text_pairs;
 pub mod unpack;
 
-pub use batch::{Batch, eval_batches, input_batches};
+pub use batch::{Batch, ByteBatch, byte_batches, eval_batches, input_batches};
 pub use catalog::{Catalog, CatalogBuilder, FileEntry, Files, Membership, Samples, Span, Texts};
 pub use data_dir::data_dir;
 pub use dataset::{Dataset, Image, ImageSet};
+pub use decoded_cache::CachedImages;
 pub use error::{Error, Result};
 pub use expected::Expected;
 pub use image::{Augment, Normalize};
-pub use inputs::{AugmentedSet, Draw, FileImages, Inputs};
-pub use loader::{Loader, LoaderOptions};
+pub use inputs::{AugmentedSet, ByteInputs, Draw, FileImages, Inputs};
+pub use loader::{ByteLoader, Loader, LoaderOptions};
 pub use manifest::{Manifest, ManifestFile};
 pub use prefetch::Prefetch;
 pub use sampler::{BatchSampler, EpisodicSampler, PkSampler};

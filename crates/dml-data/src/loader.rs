@@ -1,7 +1,7 @@
 //! Prepares batches ahead of the step that needs them.
 
 use crate::image::Unreadable;
-use crate::inputs::{AugmentedSet, Draw, Inputs};
+use crate::inputs::{AugmentedSet, ByteInputs, Draw, Inputs, write_bytes};
 use crate::sampler::{Plan, Position};
 use crate::{Augment, Batch, BatchSampler, Dataset, Error, Normalize, Prefetch, Result};
 use std::sync::Arc;
@@ -30,9 +30,12 @@ impl Default for LoaderOptions {
 /// Step `s` is batch `s % b` of epoch `s / b`, with `b` batches per epoch. The first error is delivered in its place and
 /// ends the stream. Dropping the loader stops the threads.
 #[derive(Debug)]
-pub struct Loader {
-    batches: Stepped<Batch>,
+pub struct Loader<P = f32> {
+    batches: Stepped<Batch<P>>,
 }
+
+/// A [`Loader`] of images that are not yet normalised.
+pub type ByteLoader = Loader<u8>;
 
 impl Loader {
     /// A stream that begins at `start_step`; `seed` is for the augmentation (the sampler has its own).
@@ -59,19 +62,48 @@ impl Loader {
         (seed, start_step): (u64, u64),
         options: LoaderOptions,
     ) -> Self {
+        let (sides, source) = (inputs.shape(), inputs.clone());
+        let write = move |index, draw, out: &mut [f32]| source.write(index, Some(draw), out);
+        Self::writing(inputs, sides, sampler, (seed, start_step), options, write)
+    }
+}
+
+impl ByteLoader {
+    /// As [`Loader::over`], without the normalisation, which [`ByteBatch::to_tensor`](crate::ByteBatch) does on the device.
+    pub fn bytes(
+        inputs: Arc<dyn ByteInputs>,
+        sampler: Box<dyn BatchSampler>,
+        (seed, start_step): (u64, u64),
+        options: LoaderOptions,
+    ) -> Self {
+        let ([channels, height, width], source) = (inputs.shape(), inputs.clone());
+        let write = move |index, draw, out: &mut [u8]| write_bytes(source.as_ref(), index, Some(draw), out);
+        Self::writing(inputs, [height, width, channels], sampler, (seed, start_step), options, write)
+    }
+}
+
+impl<P: Copy + Default + Send + Sync + 'static> Loader<P> {
+    /// Batches of what `write` gives for each sample, `sides` of values.
+    fn writing(
+        inputs: Arc<dyn Inputs>,
+        sides: [usize; 3],
+        sampler: Box<dyn BatchSampler>,
+        (seed, start_step): (u64, u64),
+        options: LoaderOptions,
+        write: impl Fn(usize, Draw, &mut [P]) -> Result<()> + Send + Sync + 'static,
+    ) -> Self {
         let steps = Steps::new(sampler, inputs.labels().len(), inputs.check().err());
         let prepare = move |Dealt { step, epoch, indices }: Dealt| {
-            let (shape, labels) = (inputs.shape(), inputs.labels());
-            Batch::prepare(shape, labels, indices, options.unreadable, step, |position, index, out| {
-                inputs.write(index, Some(Draw { seed, epoch, step, position }), out)
+            Batch::prepare(sides, inputs.labels(), indices, options.unreadable, step, |position, index, out| {
+                write(index, Draw { seed, epoch, step, position }, out)
             })
         };
         Self { batches: Stepped::new(steps, start_step, options, prepare) }
     }
 }
 
-impl Iterator for Loader {
-    type Item = Result<Batch>;
+impl<P> Iterator for Loader<P> {
+    type Item = Result<Batch<P>>;
 
     fn next(&mut self) -> Option<Self::Item> {
         self.batches.next()

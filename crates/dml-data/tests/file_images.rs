@@ -1,43 +1,16 @@
 //! Files to batches: catalogue, decoder, pipeline and loader together.
 
-use dml_data::image::{
-    CenterCrop, Decoder, Extent, HorizontalFlip, Pipeline, RandomResizedCrop, Resize, Size, Step, Unreadable,
-};
+mod pictures;
+
+use dml_data::image::{CenterCrop, Decoder, Extent, Pipeline, Region, Step, Unreadable, crop};
 use dml_data::{
-    Batch, Catalog, CatalogBuilder, Dataset, Draw, FileEntry, FileImages, Files, Inputs, Loader, LoaderOptions,
-    Membership, Normalize, PkSampler, Result, input_batches,
+    Batch, CatalogBuilder, Dataset, Draw, FileEntry, FileImages, Files, Inputs, Loader, LoaderOptions, Membership,
+    Normalize, PkSampler, Result, input_batches,
 };
+use dml_testkit::load_goldens;
+use pictures::{catalog, moving, still};
 use std::path::Path;
 use std::sync::Arc;
-
-/// Six classes of four JPEG or PNG files, each of another size; the second half of each has a box.
-fn catalog(root: &Path) -> Catalog {
-    let mut builder = CatalogBuilder::new("toy", root, Files::below(root));
-    for sample in 0..24u32 {
-        let (class, number) = (sample % 6, sample / 6);
-        let (width, height) = (40 + 3 * sample, 30 + 5 * number);
-        let value = |x: u32, y: u32| [(x * 5) as u8, (y * 7) as u8, (sample * 10) as u8];
-        let picture = image::RgbImage::from_fn(width, height, |x, y| image::Rgb(value(x, y)));
-        let name = format!("c{class}/{number}.{}", if number % 2 == 0 { "jpg" } else { "png" });
-        std::fs::create_dir_all(root.join(format!("c{class}"))).unwrap();
-        picture.save(root.join(&name)).unwrap();
-        let bounding_box = (number >= 2).then_some([10.0, 5.5, 24.0, 20.0]);
-        let class = format!("c{class}");
-        let entry = FileEntry { bounding_box, ..FileEntry::file(&name) };
-        builder.add(Membership::new(&class, "train"), entry).unwrap();
-    }
-    builder.finish()
-}
-
-fn still() -> Pipeline {
-    let center = CenterCrop::from(Extent::Square(16));
-    Pipeline { steps: vec![Step::Resize(Resize::from(Size::Shorter(18))), Step::CenterCrop(center)] }
-}
-
-fn moving() -> Pipeline {
-    let crop = RandomResizedCrop::from(Extent::Square(16));
-    Pipeline { steps: vec![Step::RandomResizedCrop(crop), Step::HorizontalFlip(HorizontalFlip::from(0.5))] }
-}
 
 fn images(root: &Path, pipeline: Pipeline) -> FileImages {
     FileImages::new(catalog(root), Decoder::default(), pipeline, Normalize::imagenet()).unwrap()
@@ -83,6 +56,32 @@ fn boxes_are_cut_out_first() {
     let lost = FileImages::new(builder.finish(), Decoder::default(), still(), Normalize::default()).unwrap();
     let error = lost.image(0, None).unwrap_err().to_string();
     assert!(error.contains("c0/1.png") && error.contains("900"), "{error}");
+}
+
+#[test]
+fn a_box_is_of_the_image_that_the_decoder_gives() {
+    let root = tempfile::tempdir().unwrap();
+    let goldens = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/golden/transforms.safetensors");
+    let case = load_goldens(&goldens).unwrap().into_iter().find(|case| case.name == "orientation").unwrap();
+    // Stored as 23 x 20 pixels with a quarter turn in its EXIF.
+    let file: Vec<u8> = case.tensor("png_6/file").unwrap().flatten_all().unwrap().to_vec1().unwrap();
+    std::fs::write(root.path().join("turned.png"), &file).unwrap();
+    let bounding_box = Some([2.0, 3.0, 7.0, 5.0]);
+    let pipeline = Pipeline { steps: vec![Step::CenterCrop(CenterCrop::from(Extent::Sides([5, 7])))] };
+    let mut cut = vec![];
+    for (orient, sides) in [(true, (20, 23)), (false, (23, 20))] {
+        let mut builder = CatalogBuilder::new("toy", root.path(), Files::below(root.path()));
+        let entry = FileEntry { bounding_box, ..FileEntry::file("turned.png") };
+        builder.add(Membership::new("c0", "train"), entry).unwrap();
+        let decoder = Decoder { orient, ..Decoder::default() };
+        let images = FileImages::new(builder.finish(), decoder, pipeline.clone(), Normalize::default()).unwrap();
+        let whole = decoder.decode(Path::new("x"), &file).unwrap();
+        assert_eq!((whole.width, whole.height), sides);
+        let region = Region { left: 2, top: 3, width: 7, height: 5 };
+        cut.push(images.image(0, None).unwrap());
+        assert_eq!(cut.last(), Some(&crop(&whole, region).unwrap()), "orient = {orient}");
+    }
+    assert_ne!(cut[0], cut[1]);
 }
 
 #[test]

@@ -3,6 +3,7 @@
 use super::Samples;
 use crate::strings::Strings;
 use crate::{Error, Result};
+use sha2::{Digest, Sha256};
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
@@ -26,7 +27,10 @@ pub struct Span {
 pub struct FileEntry<'a> {
     /// Its path below the root, parts separated by `/`; in an archive, its name there.
     pub path: &'a str,
-    /// Its box in pixels, `[x, y, width, height]`; default none.
+    /// Its box, `[x, y, width, height]`, in pixels of the image as the decoder gives it (see [`Decoder::orient`]);
+    /// default none.
+    ///
+    /// [`Decoder::orient`]: crate::image::Decoder::orient
     pub bounding_box: Option<[f32; 4]>,
     /// Where it lies in an archive; default none: it is a file.
     pub span: Option<Span>,
@@ -87,6 +91,25 @@ impl Files {
             Some((archive, span)) => archive.metadata().is_ok_and(|file| file.len() >= span.offset + span.bytes),
             None => self.root.join(self.path(index)).is_file(),
         }
+    }
+
+    /// SHA-256 of what is said of the files in their order: path, box, and place in an archive. The root is left out, so
+    /// that a set may be moved.
+    pub(super) fn digest(&self) -> String {
+        let mut hasher = Sha256::new();
+        for index in 0..self.paths.len() {
+            let sides = self.bounding_box(index).map(|sides| sides.map(f32::to_le_bytes).concat());
+            let place = self.span(index).map(|(archive, span)| {
+                let name = archive.file_name().unwrap_or_default().to_string_lossy();
+                [name.as_bytes(), &span.offset.to_le_bytes(), &span.bytes.to_le_bytes()].concat()
+            });
+            let (sides, place) = (sides.unwrap_or_default(), place.unwrap_or_default());
+            for field in [self.path(index).as_bytes(), &sides, &place] {
+                hasher.update((field.len() as u64).to_le_bytes());
+                hasher.update(field);
+            }
+        }
+        hasher.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
     }
 
     pub(super) fn read(&self, index: usize) -> Result<(PathBuf, Vec<u8>)> {

@@ -19,6 +19,9 @@ pub struct Decoder {
     /// 1 (grey, ITU-R BT.601) or 3 (RGB, the default).
     pub channels: usize,
     /// Turns the image as its EXIF says, by default. torchvision does not.
+    ///
+    /// A sample's box is cut from the image that this gives: upright, as viewers and annotation tools show it, or with
+    /// `false` as it is stored, which is what lists made with Pillow, torchvision or MATLAB count in.
     pub orient: bool,
     /// Reads a large JPEG file at a quarter or an eighth of its sides when a [`Pipeline`](super::Pipeline) shrinks it
     /// by more than 5.6 anyway. Off by default: the image is off by about one level of 255 on average, and the papers

@@ -134,13 +134,22 @@ impl Normalize {
             return Ok(());
         }
         for (channel, out) in out.chunks_exact_mut(plane).enumerate() {
-            let source = if self.bgr && channels == 3 { 2 - channel } else { channel };
             // 256 divisions instead of one per pixel, and the same bits as `apply`.
-            let table: [f32; 256] = std::array::from_fn(|value| self.value(channel, value as f32));
-            let values = image.pixels[source..].iter().step_by(channels);
+            let table = self.table(channel);
+            let values = image.pixels[self.source(channel, channels)..].iter().step_by(channels);
             out.iter_mut().zip(values).for_each(|(out, &value)| *out = table[usize::from(value)]);
         }
         Ok(())
+    }
+
+    /// The image's channel, of `channels`, that network input has at `channel`.
+    pub(crate) fn source(&self, channel: usize, channels: usize) -> usize {
+        if self.bgr && channels == 3 { 2 - channel } else { channel }
+    }
+
+    /// What becomes of each value 0..=255 in `channel` of network input.
+    pub(crate) fn table(&self, channel: usize) -> [f32; 256] {
+        std::array::from_fn(|value| self.value(channel, value as f32))
     }
 
     fn value(&self, channel: usize, value: f32) -> f32 {

@@ -115,6 +115,12 @@ impl Pipeline {
         self.output_sides().map(|[height, width]| [channels, height, width])
     }
 
+    /// The steps before the first that draws: of one image they always make the same.
+    pub(crate) fn still(&self) -> &[Step] {
+        let draws = |step: &Step| !matches!(step, Step::Resize(_) | Step::CenterCrop(_));
+        &self.steps[..self.steps.iter().position(draws).unwrap_or(self.steps.len())]
+    }
+
     /// The image after all steps. Values are taken as they are: [`check`](Pipeline::check) comes first, once.
     ///
     /// # Errors

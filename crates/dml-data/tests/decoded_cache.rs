@@ -1,0 +1,257 @@
+//! Images decoded once into a file, against the same decoded each time.
+
+mod pictures;
+
+use dml_data::image::{Decoder, Extent, Pipeline, RandomResizedCrop, Resize, Size, Step, Unreadable};
+use dml_data::{
+    Batch, CachedImages, Error, FileImages, Inputs, Loader, LoaderOptions, Normalize, PkSampler, Result, input_batches,
+};
+use pictures::{catalog, moving, still};
+use proptest::prelude::*;
+use std::fs::{self, OpenOptions};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, LazyLock};
+use tempfile::TempDir;
+
+/// `first`, and then a random crop and a flip.
+fn after(first: Resize) -> Pipeline {
+    Pipeline { steps: [vec![Step::Resize(first)], moving().steps].concat() }
+}
+
+fn shorter(side: usize) -> Resize {
+    Resize::from(Size::Shorter(side))
+}
+
+fn images(root: &Path, decoder: Decoder, pipeline: Pipeline) -> Arc<FileImages> {
+    Arc::new(FileImages::new(catalog(root), decoder, pipeline, Normalize::half()).unwrap())
+}
+
+/// A folder with pictures, and the path of a cache in it.
+fn folder() -> (TempDir, PathBuf) {
+    let root = tempfile::tempdir().unwrap();
+    let path = root.path().join("caches/toy.cache");
+    (root, path)
+}
+
+fn make(images: &Arc<FileImages>, path: &Path) -> Result<CachedImages> {
+    CachedImages::open_or_make(images.clone(), path, Unreadable::Fail, &mut |_| ())
+}
+
+fn refused(images: &Arc<FileImages>, path: &Path) -> String {
+    match CachedImages::open(images.clone(), path) {
+        Ok(_) => panic!("{} was taken", path.display()),
+        Err(error) => error.to_string(),
+    }
+}
+
+fn batches(inputs: Arc<dyn Inputs>, options: LoaderOptions) -> Vec<Batch> {
+    let sampler = PkSampler::new(inputs.labels(), 3, 2, 5).unwrap();
+    Loader::over(inputs, Box::new(sampler), (9, 1), options).take(7).map(Result::unwrap).collect()
+}
+
+#[test]
+fn inputs_from_a_cache_are_those_from_files_to_the_bit() {
+    let reduced = Decoder { reduce: true, ..Decoder::default() };
+    let grey = Decoder { channels: 1, ..Decoder::default() };
+    let small = Pipeline { steps: vec![Step::Resize(shorter(5)), Step::RandomResizedCrop(Extent::Square(4).into())] };
+    let cases = [
+        (Decoder::default(), after(shorter(18))),
+        (Decoder::default(), after(Resize::from(Size::Exact([20, 22])))),
+        (Decoder::default(), moving()),
+        (Decoder::default(), still()),
+        (grey, after(shorter(18))),
+        (reduced, small),
+    ];
+    for (decoder, pipeline) in cases {
+        let (root, path) = folder();
+        let files = images(root.path(), decoder, pipeline.clone());
+        let mut done = vec![];
+        let cached = CachedImages::open_or_make(files.clone(), &path, Unreadable::Fail, &mut |n| done.push(n));
+        let cached = Arc::new(cached.unwrap());
+        assert_eq!(done, (1..=24).collect::<Vec<_>>());
+        assert_eq!((cached.name(), cached.labels(), cached.shape()), (files.name(), files.labels(), files.shape()));
+        let from_files = batches(files.clone(), LoaderOptions::default());
+        let still: Vec<Batch> = input_batches(files.as_ref(), 10).map(Result::unwrap).collect();
+        for workers in [1, 4] {
+            let options = LoaderOptions { workers, ahead: 5, ..LoaderOptions::default() };
+            assert!(batches(cached.clone(), options) == from_files, "{pipeline:?}, {workers} workers");
+        }
+        assert!(input_batches(cached.as_ref(), 7).flat_map(|batch| batch.unwrap().pixels).eq(pixels(&still)));
+        // Later runs do not need the pictures.
+        for class in 0..6 {
+            fs::remove_dir_all(root.path().join(format!("c{class}"))).unwrap();
+        }
+        let mut told = 0;
+        let again = CachedImages::open_or_make(files, &path, Unreadable::Fail, &mut |_| told += 1).unwrap();
+        assert!(batches(Arc::new(again), LoaderOptions::default()) == from_files && told == 0);
+    }
+}
+
+fn pixels(batches: &[Batch]) -> impl Iterator<Item = f32> {
+    batches.iter().flat_map(|batch| batch.pixels.iter().copied())
+}
+
+#[test]
+fn any_number_of_threads_makes_the_same_file() {
+    let (root, _) = folder();
+    let files = images(root.path(), Decoder::default(), after(shorter(18)));
+    let made = |threads: usize| {
+        let path = root.path().join(format!("{threads}.cache"));
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+        pool.install(|| make(&files, &path)).unwrap();
+        fs::read(path).unwrap()
+    };
+    assert!(made(1) == made(5));
+}
+
+#[test]
+fn a_cache_of_other_settings_is_refused_with_what_differs() {
+    let (root, path) = folder();
+    let files = images(root.path(), Decoder::default(), after(shorter(18)));
+    make(&files, &path).unwrap();
+    let with = |decoder, pipeline| images(root.path(), decoder, pipeline);
+    let said = refused(&with(Decoder { orient: false, ..Decoder::default() }, after(shorter(18))), &path);
+    assert!(said.contains("toy.cache") && said.contains("orient: true") && said.contains("orient: false"), "{said}");
+    assert!(said.contains("delete the file to have it made again, or choose another"), "{said}");
+    let said = refused(&with(Decoder::default(), after(shorter(19))), &path);
+    assert!(said.contains("Shorter(18)") && said.contains("Shorter(19)"), "{said}");
+    let said = refused(&with(Decoder::default(), moving()), &path);
+    assert!(said.contains("Shorter(18)") && said.contains("[]"), "{said}");
+    let other = |catalog| {
+        Arc::new(FileImages::new(catalog, Decoder::default(), after(shorter(18)), Normalize::half()).unwrap())
+    };
+    let whole = catalog(root.path());
+    let said = refused(&other(whole.part("train").unwrap()), &path);
+    assert!(said.contains("\"toy\"") && said.contains("\"toy/train\""), "{said}");
+    let said = refused(&other(whole.select(&[0, 1, 2])), &path);
+    assert!(said.contains("24") && said.contains('3'), "{said}");
+    let mut order: Vec<usize> = (0..24).collect();
+    order.swap(3, 4);
+    let said = refused(&other(whole.select(&order)), &path);
+    assert!(said.contains("paths, boxes and order"), "{said}");
+    // What follows the kept steps is free, and so are labels and normalisation.
+    let normalised = other(whole.remapped());
+    assert!(CachedImages::open(normalised, &path).is_ok());
+    let center = Pipeline { steps: vec![Step::Resize(shorter(18)), still().steps[1].clone()] };
+    let center = with(Decoder::default(), center);
+    let from_cache = CachedImages::open(center.clone(), &path).unwrap();
+    let read = |inputs: &dyn Inputs| input_batches(inputs, 24).next().unwrap().unwrap();
+    assert!(read(&from_cache) == read(center.as_ref()));
+}
+
+#[test]
+fn what_a_random_first_step_reduces_cannot_be_kept() {
+    let (root, path) = folder();
+    let steps = vec![Step::RandomResizedCrop(RandomResizedCrop::from(Extent::Square(4)))];
+    let files = images(root.path(), Decoder { reduce: true, ..Decoder::default() }, Pipeline { steps });
+    let error = make(&files, &path).err().unwrap().to_string();
+    assert!(error.contains("decoder.reduce = false") && !path.exists(), "{error}");
+}
+
+#[test]
+fn broken_files_end_the_work_or_are_recorded_and_named() {
+    let (root, path) = folder();
+    let files = images(root.path(), Decoder::default(), after(shorter(18)));
+    let broken = root.path().join("c2/1.png");
+    let whole = fs::read(&broken).unwrap();
+    fs::write(&broken, &whole[..whole.len() / 2]).unwrap();
+    fs::remove_file(root.path().join("c4/2.jpg")).unwrap();
+    let error = make(&files, &path).err().unwrap().to_string();
+    assert!(error.contains("c2/1.png") && !path.exists(), "{error}");
+    let cached = CachedImages::open_or_make(files.clone(), &path, Unreadable::Skip, &mut |_| ()).unwrap();
+    let named: Vec<usize> = cached.unreadable().map(|(index, _)| index).collect();
+    let path_of = |&index: &usize| files.catalog().path(index).to_owned();
+    assert_eq!(named.iter().map(path_of).collect::<Vec<_>>(), ["c2/1.png", "c4/2.jpg"]);
+    assert!(cached.unreadable().next().unwrap().1.contains("not a readable image"));
+    let options = LoaderOptions { unreadable: Unreadable::Skip, ..LoaderOptions::default() };
+    let (from_files, from_cache) = (batches(files, options), batches(Arc::new(cached), options));
+    assert!(from_files == from_cache);
+    assert!(from_files.iter().any(|batch| !batch.skipped.is_empty()));
+}
+
+#[test]
+fn what_is_interrupted_has_no_name_and_is_begun_anew() {
+    let (root, path) = folder();
+    let files = images(root.path(), Decoder::default(), still());
+    let part = root.path().join("caches/toy.cache.part");
+    let ended = std::panic::catch_unwind(|| {
+        let mut stop = |n| assert!(n < 20, "on purpose");
+        CachedImages::open_or_make(files.clone(), &path, Unreadable::Fail, &mut stop).map(|_| ())
+    });
+    assert!(ended.is_err() && !path.exists() && part.exists());
+    fs::write(&part, vec![7; 1 << 17]).unwrap();
+    let held = OpenOptions::new().append(true).open(&part).unwrap();
+    held.lock().unwrap();
+    let error = make(&files, &path).err().unwrap().to_string();
+    assert!(error.contains("another process") && !path.exists(), "{error}");
+    drop(held);
+    make(&files, &path).unwrap();
+    assert!(path.exists() && !part.exists());
+    assert_eq!(fs::metadata(&path).unwrap().len() as usize / (24 * 768), 1, "nothing is left of what was there");
+}
+
+/// A cache with a broken picture, and what it is of.
+static CACHE: LazyLock<(TempDir, Arc<FileImages>, Vec<u8>)> = LazyLock::new(|| {
+    let (root, path) = folder();
+    let files = images(root.path(), Decoder::default(), after(shorter(5)));
+    fs::write(root.path().join("c2/1.png"), b"nothing").unwrap();
+    CachedImages::open_or_make(files.clone(), &path, Unreadable::Skip, &mut |_| ()).unwrap();
+    (root, files, fs::read(path).unwrap())
+});
+
+/// Opens `bytes` as a cache, and reads all of it.
+fn read(bytes: &[u8]) -> Result<()> {
+    let (root, files, _) = &*CACHE;
+    let path = tempfile::NamedTempFile::new_in(root.path()).unwrap().into_temp_path();
+    fs::write(&path, bytes).unwrap();
+    let cached = CachedImages::open(files.clone(), &path)?;
+    let mut out = vec![0.0; 768];
+    let failed = (0..25).filter(|&index| cached.write(index, None, &mut out).is_err()).count();
+    assert_eq!(failed, 2, "the broken picture and one that does not exist");
+    Ok(())
+}
+
+#[test]
+fn a_whole_file_is_read_and_others_are_not() {
+    let (_, _, whole) = &*CACHE;
+    read(whole).unwrap();
+    let longer = [&whole[..], b"[]"].concat();
+    for other in [&b""[..], b"DMLIMAGE", &longer, &[0; 4096]] {
+        assert!(matches!(read(other), Err(Error::Format { .. })));
+    }
+    let mut newer = whole.clone();
+    newer[8] += 1;
+    let error = read(&newer).unwrap_err().to_string();
+    assert!(error.contains("version 2") && error.contains("delete it"), "{error}");
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(400))]
+
+    #[test]
+    fn no_bytes_make_it_panic(
+        changes in prop::collection::vec((any::<prop::sample::Index>(), 0usize..2, any::<u8>()), 0..6),
+        cut in prop::option::of(any::<prop::sample::Index>()),
+    ) {
+        let mut bytes = CACHE.2.clone();
+        for (at, front, value) in changes {
+            // Half of the changes are in the head, the description and the table.
+            let at = at.index(if front == 1 { bytes.len() } else { 1024 });
+            bytes[at] = value;
+        }
+        if let Some(cut) = cut {
+            bytes.truncate(cut.index(bytes.len()));
+        }
+        match read(&bytes) {
+            Ok(()) => prop_assert_eq!(bytes.len(), CACHE.2.len()),
+            Err(error) => prop_assert!(matches!(error, Error::Format { .. }), "{}", error),
+        }
+    }
+
+    #[test]
+    fn no_noise_makes_it_panic(head in prop::collection::vec(0u8..4, 44), noise in prop::collection::vec(any::<u8>(), 0..300)) {
+        let bytes = [&b"DMLIMAGE\x01\0\0\0"[..], &head, &noise].concat();
+        let refused = matches!(read(&bytes), Err(Error::Format { .. }));
+        prop_assert!(refused);
+    }
+}
