@@ -2,14 +2,25 @@
 
 use std::fmt::Write;
 
-use super::losses::Measured;
 use super::peers::Needs;
 use super::record::Record;
 use super::table::{busy, digits, megabytes, ratio, seconds};
-use super::versus::Contest;
+use super::versus::{Contest, Measured};
 
-pub(super) const CONTEST: Contest =
-    Contest { name: "data", program: "time_data", script: "time_data_peers.py", needs: Needs::Images, markdown };
+pub(super) const CONTEST: Contest = Contest {
+    name: "data",
+    folder: "bench-data",
+    program: "time_data",
+    ours: "ours",
+    script: "time_data_peers.py",
+    peer: "peers",
+    needs: Needs::Images,
+    // They take minutes, and repeat themselves where they are short.
+    rounds: 1,
+    chosen_by: |case| &case.title,
+    markdown,
+    summary: markdown,
+};
 
 fn markdown(record: &Record, rows: &[Measured]) -> String {
     let programs: Vec<&str> = record.programs.iter().filter_map(|p| p["program"].as_str()).collect();

@@ -2,15 +2,26 @@
 
 use std::fmt::Write;
 
-use super::losses::Measured;
 use super::peers::Needs;
 use super::record::Record;
 use super::table::{busy, digits, megabytes, ratio, seconds};
-use super::versus::Contest;
+use super::versus::{Contest, Measured};
 use super::worker::Case;
 
-pub(super) const CONTEST: Contest =
-    Contest { name: "eval", program: "time_eval", script: "time_eval_peers.py", needs: Needs::Search, markdown };
+pub(super) const CONTEST: Contest = Contest {
+    name: "eval",
+    folder: "bench-eval",
+    program: "time_eval",
+    ours: "ours",
+    script: "time_eval_peers.py",
+    peer: "peers",
+    needs: Needs::Search,
+    // They take minutes, and repeat themselves where they are short.
+    rounds: 1,
+    chosen_by: |case| &case.title,
+    markdown,
+    summary: markdown,
+};
 
 /// Floating-point operations that a plain product of the case's pairs takes.
 fn flops(case: &Case) -> f64 {

@@ -22,7 +22,7 @@ pub(crate) struct Arguments {
 #[derive(clap::Subcommand)]
 enum What {
     /// Time forward and backward of each loss: fused, composed of tensor operations, and the floor of its matrix products
-    Losses(losses::Arguments),
+    Losses(versus::Arguments),
     /// Time exact search, retrieval measures, clustering and verification of embeddings
     Eval(versus::Arguments),
     /// Time image files to batches, sampling, and the opening of a set
@@ -31,7 +31,7 @@ enum What {
 
 pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     match &arguments.what {
-        What::Losses(arguments) => losses::run(arguments),
+        What::Losses(arguments) => versus::run(&losses::CONTEST, arguments),
         What::Eval(arguments) => versus::run(&eval::CONTEST, arguments),
         What::Data(arguments) => versus::run(&data::CONTEST, arguments),
     }

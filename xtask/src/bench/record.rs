@@ -8,8 +8,8 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use anyhow::Result;
 use serde_json::{Value, json};
 
-use super::losses::Measured;
 use super::table::{median, quartiles};
+use super::versus::Measured;
 use crate::workspace;
 
 /// A run: the machine, the programs and the rows.

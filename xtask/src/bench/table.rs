@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 
-use super::losses::Measured;
 use super::record::Record;
+use super::versus::Measured;
 
 /// Load of each core above which a measurement is doubtful: the contestants want all cores.
 const BUSY: f64 = 0.35;
