@@ -3,3 +3,4 @@
 pub mod batch;
 pub mod embedded;
 pub mod peak;
+pub mod timing;

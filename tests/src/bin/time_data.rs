@@ -1,20 +1,13 @@
 //! Times the way from files to batches, and sampling. `cargo xtask bench data` drives it.
-//!
-//! `time_data cases [--quick]` prints what there is to time, one JSON object a line. `time_data serve DIR` greets with a line,
-//! then reads such lines and answers each with `{"seconds": {contestant: [seconds of each repetition]}, "bytes": {contestant:
-//! peak memory beyond the inputs}}`. The photographs and lists of a case are left in DIR, where other contestants find them.
-#![allow(clippy::print_stdout, clippy::print_stderr, reason = "a binary talks to its user")]
+//! Called and asked as `dml_tests::timing` says; photographs and lists are what other contestants find in the folder.
 
-use std::collections::BTreeMap;
-use std::env;
 use std::fmt::Write as _;
 use std::fs;
 use std::hint::black_box;
-use std::io::{self, BufRead, Write};
+use std::io;
 use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::time::Instant;
 
 use anyhow::{Context as _, Result, anyhow, bail};
 use candle_core::Device;
@@ -25,13 +18,13 @@ use dml_data::{
     Augment, AugmentedSet, CatalogBuilder, FileEntry, FileImages, Files, ImageSet, Inputs, Loader, LoaderOptions,
     Membership, Normalize, sources,
 };
-use dml_tests::peak;
+use dml_tests::timing::{self, Answer, Repeat};
 use fast_image_resize::images::{TypedCroppedImage, TypedImage, TypedImageRef};
 use fast_image_resize::pixels::U8x3;
 use fast_image_resize::{FilterType, ResizeAlg, ResizeOptions, Resizer};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
+use serde_json::Value;
 use zune_jpeg::JpegDecoder;
 use zune_jpeg::zune_core::bytestream::ZCursor;
 
@@ -39,8 +32,11 @@ use zune_jpeg::zune_core::bytestream::ZCursor;
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-/// Every contestant repeats itself so often.
-const REPETITIONS: usize = 5;
+/// However long the first time takes.
+const REPEAT: Repeat = Repeat { times: 5, unless_first_takes: f64::INFINITY };
+
+type Case = timing::Case<Params>;
+
 /// A photograph as networks take it.
 const SIDE: usize = 224;
 /// A character as MNIST has it.
@@ -48,23 +44,7 @@ const SMALL: usize = 28;
 /// Stanford Online Products: list, classes, images.
 const SOP: [(&str, usize, usize); 2] = [("Ebay_train.txt", 11_318, 59_551), ("Ebay_test.txt", 11_316, 60_502)];
 
-/// What is timed.
-#[derive(Serialize, Deserialize)]
-struct Case {
-    /// For people.
-    title: String,
-    /// `photographs`, `small`, `plan` or `open`.
-    loss: String,
-    params: Params,
-    /// Images.
-    n: usize,
-    /// Values of one.
-    d: usize,
-    classes: usize,
-    per_class: usize,
-    budget_s: f64,
-}
-
+/// What a case needs to know. `Case::loss` is `photographs`, `small`, `plan` or `open`.
 #[derive(Default, Serialize, Deserialize)]
 struct Params {
     /// Images of a batch.
@@ -72,28 +52,20 @@ struct Params {
 }
 
 fn main() -> ExitCode {
-    let arguments: Vec<String> = env::args().skip(1).collect();
-    let outcome = match arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
-        ["cases"] => print_cases(1),
-        ["cases", "--quick"] => print_cases(8),
-        ["serve", folder] => serve(Path::new(folder)),
-        _ => Err(anyhow!("usage: time_data cases [--quick] | time_data serve DIR")),
+    let serve = |folder: &Path| {
+        timing::serve("dml-data", |line| {
+            let case: Case = serde_json::from_str(&line)?;
+            turn(&case, folder).with_context(|| case.title.clone())
+        })
     };
-    match outcome {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("error: {error:#}");
-            ExitCode::FAILURE
-        }
-    }
+    timing::run(|quick| print_cases(if quick { 8 } else { 1 }), serve)
 }
 
 /// All cases, with so many times fewer images.
 fn print_cases(fewer: usize) -> Result<()> {
     let print = |title: &str, what: &str, (n, d): (usize, usize), classes: usize, batch: usize| {
         let (loss, params, per_class) = (what.to_owned(), Params { batch }, n / classes);
-        let case = Case { title: title.to_owned(), loss, params, n, d, classes, per_class, budget_s: 0.0 };
-        serde_json::to_string(&case).map(|line| println!("{line}"))
+        Case { title: title.to_owned(), loss, params, n, d, classes, per_class, tile: 0, budget_s: 0.0 }.print()
     };
     let photograph = 3 * SIDE * SIDE;
     print(
@@ -110,23 +82,8 @@ fn print_cases(fewer: usize) -> Result<()> {
     Ok(())
 }
 
-fn serve(folder: &Path) -> Result<()> {
-    let say = |value: Value| -> Result<()> {
-        let mut out = io::stdout().lock();
-        writeln!(out, "{value}")?;
-        Ok(out.flush()?)
-    };
-    let program = format!("dml-data {}", env!("CARGO_PKG_VERSION"));
-    say(json!({"program": program, "threads": rayon::current_num_threads()}))?;
-    for line in io::stdin().lock().lines() {
-        let case: Case = serde_json::from_str(&line?)?;
-        say(turn(&case, folder).with_context(|| case.title.clone())?)?;
-    }
-    Ok(())
-}
-
 fn turn(case: &Case, folder: &Path) -> Result<Value> {
-    let mut answer = Answer::default();
+    let mut answer = Answer::new(REPEAT);
     match case.loss.as_str() {
         "photographs" => photographs(case, &folder.join("photographs"), &mut answer)?,
         "small" => small(case, &mut answer)?,
@@ -141,7 +98,7 @@ fn turn(case: &Case, folder: &Path) -> Result<Value> {
         }
         other => bail!("nothing is called {other:?}"),
     }
-    Ok(json!({"seconds": answer.seconds, "bytes": answer.bytes}))
+    Ok(serde_json::to_value(answer)?)
 }
 
 /// Training batches of an epoch from JPEG files, and the decoding and resizing that they cannot do without.
@@ -269,27 +226,4 @@ fn write_lists(folder: &Path) -> Result<()> {
         fs::write(below.join(name), text)?;
     }
     Ok(())
-}
-
-#[derive(Default)]
-struct Answer {
-    seconds: BTreeMap<&'static str, Vec<f64>>,
-    bytes: BTreeMap<&'static str, Option<u64>>,
-}
-
-impl Answer {
-    /// The first time, when memory is touched for the first time, tells the peak only.
-    fn time(&mut self, contestant: &'static str, mut work: impl FnMut() -> Result<()>) -> Result<()> {
-        let (first, bytes) = peak::growth(&mut work);
-        first?;
-        let mut once = || -> Result<f64> {
-            let start = Instant::now();
-            work()?;
-            Ok(start.elapsed().as_secs_f64())
-        };
-        let seconds: Result<Vec<f64>> = (0..REPETITIONS).map(|_| once()).collect();
-        self.seconds.insert(contestant, seconds?);
-        self.bytes.insert(contestant, bytes);
-        Ok(())
-    }
 }

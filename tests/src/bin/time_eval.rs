@@ -1,26 +1,19 @@
 //! Times search and evaluation. `cargo xtask bench eval` drives it.
-//!
-//! `time_eval cases [--quick]` prints what there is to time, one JSON object a line. `time_eval serve DIR` greets with a line,
-//! then reads such lines and answers each with `{"seconds": {contestant: [seconds of each repetition]}, "bytes": {contestant:
-//! peak memory beyond the inputs}}`. The vectors of a case are left in DIR, where other contestants find them.
-#![allow(clippy::print_stdout, clippy::print_stderr, reason = "a binary talks to its user")]
+//! Called and asked as `dml_tests::timing` says; the vectors of a case are what other contestants find in its folder.
 
-use std::collections::BTreeMap;
-use std::env;
 use std::hint::black_box;
-use std::io::{self, BufRead, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::time::Instant;
 
 use anyhow::{Context as _, Result, bail};
 use dml_core::{Exclude, Matrix, Metric, for_each_pair_tile, nearest, scores, unwatched};
 use dml_eval::clustering::{Agreement, KMeans};
 use dml_eval::retrieval::{Exclusion, Measure, Policy, Rankings, Relevance, Ties, evaluate};
 use dml_eval::statistics::Bootstrap;
-use dml_tests::{embedded, peak};
+use dml_tests::embedded;
+use dml_tests::timing::{self, Answer, Repeat};
 use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
+use serde_json::Value;
 
 /// As in the `dml` binary.
 #[global_allocator]
@@ -28,25 +21,13 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 /// Stanford Online Products' test set: images, classes.
 const SOP: (usize, usize) = (60_502, 11_316);
-/// Times below this are taken three times.
-const SHORT: f64 = 3.0;
+/// Short times are taken three times.
+const REPEAT: Repeat = Repeat { times: 3, unless_first_takes: 3.0 };
 
-/// What is timed.
-#[derive(Serialize, Deserialize)]
-struct Case {
-    /// For people.
-    title: String,
-    /// `product`, `self_search`, `gallery_search`, `metrics`, `metrics_and_nmi` or `all_pairs`.
-    loss: String,
-    params: Params,
-    /// Vectors.
-    n: usize,
-    d: usize,
-    classes: usize,
-    per_class: usize,
-    budget_s: f64,
-}
+type Case = timing::Case<Params>;
 
+/// What a case needs to know. `Case::loss` is `product`, `self_search`, `gallery_search`, `metrics`, `metrics_and_nmi` or
+/// `all_pairs`.
 #[derive(Default, Serialize, Deserialize)]
 struct Params {
     /// Neighbours.
@@ -56,20 +37,13 @@ struct Params {
 }
 
 fn main() -> ExitCode {
-    let arguments: Vec<String> = env::args().skip(1).collect();
-    let outcome = match arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
-        ["cases"] => print_cases(1),
-        ["cases", "--quick"] => print_cases(8),
-        ["serve", folder] => serve(Path::new(folder)),
-        _ => Err(anyhow::anyhow!("usage: time_eval cases [--quick] | time_eval serve DIR")),
+    let serve = |folder: &Path| {
+        timing::serve("dml-eval", |line| {
+            let case: Case = serde_json::from_str(&line)?;
+            turn(&case, folder).with_context(|| case.title.clone())
+        })
     };
-    match outcome {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("error: {error:#}");
-            ExitCode::FAILURE
-        }
-    }
+    timing::run(|quick| print_cases(if quick { 8 } else { 1 }), serve)
 }
 
 /// All cases, with so many times fewer vectors.
@@ -83,9 +57,10 @@ fn print_cases(fewer: usize) -> Result<()> {
             d,
             classes,
             per_class: n.div_ceil(classes.max(1)),
+            tile: 0,
             budget_s: 0.0,
         };
-        serde_json::to_string(&case).map(|line| println!("{line}"))
+        case.print()
     };
     let sop = (SOP.0 / fewer, SOP.1 / fewer);
     print("product of 4,096 × 4,096 pairs", "product", (4096, 512), 512, 0, 0)?;
@@ -96,21 +71,6 @@ fn print_cases(fewer: usize) -> Result<()> {
     print("R@1/10/100/1000, MAP@R, R-precision, mAP", "metrics", sop, 512, 1000, 0)?;
     print("the same with NMI by k-means, 20 iterations", "metrics_and_nmi", sop, 512, 1000, 0)?;
     print("verification of all pairs", "all_pairs", (20_000 / fewer, 4000 / fewer), 512, 0, 0)?;
-    Ok(())
-}
-
-fn serve(folder: &Path) -> Result<()> {
-    let say = |value: Value| -> Result<()> {
-        let mut out = io::stdout().lock();
-        writeln!(out, "{value}")?;
-        Ok(out.flush()?)
-    };
-    let program = format!("dml-eval {}", env!("CARGO_PKG_VERSION"));
-    say(json!({"program": program, "threads": rayon::current_num_threads()}))?;
-    for line in io::stdin().lock().lines() {
-        let case: Case = serde_json::from_str(&line?)?;
-        say(turn(&case, folder).with_context(|| case.title.clone())?)?;
-    }
     Ok(())
 }
 
@@ -132,7 +92,7 @@ fn turn(case: &Case, folder: &Path) -> Result<Value> {
         values
     };
     let x = Matrix::new(&values, case.n, case.d)?;
-    let mut answer = Answer::default();
+    let mut answer = Answer::new(REPEAT);
     match case.loss.as_str() {
         "product" => {
             let mut out = vec![0f32; case.n * case.n];
@@ -167,7 +127,7 @@ fn turn(case: &Case, folder: &Path) -> Result<Value> {
         }
         other => bail!("nothing is called {other:?}"),
     }
-    Ok(json!({"seconds": answer.seconds, "bytes": answer.bytes}))
+    Ok(serde_json::to_value(answer)?)
 }
 
 /// All the measures of a case: every query's whole ranking is known.
@@ -185,30 +145,4 @@ fn measure(case: &Case, x: Matrix<'_>, labels: &[u32]) -> Result<()> {
         black_box(Agreement::new(labels, &found.assignment)?);
     }
     Ok(())
-}
-
-#[derive(Default)]
-struct Answer {
-    seconds: BTreeMap<&'static str, Vec<f64>>,
-    bytes: BTreeMap<&'static str, Option<u64>>,
-}
-
-impl Answer {
-    fn time(&mut self, contestant: &'static str, mut work: impl FnMut() -> Result<()>) -> Result<()> {
-        let mut once = || -> Result<f64> {
-            let start = Instant::now();
-            work()?;
-            Ok(start.elapsed().as_secs_f64())
-        };
-        let (first, bytes) = peak::growth(&mut once);
-        let first = first?;
-        let mut seconds = vec![first];
-        if first < SHORT {
-            // The first also touched the memory for the first time.
-            seconds = (0..3).map(|_| once()).collect::<Result<_>>()?;
-        }
-        self.seconds.insert(contestant, seconds);
-        self.bytes.insert(contestant, bytes);
-        Ok(())
-    }
 }

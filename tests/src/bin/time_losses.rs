@@ -1,19 +1,13 @@
 //! Times the losses: fused, composed, and the floor. `cargo xtask bench losses` drives it.
+//! Called and asked as `dml_tests::timing` says; it leaves nothing in its folder:
 //!
-//! `time_losses cases [--quick]` prints what there is to time, one JSON object a line. `time_losses serve` greets with a
-//! line, then reads such lines and answers each with `{"seconds": {contestant: [seconds of each repetition]}, "bytes":
-//! {contestant: peak memory beyond the inputs}}`:
-//!
-//!     time_losses cases --quick | time_losses serve
+//!     time_losses cases --quick | time_losses serve .
 //!
 //! A repetition goes from an embedding tensor to its gradient on the host, and to those of the parameters where there are
 //! any. Contestants take turns; `RAYON_NUM_THREADS` sets the threads of all.
-#![allow(clippy::print_stdout, clippy::print_stderr, reason = "a binary talks to its user")]
 
 use std::collections::HashMap;
-use std::env;
 use std::hint::black_box;
-use std::io::{self, BufRead, Write};
 use std::process::ExitCode;
 use std::time::Instant;
 
@@ -22,8 +16,7 @@ use candle_core::{Device, Tensor, Var};
 use dml_core::rowwise::Memory;
 use dml_core::{Matrix, Metric, Projection, scores};
 use dml_losses::{Batch, Context, Family, Kernel, LOSSES, Objective, References, Supervision};
-use dml_tests::{batch, peak};
-use serde::{Deserialize, Serialize};
+use dml_tests::{batch, peak, timing};
 use serde_json::{Map, Value, json};
 
 /// As in the `dml` binary.
@@ -53,45 +46,13 @@ const VARIANTS: [(&str, &str, &str); 5] = [
     ("multi_similarity", "epsilon", "0.1"),
 ];
 
-/// What is timed.
-#[derive(Serialize, Deserialize)]
-struct Case {
-    /// For people.
-    title: String,
-    /// Name in the registry; `gemm` for the product `X·Xᵀ` alone.
-    loss: String,
-    /// All parameters.
-    params: Map<String, Value>,
-    /// Rows.
-    n: usize,
-    /// Length of an embedding.
-    d: usize,
-    /// Number of classes that have proxies.
-    classes: usize,
-    /// Row `i` is of class `i / per_class`, counted round again from the last class.
-    per_class: usize,
-    /// Score rows at a time; 0: as the driver likes.
-    #[serde(default)]
-    tile: usize,
-    /// Seconds of a turn.
-    budget_s: f64,
-}
+/// `Case::loss` is a name in the registry, or `gemm` for the product `X·Xᵀ` alone. Row `i` is of class `i / per_class`, counted
+/// round again from the last class of those that have proxies.
+type Case = timing::Case<Map<String, Value>>;
 
 fn main() -> ExitCode {
-    let arguments: Vec<String> = env::args().skip(1).collect();
-    let outcome = match arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
-        ["cases"] => print_cases(&ROWS, 0.3),
-        ["cases", "--quick"] => print_cases(&QUICK_ROWS, 0.15),
-        ["serve"] => serve(),
-        _ => Err(anyhow::anyhow!("usage: time_losses cases [--quick] | time_losses serve")),
-    };
-    match outcome {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("error: {error:#}");
-            ExitCode::FAILURE
-        }
-    }
+    let cases = |quick| if quick { print_cases(&QUICK_ROWS, 0.15) } else { print_cases(&ROWS, 0.3) };
+    timing::run(cases, |_| serve())
 }
 
 fn print_cases(rows: &[usize], budget_s: f64) -> Result<()> {
@@ -106,10 +67,7 @@ fn print_cases(rows: &[usize], budget_s: f64) -> Result<()> {
         tile: 0,
         budget_s,
     };
-    let print = |case: Case| -> Result<()> {
-        println!("{}", serde_json::to_string(&case)?);
-        Ok(())
-    };
+    let print = |case: Case| case.print();
     for &n in rows {
         print(case("product X·Xᵀ", "gemm", &Map::new(), n, 0))?;
     }
@@ -151,16 +109,8 @@ fn print_cases(rows: &[usize], budget_s: f64) -> Result<()> {
 }
 
 fn serve() -> Result<()> {
-    let say = |value: Value| -> Result<()> {
-        let mut out = io::stdout().lock();
-        writeln!(out, "{value}")?;
-        Ok(out.flush()?)
-    };
-    let program = format!("dml-losses {}", env!("CARGO_PKG_VERSION"));
-    say(json!({"program": program, "threads": rayon::current_num_threads()}))?;
     let mut slow: HashMap<String, Value> = HashMap::new();
-    for line in io::stdin().lock().lines() {
-        let line = line?;
+    timing::serve("dml-losses", |line| {
         let case: Case = serde_json::from_str(&line)?;
         let answer = match slow.get(&line) {
             Some(answer) => answer.clone(),
@@ -169,9 +119,8 @@ fn serve() -> Result<()> {
         if answer["slow"] == true {
             slow.insert(line, answer.clone());
         }
-        say(json!({"seconds": answer["seconds"], "bytes": answer["bytes"]}))?;
-    }
-    Ok(())
+        Ok(json!({"seconds": answer["seconds"], "bytes": answer["bytes"]}))
+    })
 }
 
 /// The inputs of a case.
