@@ -2,25 +2,15 @@
 #![cfg(feature = "candle")]
 #![allow(clippy::print_stdout, reason = "a test that skips says why")]
 
-use candle_core::Device;
 use dml_data::{ByteBatch, Image, Normalize};
-
-/// The GPU that tests run on; says why there is none.
-fn gpu() -> Option<Device> {
-    let device = match (cfg!(feature = "cuda"), cfg!(feature = "metal")) {
-        (true, _) => Device::new_cuda(0),
-        (_, true) => Device::new_metal(0),
-        _ => {
-            println!("skipped: built without the features cuda and metal");
-            return None;
-        }
-    };
-    device.map_err(|error| println!("skipped: no GPU: {error}")).ok()
-}
+use dml_testkit::gpu;
 
 #[test]
 fn bytes_are_normalised_on_a_gpu_as_on_the_host() {
-    let Some(device) = gpu() else { return };
+    let device = match gpu() {
+        Ok(device) => device,
+        Err(why) => return println!("skipped: {why}"),
+    };
     let (height, width) = (37, 41);
     let pixels: Vec<u8> =
         (0..4 * height * width * 3).map(|i| ((i as u32).wrapping_mul(2_654_435_761) >> 24) as u8).collect();

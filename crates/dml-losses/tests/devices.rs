@@ -4,34 +4,24 @@
 
 mod cases;
 
-use candle_core::{DType, Device};
+use candle_core::DType;
 use cases::{context, losses, modes, run, suited};
 use dml_core::Metric;
 use dml_losses::{Context, build};
 use dml_testkit::close::to_f64;
-use dml_testkit::{Tolerance, compare};
+use dml_testkit::{Tolerance, compare, gpu};
 
 const CLASSES: usize = 7;
-
-/// The GPU that tests run on; says why there is none.
-fn gpu() -> Option<Device> {
-    let device = match (cfg!(feature = "cuda"), cfg!(feature = "metal")) {
-        (true, _) => Device::new_cuda(0),
-        (_, true) => Device::new_metal(0),
-        _ => {
-            println!("skipped: built without the features cuda and metal");
-            return None;
-        }
-    };
-    device.map_err(|error| println!("skipped: no GPU: {error}")).ok()
-}
 
 /// Single precision of one device is not that of another.
 const TOLERANCE: Tolerance = Tolerance { absolute: 1e-5, ..Tolerance::of_largest(1e-3) };
 
 #[test]
 fn losses_are_the_same_on_a_gpu() {
-    let Some(device) = gpu() else { return };
+    let device = match gpu() {
+        Ok(device) => device,
+        Err(why) => return println!("skipped: {why}"),
+    };
     for spec in losses() {
         let labels: Vec<u64> = (0..24).map(|i| i % CLASSES as u64).collect();
         let here = suited(spec, labels, 16, 5);
@@ -60,7 +50,10 @@ fn losses_are_the_same_on_a_gpu() {
 
 #[test]
 fn scores_are_the_same_on_a_gpu() {
-    let Some(device) = gpu() else { return };
+    let device = match gpu() {
+        Ok(device) => device,
+        Err(why) => return println!("skipped: {why}"),
+    };
     let labels: Vec<u64> = (0..9).collect();
     let x = (cases::embeddings(&labels, 6, 3).to_dtype(DType::F32).unwrap() * 0.2).unwrap();
     for metric in Metric::ALL {

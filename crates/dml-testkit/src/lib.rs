@@ -5,6 +5,7 @@
 //! | [`golden`] | what did the reference implementation compute? |
 //! | [`close`] | are two sets of numbers the same, and if not: where, and by how much? |
 //! | [`gradient`] | is this gradient the derivative of that value? |
+//! | [`mod@gpu`] | is there a GPU to ask, too? |
 //!
 //! ```
 //! use candle_core::{Device, Tensor};
@@ -17,10 +18,12 @@
 
 pub mod close;
 pub mod golden;
+pub mod gpu;
 pub mod gradient;
 
 pub use close::{Difference, Tolerance, assert_close, compare};
 pub use golden::{Case, load_goldens};
+pub use gpu::gpu;
 pub use gradient::check_gradient;
 
 /// Why a golden file or a tensor could not be read.
