@@ -30,6 +30,7 @@ mod decoded_cache;
 pub mod download;
 mod error;
 mod expected;
+mod growing;
 pub mod image;
 mod inputs;
 mod loader;

@@ -5,6 +5,7 @@
 //! whole; one process at a time may do it.
 
 use crate::catalog::stays_inside;
+use crate::growing::beside;
 use crate::{Error, Manifest, Result};
 use flate2::read::MultiGzDecoder;
 use std::fs::{self, File};
@@ -72,9 +73,7 @@ pub fn archive(archive: &Path, target: &Path, limits: Limits) -> Result<()> {
 
 /// Where the folder `target` grows.
 fn growing_of(target: &Path) -> PathBuf {
-    let mut name = target.as_os_str().to_owned();
-    name.push(".unpacking");
-    name.into()
+    beside(target, ".unpacking")
 }
 
 /// Removes `folder` if it is there.

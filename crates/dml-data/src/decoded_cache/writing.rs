@@ -1,6 +1,7 @@
 //! Makes the file of a cache.
 
 use super::layout::{Note, Origin, Place, front, pixels_start};
+use crate::growing::{beside, finish};
 use crate::image::Unreadable;
 use crate::inputs::FileImages;
 use crate::{Error, Image, Prefetch, Result};
@@ -28,7 +29,7 @@ pub(super) fn make(
     if let Some(folder) = path.parent() {
         fs::create_dir_all(folder).map_err(Error::io(folder))?;
     }
-    let part = part_of(path);
+    let part = beside(path, ".part");
     let opened = OpenOptions::new().write(true).create(true).truncate(false).open(&part);
     let file = opened.map_err(Error::io(&part))?;
     // A file system without locks is no reason to fail.
@@ -45,14 +46,7 @@ pub(super) fn make(
         let _ = file.set_len(0);
         return Err(error);
     }
-    finish(file, &part, path)
-}
-
-/// Where the cache at `path` grows.
-fn part_of(path: &Path) -> PathBuf {
-    let mut part = path.as_os_str().to_owned();
-    part.push(".part");
-    part.into()
+    finish(file, &part, path, |path, error| Error::io(path)(error))
 }
 
 fn fill(
@@ -108,17 +102,4 @@ fn note(index: usize, error: Error) -> Note {
 fn json(value: &impl Serialize) -> Result<Vec<u8>> {
     serde_json::to_vec(value)
         .map_err(|error| Error::Invalid(format!("what a cache is made of cannot be written: {error}")))
-}
-
-/// Puts the file on the disk and then under its name, so that a crash leaves the one or the other.
-fn finish(file: File, part: &Path, path: &Path) -> Result<()> {
-    file.sync_all().map_err(Error::io(part))?;
-    // The lock is held until the name is another. Windows moves closed files only.
-    let _lock = cfg!(unix).then_some(file);
-    fs::rename(part, path).map_err(Error::io(path))?;
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    if cfg!(unix) {
-        File::open(folder).and_then(|folder| folder.sync_all()).map_err(Error::io(folder))?;
-    }
-    Ok(())
 }

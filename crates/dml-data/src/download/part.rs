@@ -1,5 +1,6 @@
 //! A file that is not whole yet: `<file>.part`.
 
+use crate::growing::{beside, finish, lock_while_moved};
 use crate::manifest::Difference;
 use crate::{Error, ManifestFile, Result};
 use std::fs::{self, File, OpenOptions, TryLockError};
@@ -15,9 +16,7 @@ pub(super) struct Part {
 
 /// Where the part of `target` lies.
 pub(super) fn path_of(target: &Path) -> PathBuf {
-    let mut name = target.as_os_str().to_owned();
-    name.push(".part");
-    name.into()
+    beside(target, ".part")
 }
 
 impl Part {
@@ -73,14 +72,7 @@ impl Part {
     /// Puts the part on the disk and then under its name, so that a crash leaves the one or the other.
     pub(super) fn finish(self, target: &Path) -> Result<()> {
         let Self { path, file, .. } = self;
-        file.sync_all().map_err(Error::access(&path))?;
-        let _lock = lock_while_moved(file);
-        fs::rename(&path, target).map_err(Error::access(target))?;
-        if cfg!(unix) {
-            let folder = target.parent().unwrap_or(Path::new("."));
-            File::open(folder).and_then(|folder| folder.sync_all()).map_err(Error::access(folder))?;
-        }
-        Ok(())
+        finish(file, &path, target, |path, error| Error::access(path)(error))
     }
 
     /// Removes the part.
@@ -89,11 +81,6 @@ impl Part {
         let _lock = lock_while_moved(file);
         fs::remove_file(&path).map_err(Error::access(&path))
     }
-}
-
-/// The open file, whose lock keeps others away until its path has changed. Windows moves closed files only.
-fn lock_while_moved(file: File) -> Option<File> {
-    cfg!(unix).then_some(file)
 }
 
 /// Whether `path` still names `file`.
