@@ -5,6 +5,9 @@ use crate::inputs::{ByteInputs, write_bytes, write_image};
 use crate::{Dataset, Error, Inputs, Normalize, Result};
 use rayon::prelude::*;
 
+/// What one thread writes before it asks for more, at most, if an image is not larger.
+const TASK_BYTES: usize = 1 << 16;
+
 /// Images of one step, ready for a network; as a [`ByteBatch`], ready but for the normalisation.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Batch<P = f32> {
@@ -43,7 +46,9 @@ impl<P: Copy + Default + Send + Sync> Batch<P> {
     ) -> Result<Self> {
         let size = sides.iter().product::<usize>();
         let mut pixels = vec![P::default(); indices.len() * size];
-        let each = pixels.par_chunks_exact_mut(size).zip(&indices).enumerate();
+        // Small tasks, so that no thread waits for another's last images; but not so small that handing them out costs more.
+        let most = (TASK_BYTES / (size * size_of::<P>()).max(1)).max(1);
+        let each = pixels.par_chunks_exact_mut(size).zip(&indices).enumerate().with_max_len(most);
         let written: Vec<Result<()>> = each.map(|(position, (out, &index))| write(position, index, out)).collect();
         let (mut skipped, mut read) = (vec![], vec![]);
         for (position, written) in written.into_iter().enumerate() {

@@ -289,6 +289,19 @@ impl Catalog {
         self.samples.bounding_box(index)
     }
 
+    /// The same samples, cut to their boxes or whole. Images of one's own lists are cut unless this says otherwise; those of the
+    /// published sets are whole, as their papers take them.
+    #[must_use]
+    pub fn cut_to_boxes(mut self, cut: bool) -> Self {
+        self.samples.set_cut(cut);
+        self
+    }
+
+    /// The box that sample `index` is cut to, if it is; panics if `index >= len()`.
+    pub fn cut(&self, index: usize) -> Option<[f32; 4]> {
+        self.samples.cut(index)
+    }
+
     /// The bytes of sample `index`, and a path that names it in messages.
     ///
     /// # Errors

@@ -1,6 +1,6 @@
 //! Samples as network input: what batches are made of.
 
-use crate::image::{Decoder, Pipeline, Region, crop, planes};
+use crate::image::{Decoder, Pipeline, Region, crop};
 use crate::rng::{Purpose, stream};
 use crate::{Augment, Catalog, Dataset, Error, Image, ImageSet, Normalize, Result};
 use rand_chacha::ChaCha8Rng;
@@ -118,18 +118,17 @@ pub(crate) fn write_image(
 ) -> Result<()> {
     let image = dataset.image(index)?;
     expect(dataset.shape(), &image, dataset.name(), index)?;
-    match augment {
-        Some((augment, Draw { seed, step, position, .. })) => {
-            let mut rng = stream(seed, Purpose::Augment, (step, position as u64));
-            augment.apply(&image, &mut rng, out);
-        }
-        None => planes(&image, out),
-    }
+    let Some((augment, Draw { seed, step, position, .. })) = augment.filter(|(augment, _)| augment.changes()) else {
+        return normalize.write(&image, out);
+    };
+    let mut rng = stream(seed, Purpose::Augment, (step, position as u64));
+    augment.apply(&image, &mut rng, out);
     normalize.apply(out, image.channels);
     Ok(())
 }
 
-/// The images of a catalogue, decoded when they are asked for, cut to their boxes, and taken through a pipeline that draws from
+/// The images of a catalogue, decoded when they are asked for, cut to their boxes if
+/// [they are to be](Catalog::cut_to_boxes), and taken through a pipeline that draws from
 /// (seed, epoch, index): wherever a sample stands in an epoch, and whoever prepares it, it looks the same.
 ///
 /// [`CachedImages`](crate::CachedImages) decode them once.
@@ -172,10 +171,10 @@ impl FileImages {
         stream(seed, Purpose::Sample, (epoch, index as u64))
     }
 
-    /// Sample `index` decoded, cut to its box, and after the steps of `pipeline`.
+    /// Sample `index` decoded, cut to its box if it is to be, and after the steps of `pipeline`.
     pub(crate) fn load(&self, index: usize, pipeline: &Pipeline, rng: &mut ChaCha8Rng) -> Result<Image> {
         let (path, bytes) = self.catalog.read(index)?;
-        let Some(bounds) = self.catalog.bounding_box(index) else {
+        let Some(bounds) = self.catalog.cut(index) else {
             return pipeline.load(&self.decoder, &path, &bytes, rng);
         };
         let whole = self.decoder.decode(&path, &bytes)?;

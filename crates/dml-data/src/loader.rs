@@ -9,7 +9,8 @@ use std::sync::Arc;
 /// How far and by how many a loader works ahead, which changes no batch, and what it does with broken files.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct LoaderOptions {
-    /// Threads that prepare whole batches; each shares the work on a batch with rayon's threads. Default 1.
+    /// Threads that prepare whole batches; each shares the work on a batch with rayon's threads. Default 2: one begins the next
+    /// batch while the last images of another are still being prepared.
     pub workers: usize,
     /// Batches that wait or are being prepared. Default 2: enough to hide the work when a step takes longer than a batch, as it
     /// should.
@@ -21,7 +22,7 @@ pub struct LoaderOptions {
 
 impl Default for LoaderOptions {
     fn default() -> Self {
-        Self { workers: 1, ahead: 2, unreadable: Unreadable::Fail }
+        Self { workers: 2, ahead: 2, unreadable: Unreadable::Fail }
     }
 }
 

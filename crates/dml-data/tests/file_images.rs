@@ -45,11 +45,17 @@ fn files_become_the_same_batches_whoever_prepares_them() {
 #[test]
 fn boxes_are_cut_out_first() {
     let root = tempfile::tempdir().unwrap();
-    let inputs = images(root.path(), Pipeline { steps: vec![Step::CenterCrop(CenterCrop::from(Extent::Square(20)))] });
+    let centre = Pipeline { steps: vec![Step::CenterCrop(CenterCrop::from(Extent::Square(20)))] };
+    let inputs = images(root.path(), centre.clone());
     // A PNG file with a box: columns 10..34, rows 5..26 (the half row counts), of which the centre is 12..32 and 5..25.
     let index = (0..24).find(|&i| inputs.catalog().path(i) == "c0/3.png").unwrap();
     let image = inputs.image(index, None).unwrap();
     assert_eq!(image.pixels[..3], [12 * 5, 5 * 7, (index * 10) as u8]);
+    let whole = inputs.catalog().clone().cut_to_boxes(false);
+    let boxes: Vec<_> = (0..24).map(|i| (inputs.catalog().cut(i), whole.cut(i))).collect();
+    assert!(boxes[index].0.is_some() && boxes.iter().all(|of| of.1.is_none()));
+    let whole = FileImages::new(whole, Decoder::default(), centre, Normalize::default()).unwrap();
+    assert_ne!(whole.image(index, None).unwrap(), image, "the centre of the picture is not that of the box");
     let mut builder = CatalogBuilder::new("toy", root.path(), Files::below(root.path()));
     let outside = FileEntry { bounding_box: Some([900.0, 0.0, 5.0, 5.0]), ..FileEntry::file("c0/1.png") };
     builder.add(Membership::new("c0", "train"), outside).unwrap();

@@ -44,6 +44,8 @@ fn cub() {
         ]
     );
     assert_eq!(catalog.bounding_box(0), Some([1.0, 2.0, 3.0, 4.5]));
+    assert_eq!(catalog.cut(0), None, "the papers take whole pictures");
+    assert_eq!(catalog.clone().cut_to_boxes(true).cut(0), catalog.bounding_box(0));
     assert!(!root.join("images/001.Albatross/._a.jpg").exists());
     let published = cub::classification(&root).unwrap();
     assert_eq!((0..3).map(|i| published.part_of(i)).collect::<Vec<_>>(), ["test", "train", "train"]);

@@ -51,6 +51,8 @@ pub struct Files {
     paths: Strings,
     /// One a file, or empty: no boxes.
     boxes: Vec<Option<[f32; 4]>>,
+    /// Whether an image is what its box holds.
+    cut: bool,
     /// One a file, or empty: all are files of their own.
     spans: Vec<Option<Span>>,
 }
@@ -58,7 +60,23 @@ pub struct Files {
 impl Files {
     /// No files yet, below `root`.
     pub fn below(root: impl Into<PathBuf>) -> Self {
-        Self { root: root.into(), archives: vec![], paths: Strings::default(), boxes: vec![], spans: vec![] }
+        Self { root: root.into(), archives: vec![], paths: Strings::default(), boxes: vec![], cut: true, spans: vec![] }
+    }
+
+    /// The same, of which images are taken whole and boxes are only told.
+    #[must_use]
+    pub fn whole(mut self) -> Self {
+        self.cut = false;
+        self
+    }
+
+    pub(super) fn set_cut(&mut self, cut: bool) {
+        self.cut = cut;
+    }
+
+    /// The box that image `index` is cut to.
+    pub(super) fn cut(&self, index: usize) -> Option<[f32; 4]> {
+        self.bounding_box(index).filter(|_| self.cut)
     }
 
     /// Makes an archive known and gives the number that its spans carry.
@@ -93,12 +111,12 @@ impl Files {
         }
     }
 
-    /// SHA-256 of what is said of the files in their order: path, box, and place in an archive. The root is left out, so
+    /// SHA-256 of what is said of the files in their order: path, box if it is cut to it, and place in an archive. The root is left out, so
     /// that a set may be moved.
     pub(super) fn digest(&self) -> String {
         let mut hasher = Sha256::new();
         for index in 0..self.paths.len() {
-            let sides = self.bounding_box(index).map(|sides| sides.map(f32::to_le_bytes).concat());
+            let sides = self.cut(index).map(|sides| sides.map(f32::to_le_bytes).concat());
             let place = self.span(index).map(|(archive, span)| {
                 let name = archive.file_name().unwrap_or_default().to_string_lossy();
                 [name.as_bytes(), &span.offset.to_le_bytes(), &span.bytes.to_le_bytes()].concat()
@@ -166,6 +184,7 @@ impl Samples for Files {
             archives: self.archives.clone(),
             paths: self.paths.select(indices),
             boxes: chosen(&self.boxes, indices),
+            cut: self.cut,
             spans: chosen(&self.spans, indices),
         }
     }

@@ -106,7 +106,7 @@ impl Augment {
         } else {
             planes(image, out);
         }
-        if self.brightness > 0.0 || self.contrast > 0.0 || self.saturation > 0.0 {
+        if self.colours() {
             let jitter = Jitter {
                 brightness: 1.0 + symmetric(rng, self.brightness),
                 contrast: 1.0 + symmetric(rng, self.contrast),
@@ -118,6 +118,15 @@ impl Augment {
             let area = rng.random_range(self.erase_area[0]..=self.erase_area[1]);
             erase(out, image.shape(), area, rng);
         }
+    }
+
+    /// Whether an image may come out as another.
+    pub(crate) fn changes(&self) -> bool {
+        self.moves() || self.colours() || self.erase > 0.0
+    }
+
+    fn colours(&self) -> bool {
+        self.brightness > 0.0 || self.contrast > 0.0 || self.saturation > 0.0
     }
 
     fn moves(&self) -> bool {

@@ -33,7 +33,6 @@ mod transform;
 pub mod warp;
 
 pub use augment::Augment;
-pub(crate) use augment::planes;
 pub use blur::{GaussianBlur, gaussian_blur};
 pub use color_jitter::{ColorJitter, Grayscale};
 pub use crop::{CenterCrop, RandomCrop, Region, crop};

@@ -176,7 +176,7 @@ mod tests {
         for normalize in [Normalize::imagenet(), Normalize::clip(), Normalize::half(), Normalize::bgr_255()] {
             let (mut written, mut planes) = ([0.0; 36], [0.0; 36]);
             normalize.write(&image, &mut written).unwrap();
-            super::super::planes(&image, &mut planes);
+            super::super::augment::planes(&image, &mut planes);
             normalize.apply(&mut planes, 3);
             assert_eq!(written, planes);
         }

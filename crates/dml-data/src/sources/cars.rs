@@ -1,7 +1,8 @@
 //! Cars-196: 16,185 photographs of 196 models of cars (Krause et al. 2013).
 //!
 //! Metric learning trains on the first 98 classes of all images, whichever half of the classification split they are in,
-//! and is tested on the others. Images are not cropped: the box of the car is there for whoever says so.
+//! and is tested on the others. Images are not cropped: the box of the car is there for whoever asks
+//! ([`Catalog::cut_to_boxes`]).
 
 use super::mat5::{self, Array};
 use super::published::Published;
@@ -60,7 +61,7 @@ fn read_as(root: &Path, part: impl Fn(usize, bool) -> &'static str) -> Result<Ca
         Some(Array::Numbers(values)) if values.first().is_some_and(|value| value.is_finite()) => Ok(values[0]),
         _ => Err(wrong(format!("{name} of image {} is no number", row + 1))),
     };
-    let mut builder = CatalogBuilder::new("cars-196", &path, Files::below(root));
+    let mut builder = CatalogBuilder::new("cars-196", &path, Files::below(root).whole());
     let names = names
         .iter()
         .map(|name| match name {

@@ -1,7 +1,8 @@
 //! CUB-200-2011: 11,788 photographs of 200 kinds of birds (Wah et al. 2011).
 //!
 //! Metric learning trains on the first hundred classes and is tested on the others; `train_test_split.txt`, which cuts
-//! every class in two, is for classification. Images are not cropped: the box of the bird is there for whoever says so.
+//! every class in two, is for classification. Images are not cropped: the box of the bird is there for whoever asks
+//! ([`Catalog::cut_to_boxes`]).
 
 use super::lists;
 use super::published::Published;
@@ -50,7 +51,7 @@ pub fn read(root: &Path) -> Result<Catalog> {
 fn read_as(root: &Path, part: impl Fn(u32, u32) -> &'static str) -> Result<Catalog> {
     let [names_path, images_path, labels_path, boxes_path] =
         ["classes.txt", "images.txt", "image_class_labels.txt", "bounding_boxes.txt"].map(|file| root.join(file));
-    let mut builder = CatalogBuilder::new("cub-200-2011", root, Files::below(root.join("images")));
+    let mut builder = CatalogBuilder::new("cub-200-2011", root, Files::below(root.join("images")).whole());
     let names = lists::text(&names_path)?;
     let mut classes = HashMap::new();
     for row in lists::fields::<2>(&names_path, &names, "<class> <name>") {

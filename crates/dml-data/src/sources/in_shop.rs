@@ -42,7 +42,8 @@ pub fn read(root: &Path) -> Result<Catalog> {
     let images = lists::find(root, &["", "Img"], "img").and_then(|images| images.parent().map(Path::to_owned));
     let text = lists::text(&list)?;
     let rows = counted(&list, &text, "image_name item_id evaluation_status")?;
-    let mut builder = CatalogBuilder::new("in-shop", &list, Files::below(images.unwrap_or_else(|| root.to_owned())));
+    let mut builder =
+        CatalogBuilder::new("in-shop", &list, Files::below(images.unwrap_or_else(|| root.to_owned())).whole());
     for row in lists::fields::<3>(&list, rows, "<image> <item> <train, query or gallery>") {
         let [image, item, status] = row?;
         let (part, is_query, is_gallery) = match status {
