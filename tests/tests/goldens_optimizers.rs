@@ -2,7 +2,7 @@
 
 use candle_core::{Device, IndexOp, Var};
 use dml_testkit::{Tolerance, compare, load_goldens};
-use dml_train::optimizer::{Optimizer, OptimizerConfig};
+use dml_train::optimizer::{Group, Optimizer, OptimizerConfig};
 use serde::Deserialize;
 use std::path::Path;
 
@@ -12,13 +12,13 @@ const TOLERANCE: Tolerance = Tolerance::elementwise(1e-6, 1e-5);
 fn trajectories_equal_their_references() {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("golden/optimizers.safetensors");
     let cases = load_goldens(&path).unwrap();
-    assert!(cases.len() >= 4);
+    assert!(cases.len() >= 10);
     for case in cases {
         let config = OptimizerConfig::deserialize(&case.description).unwrap();
         let weight = Var::from_tensor(&case.tensor("start").unwrap().to_device(&Device::Cpu).unwrap()).unwrap();
         let gradients = case.tensor("gradients").unwrap();
         let steps = gradients.dim(0).unwrap();
-        let mut optimizer = Optimizer::new(config, vec![("weight".to_owned(), weight.clone())], vec![]).unwrap();
+        let mut optimizer = Optimizer::new(config, vec![("weight".to_owned(), weight.clone(), Group::Head)]).unwrap();
         let mut trajectory: Vec<f64> = Vec::new();
         for step in 0..steps {
             // A loss whose gradient is the wanted one.

@@ -1,36 +1,99 @@
-//! The one trait of this crate.
+//! The one trait of this crate, and what goes in.
 
-use crate::Result;
-use candle_core::{Tensor, Var};
+use crate::{Error, Result, Weights};
+use candle_core::Tensor;
 
 /// Whether a pass learns from its batch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mode {
-    /// Batch statistics are used and running statistics updated.
+    /// Batch statistics are used and running statistics updated; dropout drops.
     Train,
     /// Running statistics are used; the embedding of one input does not depend on its neighbours.
     Eval,
 }
 
-/// A differentiable map from a batch of inputs to embeddings.
-pub trait Encoder: Send {
-    /// Embeds `inputs` (`[n, c, h, w]` for images) into `[n, d]`, not normalised.
+/// A batch of inputs.
+#[derive(Clone, Debug)]
+pub enum Input {
+    /// Images, `[n, c, h, w]`.
+    Images(Tensor),
+    /// Texts as tokens.
+    Tokens(Tokens),
+}
+
+/// Texts as tokens, padded to one length.
+#[derive(Clone, Debug)]
+pub struct Tokens {
+    /// Numbers of the tokens, `[n, t]` of `u32`.
+    pub ids: Tensor,
+    /// 1 where there is a token and 0 where there is padding, `[n, t]` of `u32`.
+    pub mask: Tensor,
+    /// Number of the segment of each token, `[n, t]` of `u32`; all 0, if there is none.
+    pub types: Option<Tensor>,
+}
+
+impl Input {
+    /// Number of inputs.
+    pub fn len(&self) -> usize {
+        match self {
+            Self::Images(images) => images.dims().first().copied().unwrap_or(0),
+            Self::Tokens(tokens) => tokens.ids.dims().first().copied().unwrap_or(0),
+        }
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The images, or an error that says who wants them.
     ///
     /// # Errors
-    /// When the shape of `inputs` is not the one the encoder was built for.
-    fn embed(&self, inputs: &Tensor, mode: Mode) -> Result<Tensor>;
+    /// When these are texts.
+    pub fn images(&self, encoder: &str) -> Result<&Tensor> {
+        match self {
+            Self::Images(images) => Ok(images),
+            Self::Tokens(_) => {
+                Err(Error::Config(format!("{encoder} embeds images but got tokens: give images [n, c, h, w]")))
+            }
+        }
+    }
+
+    /// The tokens, or an error that says who wants them.
+    ///
+    /// # Errors
+    /// When these are images.
+    pub fn tokens(&self, encoder: &str) -> Result<&Tokens> {
+        match self {
+            Self::Tokens(tokens) => Ok(tokens),
+            Self::Images(_) => Err(Error::Config(format!("{encoder} embeds texts but got images: give tokens"))),
+        }
+    }
+}
+
+impl From<Tensor> for Input {
+    fn from(images: Tensor) -> Self {
+        Self::Images(images)
+    }
+}
+
+impl From<Tokens> for Input {
+    fn from(tokens: Tokens) -> Self {
+        Self::Tokens(tokens)
+    }
+}
+
+/// A differentiable map from a batch of inputs to embeddings.
+pub trait Encoder: Send {
+    /// Embeds `input` into `[n, d]`.
+    ///
+    /// # Errors
+    /// When the input is not of the kind and shape that the encoder was built for.
+    fn embed(&self, input: &Input, mode: Mode) -> Result<Tensor>;
 
     /// Length `d` of an embedding.
     fn dim(&self) -> usize;
 
-    /// What an optimiser changes, with stable names.
-    fn parameters(&self) -> Vec<(String, Var)>;
-
-    /// What training changes without a gradient (running statistics), with stable names.
-    fn buffers(&self) -> Vec<(String, Var)>;
-
-    /// Parameters and buffers: what a file of weights holds.
-    fn weights(&self) -> Vec<(String, Var)> {
-        self.parameters().into_iter().chain(self.buffers()).collect()
-    }
+    /// Parameters and buffers by name, and which of them are frozen.
+    fn weights(&self) -> &Weights;
 }

@@ -12,10 +12,9 @@ impl Init {
         Self(ChaCha8Rng::seed_from_u64(seed))
     }
 
-    /// Kaiming-normal weights, std = √(2 / fan_in) (He et al., *Delving Deep into Rectifiers*, 2015, eq. 10).
-    pub(crate) fn kaiming(&mut self, shape: &[usize], device: &Device) -> Result<Var> {
-        let fan_in: usize = shape[1..].iter().product();
-        self.normal(shape, (2.0 / fan_in as f64).sqrt(), device)
+    /// Uniform in 0..1.
+    pub(crate) fn uniform(&mut self) -> f64 {
+        self.0.random()
     }
 
     /// Normal weights with the given standard deviation, by Box–Muller.

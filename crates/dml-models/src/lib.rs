@@ -1,14 +1,24 @@
 //! Backbones and embedding heads: a batch of inputs in, embeddings `[n, d]` out.
 //!
-//! An [`Encoder`] is anything that embeds; [`image::Conv4`] is the four-block network of the few-shot papers.
-//! On the CPU its blocks run on our own convolution and norm-pool operations ([`image::conv`], [`image::norm_pool`]),
-//! because candle's cost several times as much in training; on other devices on candle's.
+//! An [`Encoder`] is anything that embeds; a [`Network`] is one made of a [`Backbone`](backbone::Backbone) and a head, by an
+//! [`EncoderConfig`]. Networks are made of [`ops`]. What is learned is in [`Weights`], under the names of the published weights.
 
+pub mod backbone;
 pub mod encoder;
 mod error;
+pub mod head;
 pub mod image;
 mod init;
+mod layer;
+pub mod network;
+pub mod ops;
+pub mod pooling;
 pub mod pretrained;
+pub mod weights;
 
-pub use encoder::{Encoder, Mode};
+pub use encoder::{Encoder, Input, Mode, Tokens};
 pub use error::{Error, Result};
+pub use head::HeadConfig;
+pub use network::{Architecture, EncoderConfig, Network};
+pub use pooling::Pooling;
+pub use weights::{Parameter, Weights, without_gradients};

@@ -14,7 +14,7 @@ pub fn load(encoder: &dyn Encoder, path: &Path) -> Result<()> {
     let weights = |problem: String| Error::Weights { path: path.display().to_string(), problem };
     let mut tensors: HashMap<_, _> =
         candle_core::safetensors::load(path, &candle_core::Device::Cpu).map_err(|e| weights(e.to_string()))?;
-    let wanted = encoder.weights();
+    let wanted = encoder.weights().named();
     let mut problems = Vec::new();
     let mut found = Vec::new();
     for (name, var) in &wanted {

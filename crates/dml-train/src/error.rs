@@ -35,6 +35,14 @@ pub enum Error {
         /// The batch.
         indices: Vec<usize>,
     },
+    /// A gradient that is no longer a number.
+    #[error(
+        "the gradient of {parameter} is not finite: lower optimizer.lr or set optimizer.clip_norm, in another --run-dir"
+    )]
+    GradientNotFinite {
+        /// The first parameter whose gradient is broken.
+        parameter: String,
+    },
     /// A tensor operation failed.
     #[error(transparent)]
     Candle(#[from] candle_core::Error),

@@ -7,7 +7,7 @@ use dml_core::{Matrix, Metric};
 use dml_data::sources::omniglot::OneShotRun;
 use dml_data::{Dataset, ImageSet, Normalize, eval_batches};
 use dml_eval::{Episodes, FewShot, OneShot, OneShotTrials, OpenSet, OpenSetProtocol, Retrieval, Verification};
-use dml_models::{Encoder, Mode};
+use dml_models::{Encoder, Input, Mode, without_gradients};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -92,7 +92,8 @@ impl Embeddings {
 pub fn embed(encoder: &dyn Encoder, set: &dyn Dataset, normalize: &Normalize, device: &Device) -> Result<Embeddings> {
     let mut values = Vec::with_capacity(set.len() * encoder.dim());
     for batch in eval_batches(set, normalize, 100) {
-        let embedded = encoder.embed(&batch?.to_tensor(device)?, Mode::Eval)?.detach();
+        let images = Input::Images(batch?.into_tensor(device)?);
+        let embedded = without_gradients(|| encoder.embed(&images, Mode::Eval))?;
         values.extend(embedded.flatten_all()?.to_vec1::<f32>()?);
     }
     Ok(Embeddings { values, dim: encoder.dim(), labels: set.labels().to_vec() })

@@ -7,7 +7,7 @@ use crate::sets::Sets;
 use crate::{Error, Recipe, Result};
 use candle_core::{Device, Tensor, Var};
 use dml_data::{Augment, Dataset, Loader};
-use dml_models::{Encoder, Mode};
+use dml_models::{Encoder, Input, Mode};
 
 /// Turns each row of `proxies` (`[classes, d]`) towards the mean of its class's embeddings; its length stays.
 ///
@@ -31,7 +31,7 @@ pub(crate) fn imprint(
     let loader = Loader::new(sets.train.clone(), sampler, still, sets.normalize.clone(), recipe.seed, 0);
     for batch in loader.take(batches) {
         let batch = batch?;
-        let embeddings = encoder.embed(&batch.to_tensor(device)?, Mode::Train)?.detach();
+        let embeddings = encoder.embed(&Input::Images(batch.to_tensor(device)?), Mode::Train)?.detach();
         let embeddings = dml_core::l2_normalize(&embeddings)?;
         for (row, &label) in embeddings.to_vec2::<f32>()?.iter().zip(&batch.labels) {
             let mean = &mut means[label as usize * dim..][..dim];

@@ -5,7 +5,7 @@ use crate::schedule::Schedule;
 use crate::{Error, Result};
 use dml_data::{Augment, BatchSampler, EpisodicSampler, PkSampler};
 use dml_losses::{MemoryConfig, MinerConfig, ObjectiveConfig, ReductionConfig, RegularizerConfig, registry};
-use dml_models::image::Conv4Config;
+use dml_models::EncoderConfig;
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
 
@@ -22,7 +22,7 @@ pub struct Recipe {
     pub data: DataConfig,
     /// The encoder.
     #[serde(default)]
-    pub model: ModelConfig,
+    pub model: EncoderConfig,
     /// The objective.
     pub loss: LossConfig,
     /// What makes a batch.
@@ -63,16 +63,6 @@ pub struct DataConfig {
 
 fn default_size() -> usize {
     32
-}
-
-/// The encoder: Conv-4.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct ModelConfig {
-    /// Weights to begin with: the `encoder.safetensors` of another run, or `hf://OWNER/NAME/FILE`. Default none.
-    pub weights: Option<String>,
-    /// Shape of the network.
-    pub conv4: Conv4Config,
 }
 
 /// The objective and its parameters, which the loss itself checks.

@@ -128,7 +128,7 @@ pub fn run(
     trainer.fit(&sets, &folder.checkpoint(), &mut keep)?;
     keep(&Event::Evaluating)?;
     let encoder = trainer.encoder();
-    let weights = encoder.weights().into_iter();
+    let weights = encoder.weights().named().into_iter();
     let mut weights: Vec<_> = weights.map(|(n, v)| (n, v.as_tensor().clone())).collect();
     // Without them the weights cannot be used elsewhere.
     weights.push(("input.mean".to_owned(), Tensor::new(&sets.normalize.mean[..], device)?));

@@ -1,20 +1,19 @@
 //! The training loop.
 
-use crate::optimizer::Optimizer;
+use crate::optimizer::{Group, Optimizer};
 use crate::sets::Sets;
 use crate::{Error, Event, Recipe, Result, checkpoint, imprint, weights};
 use candle_core::{Device, Tensor, Var};
 use dml_data::{Dataset, Loader};
 use dml_losses::{Context, Objective};
-use dml_models::image::Conv4;
-use dml_models::{Encoder, Mode};
+use dml_models::{Encoder, Input, Mode, Network};
 use std::collections::HashMap;
 use std::path::Path;
 
 /// A model in training: encoder, objective, optimiser, and where it is.
 pub struct Trainer {
     recipe: Recipe,
-    encoder: Conv4,
+    encoder: Network,
     objective: Box<dyn Objective>,
     optimizer: Optimizer,
     step: u64,
@@ -28,20 +27,18 @@ impl Trainer {
     /// When the recipe's model, loss or sampler refuses its parameters.
     pub fn new(recipe: &Recipe, sets: &Sets, device: &Device) -> Result<Self> {
         let (input, classes) = (sets.train.shape(), sets.train.class_names().len());
-        let encoder = Conv4::new(&recipe.model.conv4, input, recipe.seed, device)?;
+        let encoder = Network::new(&recipe.model, input, recipe.seed, device)?;
         if let Some(address) = &recipe.model.weights {
             dml_models::pretrained::load(&encoder, &weights::locate(address)?)?;
         }
         let context = Context { seed: recipe.seed, device: device.clone(), ..Context::new(encoder.dim(), classes) };
         let objective = recipe.loss.objective().build(&context)?;
-        let prefixed = |prefix: &str, vars: Vec<(String, Var)>| -> Vec<(String, Var)> {
-            vars.into_iter().map(|(n, v)| (format!("{prefix}.{n}"), v)).collect()
-        };
-        let optimizer = Optimizer::new(
-            recipe.optimizer.clone(),
-            prefixed("encoder", encoder.parameters()),
-            prefixed("objective", objective.parameters()),
-        )?;
+        let of_encoder = encoder.weights().trainable().into_iter().map(|(name, var)| {
+            let group = if name.starts_with("head.") { Group::Head } else { Group::Backbone };
+            (format!("encoder.{name}"), var, group)
+        });
+        let of_loss = objective.parameters().into_iter().map(|(n, v)| (format!("objective.{n}"), v, Group::Proxies));
+        let optimizer = Optimizer::new(recipe.optimizer.clone(), of_encoder.chain(of_loss).collect())?;
         // Refused here, before anything is written, rather than at the first step.
         recipe.sampler.build(sets.train.labels(), recipe.seed)?;
         if recipe.loss.imprint {
@@ -56,7 +53,7 @@ impl Trainer {
     }
 
     /// The encoder.
-    pub fn encoder(&self) -> &Conv4 {
+    pub fn encoder(&self) -> &Network {
         &self.encoder
     }
 
@@ -80,7 +77,7 @@ impl Trainer {
         for batch in loader {
             let batch = batch?;
             let factor = self.recipe.schedule.factor(self.step, steps);
-            let embeddings = self.encoder.embed(&batch.to_tensor(&self.device)?, Mode::Train)?;
+            let embeddings = self.encoder.embed(&Input::Images(batch.to_tensor(&self.device)?), Mode::Train)?;
             let labels: Vec<u64> = batch.labels.iter().map(|&label| label.into()).collect();
             let loss = self.objective.loss(&embeddings, &labels)?;
             let value: f32 = loss.to_scalar()?;
@@ -112,7 +109,7 @@ impl Trainer {
             path,
             &[
                 ("trainer", vec![("step".to_owned(), step)]),
-                ("encoder", tensors(self.encoder.weights())),
+                ("encoder", tensors(self.encoder.weights().named())),
                 ("proxies", tensors(self.objective.parameters())),
                 ("objective", self.objective.state()?),
                 ("optimizer", self.optimizer.state()?),
@@ -129,7 +126,8 @@ impl Trainer {
         let mut section = |name: &str| sections.remove(name).unwrap_or_default();
         let step = section("trainer");
         let step = step.get("step").ok_or_else(|| Error::Checkpoint("trainer/step".to_owned()))?.to_scalar::<i64>()?;
-        restore(&self.encoder.weights(), &section("encoder")).map_err(|n| Error::Checkpoint(format!("encoder/{n}")))?;
+        restore(&self.encoder.weights().named(), &section("encoder"))
+            .map_err(|n| Error::Checkpoint(format!("encoder/{n}")))?;
         restore(&self.objective.parameters(), &section("proxies"))
             .map_err(|n| Error::Checkpoint(format!("proxies/{n}")))?;
         self.objective.load_state(&section("objective"))?;

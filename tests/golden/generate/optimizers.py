@@ -11,7 +11,7 @@ from golden_file import save
 
 STEPS = 8
 
-# Our settings and torch's. SGD without weight decay: torch adds it to the gradient, ours is decoupled (as AdamW's).
+# Our settings and torch's.
 CASES = {
     "adamw": (
         {"kind": "adamw", "lr": 0.02, "weight_decay": 0.1},
@@ -24,6 +24,34 @@ CASES = {
     "sgd": (
         {"kind": "sgd", "lr": 0.05, "weight_decay": 0.0, "momentum": 0.9},
         lambda w: torch.optim.SGD([w], lr=0.05, momentum=0.9),
+    ),
+    "sgd_decayed": (
+        {"kind": "sgd", "lr": 0.05, "weight_decay": 0.1, "momentum": 0.9},
+        lambda w: torch.optim.SGD([w], lr=0.05, momentum=0.9, weight_decay=0.1),
+    ),
+    "sgd_nesterov": (
+        {"kind": "sgd", "lr": 0.05, "weight_decay": 0.01, "momentum": 0.8, "nesterov": True},
+        lambda w: torch.optim.SGD([w], lr=0.05, momentum=0.8, weight_decay=0.01, nesterov=True),
+    ),
+    "sgd_plain": (
+        {"kind": "sgd", "lr": 0.05, "weight_decay": 0.0, "momentum": 0.0},
+        lambda w: torch.optim.SGD([w], lr=0.05),
+    ),
+    "adam": (
+        {"kind": "adam", "lr": 0.02, "weight_decay": 0.1},
+        lambda w: torch.optim.Adam([w], lr=0.02, weight_decay=0.1),
+    ),
+    "adam_eps_of_one": (
+        {"kind": "adam", "lr": 0.02, "weight_decay": 0.0, "eps": 1.0},
+        lambda w: torch.optim.Adam([w], lr=0.02, eps=1.0),
+    ),
+    "rmsprop": (
+        {"kind": "rms_prop", "lr": 0.02, "weight_decay": 0.1, "alpha": 0.9, "eps": 0.01},
+        lambda w: torch.optim.RMSprop([w], lr=0.02, weight_decay=0.1, alpha=0.9, eps=0.01),
+    ),
+    "adamw_clipped_by_value": (
+        {"kind": "adamw", "lr": 0.02, "weight_decay": 0.0, "clip_value": 0.5},
+        lambda w: torch.optim.AdamW([w], lr=0.02, weight_decay=0.0),
     ),
     "adamw_clipped": (
         {"kind": "adamw", "lr": 0.02, "weight_decay": 0.0, "clip_norm": 1.5},
@@ -45,6 +73,8 @@ def main():
             weight.grad = torch.from_numpy(gradient).double()
             if "clip_norm" in config:
                 torch.nn.utils.clip_grad_norm_([weight], config["clip_norm"])
+            if "clip_value" in config:
+                torch.nn.utils.clip_grad_value_([weight], config["clip_value"])
             optimizer.step()
             trajectory.append(weight.detach().numpy().copy())
         cases[name] = (config, {"start": start, "gradients": gradients, "trajectory": np.stack(trajectory)})

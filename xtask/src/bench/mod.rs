@@ -7,6 +7,7 @@ mod peers;
 mod readme;
 mod record;
 mod table;
+mod train;
 mod versus;
 mod worker;
 
@@ -27,6 +28,8 @@ enum What {
     Eval(versus::Arguments),
     /// Time image files to batches, sampling, and the opening of a set
     Data(versus::Arguments),
+    /// Time steps of training and inference of networks on the CPU
+    Train(versus::Arguments),
 }
 
 pub(crate) fn run(arguments: &Arguments) -> Result<()> {
@@ -34,5 +37,6 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
         What::Losses(arguments) => versus::run(&losses::CONTEST, arguments),
         What::Eval(arguments) => versus::run(&eval::CONTEST, arguments),
         What::Data(arguments) => versus::run(&data::CONTEST, arguments),
+        What::Train(arguments) => versus::run(&train::CONTEST, arguments),
     }
 }

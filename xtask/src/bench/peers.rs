@@ -1,4 +1,4 @@
-//! The virtual environment of pytorch-metric-learning, faiss and torchvision.
+//! The virtual environment of pytorch-metric-learning, faiss, torchvision, timm and transformers.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -18,6 +18,8 @@ pub(super) enum Needs {
     Search,
     /// torchvision, too.
     Images,
+    /// torchvision, timm and transformers, too.
+    Networks,
 }
 
 /// Python of the environment, made when it is missing, of another version, or asked for with a `python`. A system Python that has PyTorch lends it, because a wheel of
@@ -32,12 +34,15 @@ pub(super) fn environment(python: Option<&Path>, needs: Needs) -> Result<PathBuf
     if python.is_some() || !runs(&inside, &ready) {
         make(&venv, &inside, python)?;
     }
-    if needs == Needs::Images && !runs(&inside, "import torchvision") {
+    if needs != Needs::Search && !runs(&inside, "import torchvision") {
         // The version that fits the PyTorch that is there: another would bring another PyTorch.
         let code = "import torch; print(torch.__version__.split('+')[0])";
         let output = Command::new(&inside).args(["-c", code]).output().context("cannot ask PyTorch for its version")?;
         let torch = format!("torch=={}", String::from_utf8_lossy(&output.stdout).trim());
         pip(&inside, &["torchvision", &torch])?;
+    }
+    if needs == Needs::Networks && !runs(&inside, "import timm, transformers") {
+        pip(&inside, &["timm", "transformers"])?;
     }
     Ok(inside)
 }

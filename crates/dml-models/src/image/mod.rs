@@ -1,8 +1,10 @@
-//! Image encoders and the operations they are made of.
+//! Image encoders.
 
-pub mod conv;
 mod conv4;
-pub mod norm_pool;
-mod slice;
+pub(crate) mod resnet;
+mod vit;
 
-pub use conv4::{Conv4, Conv4Config};
+pub(crate) use conv4::Conv4;
+pub use conv4::Conv4Config;
+pub(crate) use vit::Vit;
+pub use vit::VitConfig;

@@ -4,74 +4,12 @@
 //! largest activations of the network seven times; this reads them twice. Ioffe & Szegedy, *Batch Normalization*, 2015, eq. 1–4.
 
 use super::slice;
+use super::statistics::ChannelStatistics;
 use candle_core::{CpuStorage, CustomOp3, D, Layout, Result, Shape, Tensor, bail};
 use rayon::prelude::*;
 
 /// Added to the variance, as PyTorch does.
-pub const EPSILON: f64 = 1e-5;
-
-/// Mean and (biased) variance of each channel.
-#[derive(Clone, Debug)]
-pub struct ChannelStatistics {
-    /// Mean of each channel.
-    pub mean: Vec<f32>,
-    /// Variance of each channel, divided by the count.
-    pub variance: Vec<f32>,
-}
-
-impl ChannelStatistics {
-    /// Statistics of `x` (`[n, c, h, w]`) over images and pixels.
-    ///
-    /// # Errors
-    /// When `x` is not of rank four.
-    pub fn of_batch(x: &Tensor) -> Result<Self> {
-        let (n, c, h, w) = x.dims4()?;
-        if !x.device().is_cpu() {
-            let rows = x.detach().transpose(0, 1)?.flatten_from(1)?;
-            let mean = rows.mean_keepdim(1)?;
-            let variance = rows.broadcast_sub(&mean)?.sqr()?.mean(1)?;
-            return Ok(Self { mean: mean.squeeze(1)?.to_vec1()?, variance: variance.to_vec1()? });
-        }
-        let hw = h * w;
-        let x = x.contiguous()?;
-        slice::with(&x, |x| {
-            let pairs: Vec<(f32, f32)> = (0..c)
-                .into_par_iter()
-                .map(|channel| {
-                    let planes = || (0..n).map(|i| &x[(i * c + channel) * hw..][..hw]);
-                    let count = (n * hw) as f64;
-                    let mean = planes().map(|p| f64::from(sum(p))).sum::<f64>() / count;
-                    let shift = mean as f32;
-                    let square = planes().map(|p| f64::from(sum_squares(p, shift))).sum::<f64>();
-                    (mean as f32, (square / count) as f32)
-                })
-                .collect();
-            let (mean, variance) = pairs.into_iter().unzip();
-            Ok(Self { mean, variance })
-        })
-    }
-}
-
-/// Sum in eight lanes: a fixed order that the compiler may vectorise.
-fn sum(values: &[f32]) -> f32 {
-    lanes(values, |v| v)
-}
-
-fn sum_squares(values: &[f32], mean: f32) -> f32 {
-    lanes(values, |v| (v - mean) * (v - mean))
-}
-
-fn lanes(values: &[f32], f: impl Fn(f32) -> f32) -> f32 {
-    let mut lane = [0f32; 8];
-    let chunks = values.chunks_exact(8);
-    let rest: f32 = chunks.remainder().iter().map(|&v| f(v)).sum();
-    for chunk in chunks {
-        for (l, &v) in lane.iter_mut().zip(chunk) {
-            *l += f(v);
-        }
-    }
-    lane.iter().sum::<f32>() + rest
-}
+const EPSILON: f64 = 1e-5;
 
 /// Normalises `x` (`[n, c, h, w]`) with `statistics`, scales by `gamma`, shifts by `beta` (`[c]`), applies ReLU and
 /// 2×2 max-pooling: `[n, c, ⌊h/2⌋, ⌊w/2⌋]`.

@@ -1,0 +1,143 @@
+//! From features to an embedding.
+
+use crate::backbone::Features;
+use crate::init::Init;
+use crate::layer::{Linear, Scope, Start};
+use crate::ops::{Activation, layer_norm};
+use crate::pooling::{Pooled, Pooling};
+use crate::{Error, Mode, Result};
+use candle_core::{D, DType, Tensor, Var};
+use serde::{Deserialize, Serialize};
+
+/// What follows a backbone: pooling, dropout, layer norm, layers with ReLU, a linear map, unit length; each if it is asked for.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct HeadConfig {
+    /// How features become one vector. Default: what the network was made for.
+    pub pooling: Pooling,
+    /// Share of the pooled features that a training pass leaves out. Default 0.
+    pub dropout: f64,
+    /// Whether pooled features are brought to mean 0 and deviation 1, without scale and shift (Proxy-NCA++; MLRC). Default false.
+    pub layer_norm: bool,
+    /// Widths of layers with ReLU before the last. Default none.
+    pub hidden: Vec<usize>,
+    /// Length of the embedding; 0 (default): that of the features, without a last linear map.
+    pub dim: usize,
+    /// Whether embeddings have unit length. Default false: losses and searches normalise where they should.
+    pub normalize: bool,
+}
+
+impl Default for HeadConfig {
+    fn default() -> Self {
+        Self { pooling: Pooling::Default, dropout: 0.0, layer_norm: false, hidden: vec![], dim: 0, normalize: false }
+    }
+}
+
+impl HeadConfig {
+    fn check(&self) -> Result<()> {
+        if !(0.0..1.0).contains(&self.dropout) {
+            return Err(Error::Config(format!("head.dropout is {}: want 0 or more and less than 1", self.dropout)));
+        }
+        if self.hidden.contains(&0) {
+            return Err(Error::Config(format!("head.hidden = {:?}: want widths of 1 or more", self.hidden)));
+        }
+        Ok(())
+    }
+}
+
+/// A head with its weights.
+pub(crate) struct Head {
+    pooled: Pooled,
+    dropout: Option<Dropout>,
+    layer_norm: bool,
+    layers: Vec<Linear>,
+    last: Option<Linear>,
+    dim: usize,
+    normalize: bool,
+}
+
+impl Head {
+    /// Over features of `channels` numbers, pooled by `default` if the configuration does not say.
+    pub(crate) fn new(
+        scope: &Scope<'_>,
+        config: &HeadConfig,
+        channels: usize,
+        default: Pooling,
+        seed: u64,
+    ) -> Result<Self> {
+        config.check()?;
+        let mut width = channels;
+        let mut layers = Vec::new();
+        for (i, &next) in config.hidden.iter().enumerate() {
+            layers.push(Linear::new(&scope.at(format!("hidden{i}")), [width, next], Start::Kaiming)?);
+            width = next;
+        }
+        let last = match config.dim {
+            0 => None,
+            dim => Some(Linear::new(scope, [width, dim], Start::FanIn)?),
+        };
+        Ok(Self {
+            pooled: Pooled::new(&scope.at("pooling"), config.pooling, default)?,
+            dropout: (config.dropout > 0.0).then(|| Dropout::new(scope, config.dropout, seed)).transpose()?,
+            layer_norm: config.layer_norm,
+            layers,
+            last,
+            dim: if config.dim == 0 { width } else { config.dim },
+            normalize: config.normalize,
+        })
+    }
+
+    pub(crate) fn dim(&self) -> usize {
+        self.dim
+    }
+
+    pub(crate) fn forward(&self, features: &Features, mode: Mode) -> Result<Tensor> {
+        let mut x = self.pooled.forward(features)?;
+        if let Some(dropout) = self.dropout.as_ref().filter(|_| mode == Mode::Train) {
+            x = dropout.forward(&x)?;
+        }
+        if self.layer_norm {
+            let d = x.dim(D::Minus1)?;
+            let (one, zero) = (Tensor::ones(d, x.dtype(), x.device())?, Tensor::zeros(d, x.dtype(), x.device())?);
+            x = layer_norm(&x, &one, &zero, 1e-5)?;
+        }
+        for layer in &self.layers {
+            x = Activation::Relu.apply(&layer.forward(&x)?)?;
+        }
+        if let Some(last) = &self.last {
+            x = last.forward(&x)?;
+        }
+        if self.normalize {
+            // As PyTorch's `normalize`: a vector of zeros stays.
+            let length = x.sqr()?.sum_keepdim(D::Minus1)?.sqrt()?;
+            x = x.broadcast_div(&length.maximum(1e-12)?)?;
+        }
+        Ok(x)
+    }
+}
+
+/// Leaves out numbers at random and scales the others up (Srivastava et al. 2014). What is left out follows from the seed and the
+/// number of passes so far, which is a buffer: a run that goes on from a checkpoint drops what it would have dropped.
+struct Dropout {
+    share: f64,
+    seed: u64,
+    passes: Var,
+}
+
+impl Dropout {
+    fn new(scope: &Scope<'_>, share: f64, seed: u64) -> Result<Self> {
+        Ok(Self { share, seed, passes: scope.buffer("dropout_passes", &[1], Start::Zeros)? })
+    }
+
+    fn forward(&self, x: &Tensor) -> Result<Tensor> {
+        // Whole numbers up to 2^24 are exact.
+        let passes = self.passes.to_vec1::<f32>()?[0];
+        self.passes.set(&Tensor::new(&[passes + 1.0], self.passes.device())?)?;
+        let mut init = Init::new(self.seed ^ 0x0064_726f_706f_7574 ^ ((passes as u64) << 32));
+        let kept = (1.0 / (1.0 - self.share)) as f32;
+        let factors: Vec<f32> =
+            (0..x.elem_count()).map(|_| if init.uniform() < self.share { 0.0 } else { kept }).collect();
+        let factors = Tensor::from_vec(factors, x.shape(), x.device())?.to_dtype(DType::F32)?.to_dtype(x.dtype())?;
+        Ok((x * factors)?)
+    }
+}

@@ -1,0 +1,109 @@
+//! Encoders by name: a backbone, its head and their weights.
+
+use crate::backbone::Backbone;
+use crate::head::{Head, HeadConfig};
+use crate::image::resnet::{Depth, ResNet};
+use crate::image::{Conv4, Conv4Config, Vit, VitConfig};
+use crate::layer::Builder;
+use crate::pooling::Pooling;
+use crate::{Encoder, Error, Input, Mode, Result, Weights};
+use candle_core::{Device, Tensor};
+use serde::{Deserialize, Serialize};
+
+/// Which network.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Architecture {
+    /// Four blocks for small images (Vinyals et al. 2016).
+    #[default]
+    Conv4,
+    /// He et al. 2016, 18 layers.
+    Resnet18,
+    /// He et al. 2016, 34 layers.
+    Resnet34,
+    /// He et al. 2016, 50 layers.
+    Resnet50,
+    /// A vision transformer of the shape that `vit` says (Dosovitskiy et al. 2021; DINO, DINOv2, CLIP).
+    Vit,
+}
+
+/// An encoder, completely described but for its weights.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct EncoderConfig {
+    /// Which network. Default `conv4`.
+    pub architecture: Architecture,
+    /// Weights to begin with: a file, or `hf://OWNER/NAME/FILE`. Default none. [`Network::new`] draws its own; who reads this loads
+    /// them after it, as `dml-train` does.
+    pub weights: Option<String>,
+    /// Shape of a `conv4`.
+    pub conv4: Conv4Config,
+    /// Shape of a `vit`; ViT-S/16 by default.
+    pub vit: VitConfig,
+    /// What follows.
+    pub head: HeadConfig,
+    /// Parameters that stand still: names, or beginnings of names up to a dot, e.g. `"layer1"`. Default none.
+    pub freeze: Vec<String>,
+    /// Whether batch norms use their running statistics in training too, and stand still. Default false.
+    pub freeze_norms: bool,
+}
+
+/// A backbone with a head.
+pub struct Network {
+    backbone: Box<dyn Backbone>,
+    head: Head,
+    weights: Weights,
+}
+
+impl Network {
+    /// Builds the network of `config` for inputs of the shape `input` (`[c, h, w]` for images), with weights drawn from `seed`.
+    ///
+    /// # Errors
+    /// When the configuration describes no network, or freezes what there is not.
+    pub fn new(config: &EncoderConfig, input: [usize; 3], seed: u64, device: &Device) -> Result<Self> {
+        let builder = Builder::new(seed, device);
+        let scope = builder.root();
+        let resnet = |depth| -> Result<Box<dyn Backbone>> { Ok(Box::new(ResNet::new(&scope, depth, input[0])?)) };
+        let (backbone, pooling): (Box<dyn Backbone>, _) = match config.architecture {
+            Architecture::Conv4 => (Box::new(Conv4::new(&scope, &config.conv4, input)?), Pooling::Mean),
+            Architecture::Resnet18 => (resnet(Depth::RESNET18)?, Pooling::Mean),
+            Architecture::Resnet34 => (resnet(Depth::RESNET34)?, Pooling::Mean),
+            Architecture::Resnet50 => (resnet(Depth::RESNET50)?, Pooling::Mean),
+            Architecture::Vit => (Box::new(Vit::new(&scope, &config.vit, input)?), Pooling::Cls),
+        };
+        let head = Head::new(&scope.at("head"), &config.head, backbone.channels(), pooling, seed)?;
+        let weights = builder.finish();
+        freeze(&weights, &config.freeze)?;
+        weights.freeze_norms(config.freeze_norms);
+        Ok(Self { backbone, head, weights })
+    }
+}
+
+/// Freezes what `names` name.
+fn freeze(weights: &Weights, names: &[String]) -> Result<()> {
+    let within = |name: &str, of: &String| {
+        name.strip_prefix(of.as_str()).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
+    };
+    if let Some(unknown) = names.iter().find(|of| !weights.parameters().iter().any(|p| within(p.name(), of))) {
+        let first: Vec<&str> = weights.parameters().iter().take(5).map(|p| p.name()).collect();
+        return Err(Error::Config(format!(
+            "freeze names {unknown:?}, which no parameter begins with: there are {first:?} …"
+        )));
+    }
+    weights.freeze(|name| names.iter().any(|of| within(name, of)));
+    Ok(())
+}
+
+impl Encoder for Network {
+    fn embed(&self, input: &Input, mode: Mode) -> Result<Tensor> {
+        self.head.forward(&self.backbone.features(input, mode)?, mode)
+    }
+
+    fn dim(&self) -> usize {
+        self.head.dim()
+    }
+
+    fn weights(&self) -> &Weights {
+        &self.weights
+    }
+}

@@ -1,0 +1,350 @@
+//! Batch normalisation with what follows it, in one pass each way.
+//!
+//! `x̂ = (x − μ_c)/√(σ²_c + ε)`, `y = act(γ_c·x̂ + β_c + r)` with the residual `r` if there is one. Ioffe & Szegedy, *Batch
+//! Normalization*, 2015, eq. 1–4. Separate operations would read and write the largest activations of a network three times as
+//! often.
+
+use super::activation::{Activation, Curve, with_curve};
+use super::slice;
+use super::statistics::{ChannelStatistics, added, planes};
+use super::vector::{sum_over, widest};
+use candle_core::{CpuStorage, CustomOp2, CustomOp3, Layout, Result, Shape, Tensor, bail};
+use rayon::prelude::*;
+
+/// How a batch is normalised, and what follows.
+#[derive(Clone, Debug)]
+pub struct Normalization {
+    /// Of every channel.
+    pub statistics: ChannelStatistics,
+    /// Whether they are those of this very batch; the gradient then flows through them.
+    pub of_batch: bool,
+    /// Added to the variance. PyTorch's default is 1e-5.
+    pub epsilon: f64,
+    /// Of the sum of all.
+    pub activation: Activation,
+}
+
+/// Normalises `x` (`[n, c, h, w]` or `[n, c]`), scales by `gamma`, shifts by `beta` (`[c]`), adds `residual` (of the shape of `x`)
+/// and applies the activation.
+///
+/// # Errors
+/// When shapes do not fit.
+pub fn batch_norm(
+    x: &Tensor,
+    gamma: &Tensor,
+    beta: &Tensor,
+    residual: Option<&Tensor>,
+    how: Normalization,
+) -> Result<Tensor> {
+    let (_, c, _) = planes(x)?;
+    if gamma.dims() != [c] || beta.dims() != [c] || how.statistics.mean.len() != c {
+        bail!("batch_norm: input {:?} wants gamma, beta and statistics of length {c}", x.dims());
+    }
+    if residual.is_some_and(|residual| residual.dims() != x.dims()) {
+        bail!("batch_norm: the residual has another shape than the input {:?}", x.dims());
+    }
+    if !slice::fits(&[x, gamma, beta]) {
+        return composed(x, gamma, beta, residual, &how);
+    }
+    let x = x.contiguous()?;
+    // Two small rows in one tensor, so that an operation of three arguments has room for the residual.
+    let affine = Tensor::stack(&[gamma, beta], 0)?;
+    let inverse = how.statistics.variance.iter().map(|&v| (1.0 / (f64::from(v) + how.epsilon).sqrt()) as f32).collect();
+    let op = BatchNorm { mean: how.statistics.mean, inverse, of_batch: how.of_batch, activation: how.activation };
+    match residual {
+        Some(residual) => x.apply_op3(&affine, &residual.contiguous()?, op),
+        None => x.apply_op2(&affine, op),
+    }
+}
+
+/// The same from candle's operations: used off the CPU, and the oracle of the fused form.
+pub(crate) fn composed(
+    x: &Tensor,
+    gamma: &Tensor,
+    beta: &Tensor,
+    residual: Option<&Tensor>,
+    how: &Normalization,
+) -> Result<Tensor> {
+    let (n, c, hw) = planes(x)?;
+    let rows = x.reshape((n, c, hw))?;
+    let (mean, variance) = if how.of_batch {
+        let mean = rows.mean_keepdim((0, 2))?;
+        let variance = rows.broadcast_sub(&mean)?.sqr()?.mean_keepdim((0, 2))?;
+        (mean, variance)
+    } else {
+        let of = |values: &[f32]| Tensor::from_slice(values, (1, c, 1), x.device())?.to_dtype(x.dtype());
+        (of(&how.statistics.mean)?, of(&how.statistics.variance)?)
+    };
+    let normed = rows.broadcast_sub(&mean)?.broadcast_div(&(variance + how.epsilon)?.sqrt()?)?;
+    let scaled = normed.broadcast_mul(&gamma.reshape((1, c, 1))?)?.broadcast_add(&beta.reshape((1, c, 1))?)?;
+    let y = scaled.reshape(x.shape())?;
+    how.activation.composed(&match residual {
+        Some(residual) => (y + residual)?,
+        None => y,
+    })
+}
+
+struct BatchNorm {
+    mean: Vec<f32>,
+    inverse: Vec<f32>,
+    of_batch: bool,
+    activation: Activation,
+}
+
+/// Images of one partial sum: a fixed number, so that the order does not depend on threads.
+const IMAGES: usize = 4;
+
+/// What a pass reads.
+#[derive(Clone, Copy)]
+struct Operands<'a> {
+    x: &'a [f32],
+    affine: &'a [f32],
+    residual: Option<&'a [f32]>,
+    hw: usize,
+}
+
+impl BatchNorm {
+    fn channels(&self) -> usize {
+        self.mean.len()
+    }
+
+    /// `z = scale·x + shift` of a channel.
+    #[inline(always)]
+    fn line(&self, affine: &[f32], c: usize) -> (f32, f32) {
+        let scale = affine[c] * self.inverse[c];
+        (scale, affine[self.channels() + c] - scale * self.mean[c])
+    }
+
+    fn forward(&self, t: Operands<'_>) -> Vec<f32> {
+        let (c, hw) = (self.channels(), t.hw);
+        let mut y = vec![0f32; t.x.len()];
+        with_curve!(self.activation, curve => {
+            y.par_chunks_mut(c * hw).enumerate().for_each(|(image, y)| {
+                let x = &t.x[image * c * hw..][..c * hw];
+                let residual = t.residual.map(|r| &r[image * c * hw..][..c * hw]);
+                widest(|| {
+                    for channel in 0..c {
+                        let (scale, shift) = self.line(t.affine, channel);
+                        let plane = channel * hw..(channel + 1) * hw;
+                        let (x, y) = (&x[plane.clone()], &mut y[plane.clone()]);
+                        match residual {
+                            Some(r) => {
+                                let terms = x.iter().zip(&r[plane]);
+                                y.iter_mut().zip(terms).for_each(|(y, (x, r))| *y = curve.value(scale * x + shift + r));
+                            }
+                            None => y.iter_mut().zip(x).for_each(|(y, x)| *y = curve.value(scale * x + shift)),
+                        }
+                    }
+                });
+            });
+        });
+        y
+    }
+
+    /// Gradients of input, `[gamma, beta]` and residual (empty if there is none).
+    fn backward(&self, t: Operands<'_>, dy: &[f32]) -> [Vec<f32>; 3] {
+        with_curve!(self.activation, curve => {
+            let sums = self.sums(t, dy, curve);
+            let (dx, residual) = self.inputs(t, dy, &sums, curve);
+            [dx, sums.iter().map(|&sum| sum as f32).collect(), residual]
+        })
+    }
+
+    /// `Σ dz·x̂` and then `Σ dz` of each channel.
+    fn sums(&self, t: Operands<'_>, dy: &[f32], curve: impl Curve) -> Vec<f64> {
+        let (c, hw) = (self.channels(), t.hw);
+        let partial = dy.par_chunks(IMAGES * c * hw).enumerate().map(|(part, dy)| {
+            let mut sums = vec![0f64; 2 * c];
+            let start = part * IMAGES * c * hw;
+            widest(|| {
+                for at in (0..dy.len()).step_by(hw) {
+                    let channel = at / hw % c;
+                    let (scale, shift) = self.line(t.affine, channel);
+                    let (mean, inverse) = (self.mean[channel], self.inverse[channel]);
+                    let (x, dy) = (&t.x[start + at..][..hw], &dy[at..][..hw]);
+                    let residual = t.residual.map(|r| &r[start + at..][..hw]);
+                    let [of_gamma, of_beta] = match residual {
+                        Some(r) => two_sums(hw, |i| {
+                            let dz = dy[i] * curve.slope(scale * x[i] + shift + r[i]);
+                            [dz * ((x[i] - mean) * inverse), dz]
+                        }),
+                        None => two_sums(hw, |i| {
+                            let dz = dy[i] * curve.slope(scale * x[i] + shift);
+                            [dz * ((x[i] - mean) * inverse), dz]
+                        }),
+                    };
+                    sums[channel] += of_gamma;
+                    sums[c + channel] += of_beta;
+                }
+            });
+            sums
+        });
+        added(2 * c, partial.collect())
+    }
+
+    fn inputs(&self, t: Operands<'_>, dy: &[f32], sums: &[f64], curve: impl Curve) -> (Vec<f32>, Vec<f32>) {
+        let (c, hw) = (self.channels(), t.hw);
+        let count = (t.x.len() / c) as f64;
+        let mut dx = vec![0f32; t.x.len()];
+        // dz is the residual's gradient; without a residual it is not kept.
+        let mut dr = vec![0f32; if t.residual.is_some() { t.x.len() } else { 0 }];
+        let kept: Vec<&mut [f32]> = match t.residual {
+            Some(_) => dr.chunks_mut(c * hw).collect(),
+            None => (0..t.x.len() / (c * hw)).map(|_| <&mut [f32]>::default()).collect(),
+        };
+        dx.par_chunks_mut(c * hw).zip(kept).enumerate().for_each(|(image, (dx, dr))| {
+            let start = image * c * hw;
+            widest(|| {
+                for channel in 0..c {
+                    let (scale, shift) = self.line(t.affine, channel);
+                    // dx = scale·(dz − mean(dz) − x̂·mean(dz·x̂)), as slope·x + level beside dz.
+                    let (slope, level) = match self.of_batch {
+                        true => {
+                            let slope = -scale * self.inverse[channel] * (sums[channel] / count) as f32;
+                            (slope, -scale * (sums[c + channel] / count) as f32 - slope * self.mean[channel])
+                        }
+                        false => (0.0, 0.0),
+                    };
+                    let plane = start + channel * hw;
+                    let (x, dy) = (&t.x[plane..][..hw], &dy[plane..][..hw]);
+                    let dx = &mut dx[channel * hw..][..hw];
+                    match t.residual.map(|r| &r[plane..][..hw]) {
+                        Some(r) => {
+                            let dr = &mut dr[channel * hw..][..hw];
+                            for i in 0..hw {
+                                dr[i] = dy[i] * curve.slope(scale * x[i] + shift + r[i]);
+                                dx[i] = scale * dr[i] + slope * x[i] + level;
+                            }
+                        }
+                        None => {
+                            for i in 0..hw {
+                                let dz = dy[i] * curve.slope(scale * x[i] + shift);
+                                dx[i] = scale * dz + slope * x[i] + level;
+                            }
+                        }
+                    }
+                }
+            });
+        });
+        (dx, dr)
+    }
+
+    fn gradients(&self, inputs: [&Tensor; 2], residual: Option<&Tensor>, dy: &Tensor) -> Result<[Option<Tensor>; 3]> {
+        let [x, affine] = inputs;
+        let (_, c, hw) = planes(x)?;
+        let dy = dy.contiguous()?;
+        let [dx, d_affine, dr] = slice::with3([x, affine, &dy], |[values, affine, dy]| match residual {
+            Some(residual) => {
+                slice::with(residual, |r| Ok(self.backward(Operands { x: values, affine, residual: Some(r), hw }, dy)))
+            }
+            None => Ok(self.backward(Operands { x: values, affine, residual: None, hw }, dy)),
+        })?;
+        Ok([
+            Some(Tensor::from_vec(dx, x.shape(), x.device())?),
+            Some(Tensor::from_vec(d_affine, (2, c), x.device())?),
+            residual.map(|r| Tensor::from_vec(dr, r.shape(), r.device())).transpose()?,
+        ])
+    }
+}
+
+/// [`sum_over`] of two numbers at once.
+#[inline(always)]
+fn two_sums(n: usize, f: impl Fn(usize) -> [f32; 2]) -> [f64; 2] {
+    if n >= 16 {
+        // Computed twice, which costs less than a second set of registers.
+        return [sum_over(n, |i| f(i)[0]), sum_over(n, |i| f(i)[1])];
+    }
+    (0..n).map(f).fold([0.0, 0.0], |[a, b], [x, y]| [a + f64::from(x), b + f64::from(y)])
+}
+
+fn pixels(layout: &Layout) -> usize {
+    layout.dims()[2..].iter().product()
+}
+
+impl CustomOp2 for BatchNorm {
+    fn name(&self) -> &'static str {
+        "batch-norm"
+    }
+
+    fn cpu_fwd(&self, x: &CpuStorage, xl: &Layout, a: &CpuStorage, al: &Layout) -> Result<(CpuStorage, Shape)> {
+        let (x, affine) = (slice::of_storage(x, xl)?, slice::of_storage(a, al)?);
+        let y = self.forward(Operands { x, affine, residual: None, hw: pixels(xl) });
+        Ok((CpuStorage::F32(y), xl.shape().clone()))
+    }
+
+    fn bwd(&self, x: &Tensor, affine: &Tensor, _y: &Tensor, dy: &Tensor) -> Result<(Option<Tensor>, Option<Tensor>)> {
+        let [dx, d_affine, _] = self.gradients([x, affine], None, dy)?;
+        Ok((dx, d_affine))
+    }
+}
+
+impl CustomOp3 for BatchNorm {
+    fn name(&self) -> &'static str {
+        "batch-norm-residual"
+    }
+
+    fn cpu_fwd(
+        &self,
+        x: &CpuStorage,
+        xl: &Layout,
+        a: &CpuStorage,
+        al: &Layout,
+        r: &CpuStorage,
+        rl: &Layout,
+    ) -> Result<(CpuStorage, Shape)> {
+        let (x, affine) = (slice::of_storage(x, xl)?, slice::of_storage(a, al)?);
+        let y = self.forward(Operands { x, affine, residual: Some(slice::of_storage(r, rl)?), hw: pixels(xl) });
+        Ok((CpuStorage::F32(y), xl.shape().clone()))
+    }
+
+    fn bwd(
+        &self,
+        x: &Tensor,
+        affine: &Tensor,
+        residual: &Tensor,
+        _y: &Tensor,
+        dy: &Tensor,
+    ) -> Result<(Option<Tensor>, Option<Tensor>, Option<Tensor>)> {
+        let [dx, d_affine, dr] = self.gradients([x, affine], Some(residual), dy)?;
+        Ok((dx, d_affine, dr))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ops::activation::ALL;
+    use candle_core::{Device, Var};
+    use dml_testkit::{Tolerance, assert_close};
+
+    #[test]
+    fn fused_equals_composed() {
+        for (shape, of_batch) in
+            [(vec![5, 3, 8, 7], true), (vec![6, 4, 1, 3], true), (vec![7, 5], true), (vec![3, 2, 5, 5], false)]
+        {
+            for activation in ALL {
+                for with_residual in [false, true] {
+                    let c = shape[1];
+                    let var = |shape: &[usize]| Var::randn(0.3f32, 1.5, shape, &Device::Cpu).unwrap();
+                    let (x, gamma, beta, r) = (var(&shape), var(&[c]), var(&[c]), var(&shape));
+                    let residual = with_residual.then_some(r.as_tensor());
+                    let statistics = ChannelStatistics::of_batch(&x).unwrap();
+                    let how = Normalization { statistics, of_batch, epsilon: 1e-3, activation };
+                    let upstream = Tensor::randn(0f32, 1.0, &shape[..], &Device::Cpu).unwrap();
+                    let ours = batch_norm(&x, &gamma, &beta, residual, how.clone()).unwrap();
+                    let plain = composed(&x, &gamma, &beta, residual, &how).unwrap();
+                    let what = format!("{shape:?} {activation:?} {of_batch} {with_residual}");
+                    assert_close(&what, &ours, &plain, Tolerance::of_largest(1e-5));
+                    let gradients = |y: Tensor| (y * &upstream).unwrap().sum_all().unwrap().backward().unwrap();
+                    let (a, b) = (gradients(ours), gradients(plain));
+                    for var in [&x, &gamma, &beta] {
+                        assert_close(&what, a.get(var).unwrap(), b.get(var).unwrap(), Tolerance::of_largest(2e-4));
+                    }
+                    if with_residual {
+                        assert_close(&what, a.get(&r).unwrap(), b.get(&r).unwrap(), Tolerance::of_largest(2e-4));
+                    }
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,146 @@
+//! Layer normalisation in one pass each way.
+//!
+//! `y = (x − mean(x))/√(var(x) + ε)·γ + β` of each row (Ba et al., *Layer Normalization*, 2016).
+
+use super::slice;
+use super::statistics::added;
+use super::vector::{sum_over, widest};
+use candle_core::{CpuStorage, CustomOp3, D, Layout, Result, Shape, Tensor, bail};
+use rayon::prelude::*;
+
+/// Normalises the rows of `x` (`[…, d]`), scales by `gamma` and shifts by `beta` (`[d]`).
+///
+/// # Errors
+/// When shapes do not fit.
+pub fn layer_norm(x: &Tensor, gamma: &Tensor, beta: &Tensor, epsilon: f64) -> Result<Tensor> {
+    let d = x.dim(D::Minus1)?;
+    if gamma.dims() != [d] || beta.dims() != [d] || d == 0 {
+        bail!(
+            "layer_norm: rows of {d} want gamma and beta of length {d}, not {:?} and {:?}",
+            gamma.dims(),
+            beta.dims()
+        );
+    }
+    if !slice::fits(&[x, gamma, beta]) {
+        return composed(x, gamma, beta, epsilon);
+    }
+    x.contiguous()?.apply_op3(&gamma.contiguous()?, &beta.contiguous()?, LayerNorm { epsilon })
+}
+
+/// The same from candle's operations.
+pub(crate) fn composed(x: &Tensor, gamma: &Tensor, beta: &Tensor, epsilon: f64) -> Result<Tensor> {
+    let centred = x.broadcast_sub(&x.mean_keepdim(D::Minus1)?)?;
+    let deviation = (centred.sqr()?.mean_keepdim(D::Minus1)? + epsilon)?.sqrt()?;
+    centred.broadcast_div(&deviation)?.broadcast_mul(gamma)?.broadcast_add(beta)
+}
+
+struct LayerNorm {
+    epsilon: f64,
+}
+
+/// Rows of one partial sum: a fixed number, so that the order does not depend on threads.
+const ROWS: usize = 64;
+
+/// Mean and 1/deviation of a row.
+#[inline(always)]
+fn moments(x: &[f32], epsilon: f64) -> (f32, f32) {
+    let n = x.len() as f64;
+    let mean = (sum_over(x.len(), |i| x[i]) / n) as f32;
+    let variance = sum_over(x.len(), |i| (x[i] - mean) * (x[i] - mean)) / n;
+    (mean, (1.0 / (variance + epsilon).sqrt()) as f32)
+}
+
+impl CustomOp3 for LayerNorm {
+    fn name(&self) -> &'static str {
+        "layer-norm"
+    }
+
+    fn cpu_fwd(
+        &self,
+        x: &CpuStorage,
+        xl: &Layout,
+        gamma: &CpuStorage,
+        gl: &Layout,
+        beta: &CpuStorage,
+        bl: &Layout,
+    ) -> Result<(CpuStorage, Shape)> {
+        let (x, gamma, beta) = (slice::of_storage(x, xl)?, slice::of_storage(gamma, gl)?, slice::of_storage(beta, bl)?);
+        let d = gamma.len();
+        let mut y = vec![0f32; x.len()];
+        y.par_chunks_mut(ROWS * d).zip(x.par_chunks(ROWS * d)).for_each(|(y, x)| {
+            widest(|| {
+                for (y, x) in y.chunks_exact_mut(d).zip(x.chunks_exact(d)) {
+                    let (mean, inverse) = moments(x, self.epsilon);
+                    for i in 0..d {
+                        y[i] = (x[i] - mean) * inverse * gamma[i] + beta[i];
+                    }
+                }
+            });
+        });
+        Ok((CpuStorage::F32(y), xl.shape().clone()))
+    }
+
+    fn bwd(
+        &self,
+        x: &Tensor,
+        gamma: &Tensor,
+        _beta: &Tensor,
+        _y: &Tensor,
+        dy: &Tensor,
+    ) -> Result<(Option<Tensor>, Option<Tensor>, Option<Tensor>)> {
+        let dy = dy.contiguous()?;
+        let (dx, sums) = slice::with3([x, gamma, &dy], |[x, gamma, dy]| {
+            let d = gamma.len();
+            let mut dx = vec![0f32; x.len()];
+            let rows = dx.par_chunks_mut(ROWS * d).zip(x.par_chunks(ROWS * d)).zip(dy.par_chunks(ROWS * d));
+            let partial = rows.map(|((dx, x), dy)| {
+                let mut part = vec![0f32; 2 * d];
+                widest(|| {
+                    let (of_gamma, of_beta) = part.split_at_mut(d);
+                    for ((dx, x), dy) in dx.chunks_exact_mut(d).zip(x.chunks_exact(d)).zip(dy.chunks_exact(d)) {
+                        let (mean, inverse) = moments(x, self.epsilon);
+                        let level = (sum_over(d, |i| dy[i] * gamma[i]) / d as f64) as f32;
+                        let slope = (sum_over(d, |i| dy[i] * gamma[i] * ((x[i] - mean) * inverse)) / d as f64) as f32;
+                        for i in 0..d {
+                            let normed = (x[i] - mean) * inverse;
+                            dx[i] = inverse * (dy[i] * gamma[i] - level - normed * slope);
+                            of_gamma[i] += dy[i] * normed;
+                            of_beta[i] += dy[i];
+                        }
+                    }
+                });
+                part.into_iter().map(f64::from).collect::<Vec<f64>>()
+            });
+            let sums = added(2 * d, partial.collect());
+            Ok((dx, sums))
+        })?;
+        let d = gamma.elem_count();
+        let of = |sums: &[f64]| Tensor::from_vec(sums.iter().map(|&sum| sum as f32).collect(), d, x.device());
+        Ok((Some(Tensor::from_vec(dx, x.shape(), x.device())?), Some(of(&sums[..d])?), Some(of(&sums[d..])?)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use candle_core::{Device, Var};
+    use dml_testkit::{Tolerance, assert_close};
+
+    #[test]
+    fn fused_equals_composed() {
+        for shape in [vec![3, 5], vec![2, 70, 33], vec![1, 1, 1, 200]] {
+            let d = *shape.last().unwrap();
+            let var = |shape: &[usize]| Var::randn(0.3f32, 1.5, shape, &Device::Cpu).unwrap();
+            let (x, gamma, beta) = (var(&shape), var(&[d]), var(&[d]));
+            let upstream = Tensor::randn(0f32, 1.0, &shape[..], &Device::Cpu).unwrap();
+            let (ours, plain) =
+                (layer_norm(&x, &gamma, &beta, 1e-6).unwrap(), composed(&x, &gamma, &beta, 1e-6).unwrap());
+            assert_close("layer norm", &ours, &plain, Tolerance::of_largest(1e-5));
+            let gradients = |y: Tensor| (y * &upstream).unwrap().sum_all().unwrap().backward().unwrap();
+            let (a, b) = (gradients(ours), gradients(plain));
+            for var in [&x, &gamma, &beta] {
+                assert_close("its gradient", a.get(var).unwrap(), b.get(var).unwrap(), Tolerance::of_largest(1e-4));
+            }
+        }
+    }
+}

@@ -1,0 +1,138 @@
+//! `y = x·Wᵀ + b`.
+
+use super::product::{Product, View};
+use super::slice;
+use super::statistics::added;
+use super::vector::widest;
+use candle_core::{CpuStorage, CustomOp3, D, Layout, Result, Shape, Tensor, bail};
+use rayon::prelude::*;
+
+/// The rows of `x` (`[…, d_in]`) times `weight` (`[d_out, d_in]`), shifted by `bias` (`[d_out]`) if there is one: `[…, d_out]`.
+///
+/// # Errors
+/// When shapes do not fit.
+pub fn linear(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>) -> Result<Tensor> {
+    let (d_out, d_in) = weight.dims2()?;
+    let wide = x.dim(D::Minus1)?;
+    if wide != d_in || bias.is_some_and(|bias| bias.dims() != [d_out]) {
+        bail!("linear: a weight of {d_out}x{d_in} takes rows of {d_in} and a bias of {d_out}; rows have {wide}");
+    }
+    let mut shape = x.dims().to_vec();
+    *shape.last_mut().expect("it has a last dimension") = d_out;
+    let rows = x.reshape(((), d_in))?;
+    if slice::fits(&[x, weight]) {
+        let bias = match bias {
+            Some(bias) => bias.contiguous()?,
+            // No numbers: none are added.
+            None => Tensor::zeros(0, x.dtype(), x.device())?,
+        };
+        return rows.contiguous()?.apply_op3(&weight.contiguous()?, &bias, Linear)?.reshape(shape);
+    }
+    let y = rows.matmul(&weight.t()?)?;
+    match bias {
+        Some(bias) => y.broadcast_add(bias)?.reshape(shape),
+        None => y.reshape(shape),
+    }
+}
+
+struct Linear;
+
+/// Rows of one partial sum: a fixed number, so that the order does not depend on threads.
+const ROWS: usize = 64;
+
+impl CustomOp3 for Linear {
+    fn name(&self) -> &'static str {
+        "linear"
+    }
+
+    fn cpu_fwd(
+        &self,
+        x: &CpuStorage,
+        xl: &Layout,
+        w: &CpuStorage,
+        wl: &Layout,
+        b: &CpuStorage,
+        bl: &Layout,
+    ) -> Result<(CpuStorage, Shape)> {
+        let ((n, k), (m, _)) = (xl.shape().dims2()?, wl.shape().dims2()?);
+        let (x, w, b) = (slice::of_storage(x, xl)?, slice::of_storage(w, wl)?, slice::of_storage(b, bl)?);
+        let mut y = vec![0f32; n * m];
+        let mut product = Product::new(n, m, k).by_all();
+        if !b.is_empty() {
+            y.par_chunks_mut(ROWS * m).for_each(|rows| rows.chunks_exact_mut(m).for_each(|row| row.copy_from_slice(b)));
+            product = product.added();
+        }
+        product.into(View::rows(x, k), View::rows(w, k).transposed(), &mut y);
+        Ok((CpuStorage::F32(y), Shape::from((n, m))))
+    }
+
+    fn bwd(
+        &self,
+        x: &Tensor,
+        w: &Tensor,
+        b: &Tensor,
+        _y: &Tensor,
+        dy: &Tensor,
+    ) -> Result<(Option<Tensor>, Option<Tensor>, Option<Tensor>)> {
+        let ((n, k), (m, _)) = (x.dims2()?, w.dims2()?);
+        let dy = dy.contiguous()?;
+        let (want_x, want_w, want_b) = (x.track_op(), w.track_op(), b.track_op());
+        let (dx, dw, db) = slice::with3([x, w, &dy], |[x, w, dy]| {
+            let d = View::rows(dy, m);
+            let product = |rows, columns, depth, a, b| {
+                let mut out = vec![0f32; rows * columns];
+                Product::new(rows, columns, depth).by_all().into(a, b, &mut out);
+                out
+            };
+            let dx = want_x.then(|| product(n, k, m, d, View::rows(w, k)));
+            let dw = want_w.then(|| product(m, k, n, d.transposed(), View::rows(x, k)));
+            Ok((dx, dw, want_b.then(|| column_sums(dy, m))))
+        })?;
+        let tensor = |values: Option<Vec<f32>>, like: &Tensor| {
+            values.map(|values| Tensor::from_vec(values, like.shape(), like.device())).transpose()
+        };
+        Ok((tensor(dx, x)?, tensor(dw, w)?, tensor(db, b)?))
+    }
+}
+
+fn column_sums(rows: &[f32], m: usize) -> Vec<f32> {
+    let partial = rows.par_chunks((ROWS * m).max(1)).map(|rows| {
+        let mut sums = vec![0f32; m];
+        widest(|| rows.chunks_exact(m).for_each(|row| sums.iter_mut().zip(row).for_each(|(sum, v)| *sum += v)));
+        sums.into_iter().map(f64::from).collect::<Vec<f64>>()
+    });
+    added(m, partial.collect()).into_iter().map(|sum| sum as f32).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use candle_core::{Device, Var};
+    use dml_testkit::{Tolerance, assert_close};
+
+    #[test]
+    fn ours_equals_candles_with_and_without_a_bias() {
+        for with_bias in [false, true] {
+            let var = |shape: &[usize]| Var::randn(0f32, 1.0, shape, &Device::Cpu).unwrap();
+            let (x, w, b) = (var(&[5, 31, 7]), var(&[9, 7]), var(&[9]));
+            let upstream = Tensor::randn(0f32, 1.0, (5, 31, 9), &Device::Cpu).unwrap();
+            let ours = linear(&x, &w, with_bias.then_some(b.as_tensor())).unwrap();
+            let plain = x.broadcast_matmul(&w.t().unwrap()).unwrap();
+            let plain = if with_bias { plain.broadcast_add(&b).unwrap() } else { plain };
+            assert_close("linear", &ours, &plain, Tolerance::of_largest(1e-5));
+            let gradients = |y: Tensor| (y * &upstream).unwrap().sum_all().unwrap().backward().unwrap();
+            let (a, c) = (gradients(ours), gradients(plain));
+            for var in [&x, &w] {
+                assert_close("its gradient", a.get(var).unwrap(), c.get(var).unwrap(), Tolerance::of_largest(1e-5));
+            }
+            if with_bias {
+                assert_close("its bias", a.get(&b).unwrap(), c.get(&b).unwrap(), Tolerance::of_largest(1e-5));
+            }
+        }
+        let (x, w) = (
+            Tensor::zeros((2, 3), candle_core::DType::F32, &Device::Cpu),
+            Tensor::zeros((4, 5), candle_core::DType::F32, &Device::Cpu),
+        );
+        assert!(linear(&x.unwrap(), &w.unwrap(), None).unwrap_err().to_string().contains("rows have 3"));
+    }
+}

@@ -1,0 +1,30 @@
+//! What networks are made of: operations with gradients, fast on the CPU in `f32`, and from candle's own elsewhere.
+//!
+//! candle's convolutions, norms and pools are made for inference on a CPU; training on them costs several times what PyTorch's does.
+//! Each operation here has its arithmetic in slices for both directions, and a twin of candle's operations that tests compare it
+//! with and that other devices and types run.
+
+pub mod activation;
+pub mod attention;
+pub mod batch_norm;
+pub mod conv2d;
+mod depthwise;
+pub mod layer_norm;
+pub mod linear;
+pub mod norm_pool;
+pub(crate) mod patches;
+pub mod pool;
+mod product;
+pub(crate) mod slice;
+pub mod statistics;
+mod vector;
+
+pub use activation::Activation;
+pub use attention::{Attended, attention};
+pub use batch_norm::{Normalization, batch_norm};
+pub use conv2d::conv2d;
+pub use layer_norm::layer_norm;
+pub use linear::linear;
+pub use patches::Window;
+pub use pool::{Pool, PoolWindow, global_mean, pool2d};
+pub use statistics::ChannelStatistics;

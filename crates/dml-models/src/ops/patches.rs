@@ -1,0 +1,197 @@
+//! Images as columns of patches and back: what makes a convolution a matrix product.
+
+use candle_core::{Result, Shape, bail};
+use std::ops::Range;
+
+/// How a kernel goes over an image; the same in both directions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Window {
+    /// Pixels from one place to the next. Default 1.
+    pub stride: usize,
+    /// Zeros around the image. Default 0.
+    pub padding: usize,
+    /// Pixels from one weight to the next. Default 1.
+    pub dilation: usize,
+    /// Parts of the channels that see nothing of each other; as many as channels: depthwise. Default 1.
+    pub groups: usize,
+}
+
+impl Default for Window {
+    fn default() -> Self {
+        Self { stride: 1, padding: 0, dilation: 1, groups: 1 }
+    }
+}
+
+impl Window {
+    /// A window that moves by `stride` and keeps the size of an image, but for the stride, under a kernel of the odd side `k`.
+    pub fn same(k: usize, stride: usize) -> Self {
+        Self { stride, padding: k / 2, ..Self::default() }
+    }
+}
+
+/// All sizes of a convolution of one group of channels.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Geometry {
+    pub(crate) n: usize,
+    /// Of all groups.
+    pub(crate) c_in: usize,
+    /// Of all groups.
+    pub(crate) c_out: usize,
+    pub(crate) h: usize,
+    pub(crate) w: usize,
+    pub(crate) kh: usize,
+    pub(crate) kw: usize,
+    pub(crate) oh: usize,
+    pub(crate) ow: usize,
+    pub(crate) window: Window,
+}
+
+/// Where one kernel weight reads: the outputs `from..to` along a side whose first input is `start`.
+#[derive(Clone, Copy)]
+struct Run {
+    from: usize,
+    to: usize,
+    start: usize,
+}
+
+impl Geometry {
+    pub(crate) fn new(x: &Shape, weight: &Shape, window: Window) -> Result<Self> {
+        let (n, c_in, h, w) = x.dims4()?;
+        let (c_out, c_weight, kh, kw) = weight.dims4()?;
+        let Window { stride, padding, dilation, groups } = window;
+        if [n, c_in, c_out, h, w, kh, kw, stride, dilation, groups].contains(&0) {
+            bail!("conv2d: input {x:?}, weight {weight:?} or {window:?} holds a 0: want sizes of 1 or more");
+        }
+        if !c_in.is_multiple_of(groups) || !c_out.is_multiple_of(groups) || c_weight != c_in / groups {
+            bail!(
+                "conv2d: weight {weight:?} does not fit input {x:?} in {groups} groups: want [c_out, c_in/groups, k, k]"
+            );
+        }
+        let side = |length: usize, k: usize| {
+            (length + 2 * padding).checked_sub(dilation * (k - 1) + 1).map(|free| free / stride + 1)
+        };
+        let (Some(oh), Some(ow)) = (side(h, kh), side(w, kw)) else {
+            bail!(
+                "conv2d: an image of {h}x{w} is smaller than the kernel of {kh}x{kw}: give larger images or more padding"
+            );
+        };
+        Ok(Self { n, c_in, c_out, h, w, kh, kw, oh, ow, window })
+    }
+
+    /// Pixels of an input plane.
+    pub(crate) fn pixels(&self) -> usize {
+        self.h * self.w
+    }
+
+    /// Pixels of an output plane.
+    pub(crate) fn places(&self) -> usize {
+        self.oh * self.ow
+    }
+
+    /// Input channels of a group.
+    pub(crate) fn group_in(&self) -> usize {
+        self.c_in / self.window.groups
+    }
+
+    /// Output channels of a group.
+    pub(crate) fn group_out(&self) -> usize {
+        self.c_out / self.window.groups
+    }
+
+    /// Numbers of a patch of one group.
+    pub(crate) fn patch(&self) -> usize {
+        self.group_in() * self.kh * self.kw
+    }
+
+    /// Whether a patch is a pixel: then an image is its own patch matrix.
+    pub(crate) fn is_pointwise(&self) -> bool {
+        (self.kh, self.kw, self.window.stride, self.window.padding) == (1, 1, 1, 0)
+    }
+
+    /// Outputs along a side whose input, under a weight `shift` pixels into the kernel, lies in the image.
+    pub(crate) fn reach(&self, shift: usize, input: usize, output: usize) -> Range<usize> {
+        let Window { stride, padding, .. } = self.window;
+        let from = padding.saturating_sub(shift).div_ceil(stride);
+        let to = (input + padding).checked_sub(shift + 1).map_or(0, |last| last / stride + 1).min(output);
+        from.min(to)..to
+    }
+
+    fn run(&self, k: usize, input: usize, output: usize) -> Run {
+        let shift = k * self.window.dilation;
+        let Range { start: from, end: to } = self.reach(shift, input, output);
+        Run { from, to, start: (from * self.window.stride + shift).saturating_sub(self.window.padding) }
+    }
+
+    /// Gathers the outputs of rows `rows` of the plane, of each of `count` images, from the input planes of a group.
+    ///
+    /// `images` begin with the first plane of the group; images are `c_in` planes apart. `patches` is
+    /// `[patch, count · rows · ow]`.
+    pub(crate) fn gather(&self, images: &[f32], count: usize, rows: Range<usize>, patches: &mut [f32]) {
+        let (hw, stride) = (self.pixels(), self.window.stride);
+        let columns = rows.len() * self.ow;
+        for c in 0..self.group_in() {
+            for ky in 0..self.kh {
+                let high = self.run(ky, self.h, self.oh);
+                for kx in 0..self.kw {
+                    let wide = self.run(kx, self.w, self.ow);
+                    let at = ((c * self.kh + ky) * self.kw + kx) * count * columns;
+                    for i in 0..count {
+                        let plane = &images[(i * self.c_in + c) * hw..][..hw];
+                        let block = &mut patches[at + i * columns..][..columns];
+                        for (oy, out) in rows.clone().zip(block.chunks_exact_mut(self.ow)) {
+                            if oy < high.from || oy >= high.to {
+                                out.fill(0.0);
+                                continue;
+                            }
+                            let line = &plane[(high.start + (oy - high.from) * stride) * self.w..][..self.w];
+                            out[..wide.from].fill(0.0);
+                            out[wide.to..].fill(0.0);
+                            let out = &mut out[wide.from..wide.to];
+                            match stride {
+                                1 => out.copy_from_slice(&line[wide.start..][..out.len()]),
+                                _ => out
+                                    .iter_mut()
+                                    .zip(line[wide.start.min(self.w)..].iter().step_by(stride))
+                                    .for_each(|(o, v)| *o = *v),
+                            }
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    /// Adds patches back to the images they were gathered from: the transpose of [`Self::gather`].
+    pub(crate) fn fold(&self, patches: &[f32], count: usize, rows: Range<usize>, images: &mut [f32]) {
+        let (hw, stride) = (self.pixels(), self.window.stride);
+        let columns = rows.len() * self.ow;
+        for c in 0..self.group_in() {
+            for ky in 0..self.kh {
+                let high = self.run(ky, self.h, self.oh);
+                for kx in 0..self.kw {
+                    let wide = self.run(kx, self.w, self.ow);
+                    let at = ((c * self.kh + ky) * self.kw + kx) * count * columns;
+                    for i in 0..count {
+                        let plane = &mut images[(i * self.c_in + c) * hw..][..hw];
+                        let block = &patches[at + i * columns..][..columns];
+                        for (oy, from) in rows.clone().zip(block.chunks_exact(self.ow)) {
+                            if oy < high.from || oy >= high.to {
+                                continue;
+                            }
+                            let line = &mut plane[(high.start + (oy - high.from) * stride) * self.w..][..self.w];
+                            let from = &from[wide.from..wide.to];
+                            match stride {
+                                1 => line[wide.start..][..from.len()].iter_mut().zip(from).for_each(|(a, b)| *a += b),
+                                _ => line[wide.start.min(self.w)..]
+                                    .iter_mut()
+                                    .step_by(stride)
+                                    .zip(from)
+                                    .for_each(|(a, b)| *a += b),
+                            }
+                        }
+                    }
+                }
+            }
+        }
+    }
+}

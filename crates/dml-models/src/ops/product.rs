@@ -1,0 +1,103 @@
+//! Matrix products of slices.
+
+/// A strided view of a matrix.
+#[derive(Clone, Copy)]
+pub(crate) struct View<'a> {
+    data: &'a [f32],
+    row_stride: usize,
+    column_stride: usize,
+}
+
+impl<'a> View<'a> {
+    /// Rows of `stride` numbers, of which some are looked at.
+    pub(crate) fn rows(data: &'a [f32], stride: usize) -> Self {
+        Self { data, row_stride: stride, column_stride: 1 }
+    }
+
+    pub(crate) fn transposed(self) -> Self {
+        Self { row_stride: self.column_stride, column_stride: self.row_stride, ..self }
+    }
+
+    /// Whether `rows` by `columns` elements are all there.
+    fn covers(&self, rows: usize, columns: usize) -> bool {
+        let last = rows.saturating_sub(1) * self.row_stride + columns.saturating_sub(1) * self.column_stride;
+        rows == 0 || columns == 0 || last < self.data.len()
+    }
+}
+
+/// Who works on a product. The result is the same.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Threads {
+    /// The one that asks.
+    One,
+    /// All of rayon's.
+    All,
+}
+
+/// `out [m, n] = scale · a [m, k] · b [k, n]`, or with `accumulate` added to it. Rows of `out` are `stride` numbers apart.
+pub(crate) struct Product {
+    pub(crate) sides: [usize; 3],
+    pub(crate) stride: usize,
+    pub(crate) scale: f32,
+    pub(crate) accumulate: bool,
+    pub(crate) threads: Threads,
+}
+
+impl Product {
+    /// A plain product with dense rows, by the calling thread.
+    pub(crate) fn new(m: usize, n: usize, k: usize) -> Self {
+        Self { sides: [m, n, k], stride: n, scale: 1.0, accumulate: false, threads: Threads::One }
+    }
+
+    pub(crate) fn by_all(self) -> Self {
+        Self { threads: Threads::All, ..self }
+    }
+
+    pub(crate) fn added(self) -> Self {
+        Self { accumulate: true, ..self }
+    }
+
+    pub(crate) fn scaled(self, scale: f32) -> Self {
+        Self { scale, ..self }
+    }
+
+    pub(crate) fn strided(self, stride: usize) -> Self {
+        Self { stride, ..self }
+    }
+
+    pub(crate) fn into(self, a: View<'_>, b: View<'_>, out: &mut [f32]) {
+        let [m, n, k] = self.sides;
+        let whole = View::rows(out, self.stride).covers(m, n) && self.stride >= n;
+        assert!(a.covers(m, k) && b.covers(k, n) && whole, "product: short operand");
+        let parallelism = match self.threads {
+            Threads::One => gemm::Parallelism::None,
+            // 0: as many as rayon has.
+            Threads::All => gemm::Parallelism::Rayon(0),
+        };
+        // SAFETY: the assertion above covers every element that the strides of these matrices reach, and rows of `out` do not
+        // overlap.
+        unsafe {
+            gemm::gemm(
+                m,
+                n,
+                k,
+                out.as_mut_ptr(),
+                1,
+                self.stride as isize,
+                self.accumulate,
+                a.data.as_ptr(),
+                a.column_stride as isize,
+                a.row_stride as isize,
+                b.data.as_ptr(),
+                b.column_stride as isize,
+                b.row_stride as isize,
+                1.0,
+                self.scale,
+                false,
+                false,
+                false,
+                parallelism,
+            );
+        }
+    }
+}

@@ -1,0 +1,156 @@
+//! SGD, Adam, AdamW and RMSprop over groups of parameters, with state that a checkpoint can hold.
+//!
+//! On the CPU a step changes weights and state in place, in one pass of all threads; candle-nn's would read and write them eight
+//! times.
+
+mod config;
+mod rule;
+
+pub use config::{Kind, OptimizerConfig};
+
+use crate::{Error, Result};
+use candle_core::backprop::GradStore;
+use candle_core::{Tensor, Var};
+use rayon::prelude::*;
+use rule::{Memory, Step};
+use std::collections::HashMap;
+
+/// Which learning rate a parameter has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Group {
+    /// Of the encoder, but for its head.
+    Backbone,
+    /// Of the encoder's head.
+    Head,
+    /// Of the loss.
+    Proxies,
+}
+
+struct Slot {
+    name: String,
+    var: Var,
+    group: Group,
+    memory: Memory,
+}
+
+/// Moves parameters against their gradients.
+pub struct Optimizer {
+    config: OptimizerConfig,
+    slots: Vec<Slot>,
+    steps: u64,
+}
+
+impl Optimizer {
+    /// An optimiser over parameters with their groups.
+    ///
+    /// # Errors
+    /// When a tensor cannot be made.
+    pub fn new(config: OptimizerConfig, parameters: Vec<(String, Var, Group)>) -> Result<Self> {
+        let slot = |(name, var, group)| Ok(Slot { name, group, memory: Memory::new(&var)?, var });
+        Ok(Self { config, slots: parameters.into_iter().map(slot).collect::<Result<Vec<_>>>()?, steps: 0 })
+    }
+
+    /// One step with the learning rate multiplied by `factor`; gives the norm of the whole gradient, before it is clipped.
+    ///
+    /// # Errors
+    /// [`Error::GradientNotFinite`] when a gradient is not finite: nothing has been changed then; or when a tensor operation fails.
+    pub fn step(&mut self, gradients: &GradStore, factor: f64) -> Result<f64> {
+        let norm = self.norm(gradients)?;
+        if !norm.is_finite() {
+            return Err(Error::GradientNotFinite { parameter: self.first_not_finite(gradients)? });
+        }
+        self.steps += 1;
+        let c = &self.config;
+        let mut step = Step::new(c, self.steps);
+        if c.clip_norm > 0.0 && norm > c.clip_norm {
+            step.scale = c.clip_norm / norm;
+        }
+        for slot in &mut self.slots {
+            let Some(gradient) = gradients.get(&slot.var) else { continue };
+            let of_group = match slot.group {
+                Group::Backbone if self.steps <= c.backbone_frozen_steps => continue,
+                Group::Backbone => c.backbone_lr_factor,
+                Group::Head => 1.0,
+                Group::Proxies => c.proxy_lr_factor,
+            };
+            // Nothing moves, not even its memory.
+            if of_group == 0.0 {
+                continue;
+            }
+            let decays = c.decay_all || slot.var.rank() > 1;
+            slot.memory.step(&slot.var, gradient, step.of(c.lr * of_group * factor, decays))?;
+        }
+        Ok(norm)
+    }
+
+    /// The norm of the gradient of all parameters together, each number clipped as the rule clips it.
+    fn norm(&self, gradients: &GradStore) -> Result<f64> {
+        let mut square = 0f64;
+        for gradient in self.slots.iter().filter_map(|slot| gradients.get(&slot.var)) {
+            let clip = self.config.clip_value;
+            let gradient = if clip > 0.0 { gradient.clamp(-clip, clip)? } else { gradient.clone() };
+            square += squares(&gradient)?;
+        }
+        Ok(square.sqrt())
+    }
+
+    fn first_not_finite(&self, gradients: &GradStore) -> Result<String> {
+        for slot in &self.slots {
+            if let Some(gradient) = gradients.get(&slot.var)
+                && !squares(gradient)?.is_finite()
+            {
+                return Ok(slot.name.clone());
+            }
+        }
+        Ok("all together".to_owned())
+    }
+
+    /// All state, with stable names.
+    ///
+    /// # Errors
+    /// When a tensor cannot be made.
+    pub fn state(&self) -> Result<Vec<(String, Tensor)>> {
+        let mut state = vec![("steps".to_owned(), Tensor::new(self.steps as i64, &candle_core::Device::Cpu)?)];
+        for slot in &self.slots {
+            let [first, second] = slot.memory.tensors(&slot.var)?;
+            state.push((format!("{}.first", slot.name), first));
+            state.push((format!("{}.second", slot.name), second));
+        }
+        Ok(state)
+    }
+
+    /// Restores what [`Self::state`] gave.
+    ///
+    /// # Errors
+    /// When an entry is missing or has another shape.
+    pub fn load_state(&mut self, state: &HashMap<String, Tensor>) -> Result<()> {
+        let find = |name: &str, like: Option<&Var>| {
+            let tensor = state.get(name).filter(|t| like.is_none_or(|l| l.dims() == t.dims()));
+            tensor.cloned().ok_or_else(|| Error::Checkpoint(format!("optimizer/{name}")))
+        };
+        self.steps = find("steps", None)?.to_scalar::<i64>()? as u64;
+        for slot in &mut self.slots {
+            let of = |what: &str| find(&format!("{}.{what}", slot.name), Some(&slot.var));
+            let tensors = [of("first")?, of("second")?];
+            slot.memory.set(tensors, &slot.var)?;
+        }
+        Ok(())
+    }
+}
+
+/// `Σ g²`.
+fn squares(gradient: &Tensor) -> Result<f64> {
+    if dml_core::has_kernels(gradient) && gradient.dtype() == candle_core::DType::F32 {
+        let row = gradient.reshape((1, ()))?;
+        return Ok(dml_core::with_host(&row, |values: dml_core::Matrix<'_, f32>| {
+            // Parts of a fixed size, added in their order.
+            let parts: Vec<f64> = values
+                .data()
+                .par_chunks(1 << 15)
+                .map(|part| dml_core::vector::widest(|| dml_core::vector::sum_of(part, |v| v * v)))
+                .collect();
+            parts.into_iter().sum::<f64>()
+        })?);
+    }
+    Ok(f64::from(gradient.sqr()?.sum_all()?.to_dtype(candle_core::DType::F32)?.to_scalar::<f32>()?))
+}

@@ -1,0 +1,5 @@
+"""The networks that ours must equal, by the name of the golden."""
+
+from . import attention, convolutional, face, heads, text
+
+CASES = convolutional.CASES | face.CASES | attention.CASES | text.CASES | heads.CASES

@@ -1,0 +1,37 @@
+"""Vision transformers: timm's, and CLIP's tower of transformers."""
+
+import timm
+from transformers import CLIPVisionConfig, CLIPVisionModelWithProjection
+
+from .case import Case, Run, images
+
+CLIP = {
+    "hidden_size": 64,
+    "intermediate_size": 256,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "patch_size": 8,
+    "image_size": 32,
+    "projection_dim": 32,
+    "hidden_act": "quick_gelu",
+}
+
+
+def vit(name, **arguments):
+    """timm's model, whose embedding is the class token after the last norm."""
+    network = lambda: timm.create_model(name, num_classes=0, **arguments)
+    config = {"library": "timm", "model": name} | arguments
+    return Case(network, config, {"eval": Run(images(2, arguments["img_size"]))})
+
+
+CASES = {
+    "vit_tiny": vit("vit_tiny_patch16_224", img_size=64, depth=3),
+    "vit_small": vit("vit_small_patch16_224", img_size=64, depth=3),
+    "vit_dinov2": vit("vit_small_patch14_dinov2", img_size=56, depth=2),
+    "vit_dinov2_registers": vit("vit_small_patch14_reg4_dinov2", img_size=56, depth=2),
+    "clip_vision": Case(
+        lambda: CLIPVisionModelWithProjection(CLIPVisionConfig(**CLIP)),
+        {"library": "transformers", "model": "CLIPVisionModelWithProjection"} | CLIP,
+        {"eval": Run(images(2, CLIP["image_size"]), lambda network, x: network(pixel_values=x).image_embeds)},
+    ),
+}

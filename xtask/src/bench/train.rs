@@ -1,0 +1,58 @@
+//! `cargo xtask bench train`.
+
+use std::fmt::Write;
+
+use super::peers::Needs;
+use super::record::Record;
+use super::table::{busy, digits, megabytes, ratio, seconds};
+use super::versus::{Contest, Measured};
+
+pub(super) const CONTEST: Contest = Contest {
+    name: "train",
+    folder: "bench-train",
+    program: "time_train",
+    ours: "ours",
+    script: "time_train_peers.py",
+    peer: "peers",
+    needs: Needs::Networks,
+    // They repeat themselves.
+    rounds: 1,
+    chosen_by: |case| &case.title,
+    markdown,
+    summary: markdown,
+};
+
+fn markdown(record: &Record, rows: &[Measured]) -> String {
+    let programs: Vec<&str> = record.programs.iter().filter_map(|p| p["program"].as_str()).collect();
+    let mut text = format!("{} threads, {}; {}.\n", record.threads, record.cpu, programs.join("; "));
+    text.push_str(&busy(record));
+    text.push_str(
+        "A training step is the forward pass, the mean of squares as the loss, the backward pass and AdamW. Floor: as many \
+         multiplications and additions as products of large matrices; training counts thrice. Peaks are beyond the process \
+         without a network.\n\n",
+    );
+    text.push_str("| work | batch | ours, s | PyTorch, s | of PyTorch's time | floor, s | times the floor | peak | PyTorch's peak |\n");
+    text.push_str("|---|---:|---:|---:|---:|---:|---:|---:|---:|\n");
+    for row in rows {
+        let time = |contestant: &str| seconds(row, contestant).map_or_else(|| "–".to_owned(), digits);
+        let _ = writeln!(
+            text,
+            "| {} | {} | {} | {} | {} | {} | {} | {} | {} |",
+            row.case.title,
+            row.case.n,
+            time("ours"),
+            time("torch"),
+            ratio(row, "ours", "torch"),
+            time("floor"),
+            ratio(row, "ours", "floor"),
+            megabytes(row, "ours"),
+            megabytes(row, "torch"),
+        );
+    }
+    for row in rows {
+        for why in row.skipped.values() {
+            let _ = writeln!(text, "\n– {}: {why}", row.case.title);
+        }
+    }
+    text
+}
