@@ -11,6 +11,7 @@ use dml_eval::{Centring, Ink, OneShotTrials};
 use dml_train::evaluation::{self, Evaluation};
 use dml_train::{Recipe, Trainer, checkpoint, sets};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 #[derive(Args)]
 pub(crate) struct Baseline {
@@ -47,7 +48,7 @@ pub(crate) fn baseline(arguments: &Baseline) -> Result<()> {
 
 fn emoji(name: &str, device: &Device) -> Result<Evaluation> {
     let recipe = Recipe::parse(RECIPE, &[])?;
-    let sets = sets::open(&recipe.data, None)?;
+    let sets = sets::open(&recipe, None)?;
     if name == "untrained" {
         return Ok(evaluation::of_encoder(
             Trainer::new(&recipe, &sets, device)?.encoder(),
@@ -56,8 +57,9 @@ fn emoji(name: &str, device: &Device) -> Result<Evaluation> {
             device,
         )?);
     }
-    let pixels = |set: &Option<ImageSet>| set.as_ref().map(|set| evaluation::pixels(set)).transpose();
-    let (validation, test) = (pixels(&sets.validation)?, pixels(&sets.test)?);
+    let [validation, test] = &sets.images;
+    let pixels = |set: &Option<Arc<ImageSet>>| set.as_ref().map(|set| evaluation::pixels(set.as_ref())).transpose();
+    let (validation, test) = (pixels(validation)?, pixels(test)?);
     Ok(evaluation::of_embeddings(Metric::Euclidean, validation.as_ref(), test.as_ref())?)
 }
 

@@ -10,6 +10,8 @@ use dml_train::{Event, Recipe, Trainer, checkpoint, sets};
 use indicatif::{ProgressBar, ProgressStyle};
 use std::io::{IsTerminal, Read};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 #[derive(Args)]
 pub(crate) struct Train {
@@ -84,10 +86,18 @@ pub(crate) fn train(arguments: &Train) -> Result<()> {
     recipe.seed = arguments.seed.unwrap_or(recipe.seed);
     let folder = RunFolder::open(&arguments.run_dir)?;
     let bar = std::io::stdout().is_terminal().then(|| progress_bar(recipe.train.steps)).transpose()?;
+    let mut said = String::new();
     let mut show = |event: &Event| match (&bar, event) {
         (Some(bar), Event::Step { step, loss, .. }) => {
             bar.set_position(*step);
-            bar.set_message(format!("loss {loss:.4}"));
+            bar.set_message(format!("loss {loss:.4}{said}"));
+        }
+        (Some(bar), Event::Validated { map_at_r, best, .. }) => {
+            said = format!(", validation MAP@R {:.1} %{}", 100.0 * map_at_r, if *best { ", the best" } else { "" });
+            bar.tick();
+        }
+        (Some(bar), Event::Damaged { problem, step }) => {
+            bar.println(format!("{problem}; going on from an older checkpoint, of step {step}"));
         }
         (Some(_), _) => {}
         (None, event) => {
@@ -97,7 +107,8 @@ pub(crate) fn train(arguments: &Train) -> Result<()> {
         }
     };
     let device = arguments.parent.device()?;
-    let evaluation = run(&recipe, &folder, arguments.parent.data_dir.as_deref(), &device, &mut show)?;
+    let stop = stop_on_signal()?;
+    let evaluation = run(&recipe, &folder, arguments.parent.data_dir.as_deref(), &device, &stop, &mut show)?;
     if let Some(bar) = bar {
         bar.finish_and_clear();
         println!("{}: {}", recipe.name, summary(&evaluation));
@@ -106,8 +117,22 @@ pub(crate) fn train(arguments: &Train) -> Result<()> {
     Ok(())
 }
 
+/// Becomes true when the user presses Ctrl-C: the step is finished and saved then. Pressed again, the process ends at once.
+fn stop_on_signal() -> Result<Arc<AtomicBool>> {
+    let stop = Arc::new(AtomicBool::new(false));
+    let asked = stop.clone();
+    ctrlc::set_handler(move || {
+        if asked.swap(true, Ordering::Relaxed) {
+            std::process::exit(130);
+        }
+        eprintln!("finishing the step and saving; Ctrl-C again ends at once");
+    })
+    .context("cannot listen for Ctrl-C")?;
+    Ok(stop)
+}
+
 fn progress_bar(steps: u64) -> Result<ProgressBar> {
-    let style = ProgressStyle::with_template("{bar:30} {pos}/{len} steps, {eta} left, {msg}")?;
+    let style = ProgressStyle::with_template("{bar:30} {pos}/{len} steps, {per_sec}, {eta} left, {msg}")?;
     Ok(ProgressBar::new(steps).with_style(style))
 }
 
@@ -130,18 +155,22 @@ fn summary(e: &Evaluation) -> String {
 pub(crate) fn reopen(run_dir: &Path, data_dir: Option<&Path>, device: &Device) -> Result<(Recipe, Sets, Trainer)> {
     let folder = RunFolder::existing(run_dir)?;
     let recipe = Recipe::read(&folder.recipe(), &[])?;
-    let sets = sets::open(&recipe.data, data_dir)?;
+    let sets = sets::open(&recipe, data_dir)?;
     let mut trainer = Trainer::new(&recipe, &sets, device)?;
-    if !trainer.resume(&folder.checkpoint())? {
+    if trainer.resume(&folder.checkpoint())?.is_none() {
         bail!("{} does not exist: train into this folder first", folder.checkpoint().display());
     }
-    if trainer.step() < recipe.train.steps {
+    if !trainer.is_done() {
         bail!(
             "{}: training stopped at step {} of {}: run dml train again first",
             run_dir.display(),
             trainer.step(),
             recipe.train.steps
         );
+    }
+    // What was measured: the last weights, their moving mean, or the best on validation.
+    if folder.encoder().exists() {
+        dml_models::pretrained::load(trainer.encoder(), &folder.encoder())?;
     }
     Ok((recipe, sets, trainer))
 }
@@ -163,7 +192,7 @@ pub(crate) fn embed(arguments: &Embed) -> Result<()> {
     let (recipe, sets, trainer) = reopen(&arguments.run_dir, arguments.parent.data_dir.as_deref(), &device)?;
     let test =
         sets.test.as_ref().with_context(|| format!("data.set {:?} has no test images to embed", recipe.data.set))?;
-    let embeddings = evaluation::embed(trainer.encoder(), test, &sets.normalize, &device)?;
+    let embeddings = evaluation::embed(trainer.encoder(), test.as_ref(), &device)?;
     let n = embeddings.labels.len();
     let values = Tensor::from_vec(embeddings.values, (n, embeddings.dim), &Device::Cpu)?;
     let labels = Tensor::from_vec(embeddings.labels, n, &Device::Cpu)?;

@@ -21,6 +21,14 @@ pub enum Error {
         /// What does not fit, and how to mend it.
         problem: String,
     },
+    /// Weights of another network.
+    #[error("weights in {path}: {report}")]
+    Mismatch {
+        /// The file.
+        path: String,
+        /// What fits, and what does not.
+        report: Box<crate::pretrained::Report>,
+    },
     /// A hub that did not give the file.
     #[error("hub: {0}")]
     Hub(String),

@@ -141,3 +141,49 @@ impl Dropout {
         Ok((x * factors)?)
     }
 }
+
+#[cfg(test)]
+#[path = "../tests/formula/mod.rs"]
+mod formula;
+
+#[cfg(test)]
+mod tests {
+    use super::formula::{Allowed, Case, uniform_tensor};
+    use super::*;
+    use crate::layer::Builder;
+    use candle_core::Device;
+
+    #[test]
+    fn heads_of_maps_are_those_of_torch() {
+        let case = Case::load("heads");
+        for (title, run) in case.runs() {
+            let pooling = match title {
+                "gem" | "gem_unit" => Pooling::Gem,
+                "gap" => Pooling::Mean,
+                "gmp" => Pooling::Max,
+                "gap_gmp" | "gap_gmp_layer_norm" => Pooling::MeanMax,
+                other => panic!("run {other}"),
+            };
+            let config = HeadConfig {
+                pooling,
+                layer_norm: title == "gap_gmp_layer_norm",
+                normalize: title == "gem_unit",
+                ..HeadConfig::default()
+            };
+            let shape = run.input_shape();
+            let x = Var::from_tensor(&uniform_tensor("input", &shape)).unwrap();
+            let builder = Builder::new(0, &Device::Cpu);
+            let head = Head::new(&builder.root(), &config, shape[1], Pooling::Mean, 0).unwrap();
+            // The golden has GeM's exponent whatever the pooling: where it is not ours, it is one that nothing uses.
+            let mut named = builder.finish().named();
+            if named.is_empty() {
+                named.push(("pooling.p".to_owned(), Var::zeros(1, DType::F32, &Device::Cpu).unwrap()));
+            }
+            let ours = |name: &str| format!("pooling.{name}");
+            case.fill(&named, ours);
+            let embedding = head.forward(&Features::Map(x.as_tensor().clone()), Mode::Eval).unwrap();
+            let allowed = Allowed { embedding: 1e-5, gradient: 2e-5 };
+            run.check(title, &embedding, &named, ours, Some(&x), allowed);
+        }
+    }
+}

@@ -14,6 +14,7 @@ pub mod network;
 pub mod ops;
 pub mod pooling;
 pub mod pretrained;
+pub mod text;
 pub mod weights;
 
 pub use encoder::{Encoder, Input, Mode, Tokens};

@@ -6,6 +6,7 @@ use crate::image::resnet::{Depth, ResNet};
 use crate::image::{Conv4, Conv4Config, Vit, VitConfig};
 use crate::layer::Builder;
 use crate::pooling::Pooling;
+use crate::text::{Bert, BertConfig, DistilBert, DistilBertConfig};
 use crate::{Encoder, Error, Input, Mode, Result, Weights};
 use candle_core::{Device, Tensor};
 use serde::{Deserialize, Serialize};
@@ -25,6 +26,10 @@ pub enum Architecture {
     Resnet50,
     /// A vision transformer of the shape that `vit` says (Dosovitskiy et al. 2021; DINO, DINOv2, CLIP).
     Vit,
+    /// A text encoder of the shape that `bert` says (Devlin et al. 2019; MiniLM, sentence encoders).
+    Bert,
+    /// A text encoder of the shape that `distil_bert` says (Sanh et al. 2019).
+    DistilBert,
 }
 
 /// An encoder, completely described but for its weights.
@@ -40,6 +45,10 @@ pub struct EncoderConfig {
     pub conv4: Conv4Config,
     /// Shape of a `vit`; ViT-S/16 by default.
     pub vit: VitConfig,
+    /// Shape of a `bert`; that of all-MiniLM-L6-v2 by default.
+    pub bert: BertConfig,
+    /// Shape of a `distil_bert`.
+    pub distil_bert: DistilBertConfig,
     /// What follows.
     pub head: HeadConfig,
     /// Parameters that stand still: names, or beginnings of names up to a dot, e.g. `"layer1"`. Default none.
@@ -56,7 +65,8 @@ pub struct Network {
 }
 
 impl Network {
-    /// Builds the network of `config` for inputs of the shape `input` (`[c, h, w]` for images), with weights drawn from `seed`.
+    /// Builds the network of `config` for inputs of the shape `input` (`[c, h, w]`; text encoders do not ask), with weights drawn
+    /// from `seed`.
     ///
     /// # Errors
     /// When the configuration describes no network, or freezes what there is not.
@@ -70,6 +80,8 @@ impl Network {
             Architecture::Resnet34 => (resnet(Depth::RESNET34)?, Pooling::Mean),
             Architecture::Resnet50 => (resnet(Depth::RESNET50)?, Pooling::Mean),
             Architecture::Vit => (Box::new(Vit::new(&scope, &config.vit, input)?), Pooling::Cls),
+            Architecture::Bert => (Box::new(Bert::new(&scope, &config.bert)?), Pooling::Mean),
+            Architecture::DistilBert => (Box::new(DistilBert::new(&scope, &config.distil_bert)?), Pooling::Mean),
         };
         let head = Head::new(&scope.at("head"), &config.head, backbone.channels(), pooling, seed)?;
         let weights = builder.finish();

@@ -1,7 +1,7 @@
 //! A run's whole state in one safetensors file, replaced atomically.
 
 use crate::{Error, Result};
-use candle_core::{Device, Tensor};
+use candle_core::{Device, Tensor, Var};
 use std::collections::HashMap;
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -57,23 +57,74 @@ pub fn save_plain(path: &Path, tensors: Vec<(String, Tensor)>) -> Result<()> {
     write_atomically(path, &bytes)
 }
 
+/// Sections, each of named tensors.
+pub type Sections = HashMap<String, HashMap<String, Tensor>>;
+
+/// Where the checkpoint that was the newest `age` checkpoints ago lies, beside `newest`.
+fn older(newest: &Path, age: usize) -> PathBuf {
+    match age {
+        0 => newest.to_owned(),
+        _ => newest.with_extension(format!("{age}.safetensors")),
+    }
+}
+
+/// Makes room for a new checkpoint at `newest`: the one there becomes an older one, of which `keep` − 1 stay. Killed in between,
+/// the newest is found as the next older one.
+///
+/// # Errors
+/// When the folder refuses.
+pub fn rotate(newest: &Path, keep: usize) -> Result<()> {
+    for age in (0..keep.saturating_sub(1)).rev() {
+        let (from, to) = (older(newest, age), older(newest, age + 1));
+        if from.exists() {
+            std::fs::rename(&from, &to).map_err(|e| Error::file(&from, e))?;
+        }
+    }
+    Ok(())
+}
+
+/// The newest checkpoint at `newest` or beside it that can be read, and what is wrong with newer ones; nothing when there is none.
+///
+/// # Errors
+/// When there are checkpoints but none can be read.
+pub fn load_newest(newest: &Path, keep: usize) -> Result<Option<(Sections, Option<String>)>> {
+    let mut problem: Option<Error> = None;
+    for age in 0..keep.max(1) {
+        match load(&older(newest, age)) {
+            Ok(Some(sections)) => return Ok(Some((sections, problem.map(|problem| problem.to_string())))),
+            Ok(None) => {}
+            Err(error) => problem = problem.or(Some(error)),
+        }
+    }
+    problem.map_or(Ok(None), Err)
+}
+
 /// The sections of a checkpoint, or nothing when there is none.
 ///
 /// # Errors
 /// When the file is there but cannot be read.
-pub fn load(path: &Path) -> Result<Option<HashMap<String, HashMap<String, Tensor>>>> {
+pub fn load(path: &Path) -> Result<Option<Sections>> {
     if !path.exists() {
         return Ok(None);
     }
     let tensors = candle_core::safetensors::load(path, &Device::Cpu)
         .map_err(|e| Error::file(path, format!("not a whole checkpoint ({e}): remove the run folder to start anew")))?;
-    let mut sections: HashMap<String, HashMap<String, Tensor>> = HashMap::new();
+    let mut sections = Sections::new();
     for (key, tensor) in tensors {
         if let Some((section, name)) = key.split_once('/') {
             sections.entry(section.to_owned()).or_default().insert(name.to_owned(), tensor);
         }
     }
     Ok(Some(sections))
+}
+
+/// Sets `vars` from `tensors`; the name of the first that does not fit otherwise.
+pub(crate) fn restore(vars: &[(String, Var)], tensors: &HashMap<String, Tensor>) -> std::result::Result<(), String> {
+    for (name, var) in vars {
+        let tensor = tensors.get(name).ok_or_else(|| name.clone())?;
+        tensor.to_device(var.device()).and_then(|t| var.set(&t)).map_err(|_| name.clone())?;
+    }
+    Ok(())
 }
 
 #[cfg(test)]
@@ -92,5 +143,31 @@ mod tests {
         let bytes = std::fs::read(&path).unwrap();
         std::fs::write(&path, &bytes[..bytes.len() - 3]).unwrap();
         assert!(load(&path).unwrap_err().to_string().contains("remove the run folder"));
+    }
+
+    #[test]
+    fn an_older_checkpoint_stands_in_for_a_damaged_one() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("checkpoint.safetensors");
+        let tensor = |value: f32| Tensor::new(&[value], &Device::Cpu).unwrap();
+        for value in [1.0, 2.0, 3.0, 4.0] {
+            rotate(&path, 3).unwrap();
+            save(&path, &[("trainer", vec![("step".to_owned(), tensor(value))])]).unwrap();
+        }
+        let newest = |path: &Path| {
+            let (sections, problem) = load_newest(path, 3).unwrap().unwrap();
+            (sections["trainer"]["step"].to_vec1::<f32>().unwrap()[0], problem)
+        };
+        assert_eq!(newest(&path), (4.0, None));
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 3);
+        std::fs::write(&path, b"broken").unwrap();
+        let (value, problem) = newest(&path);
+        assert!(value == 3.0 && problem.unwrap().contains("checkpoint.safetensors"));
+        std::fs::remove_file(&path).unwrap();
+        assert_eq!(newest(&path), (3.0, None));
+        for age in 1..3 {
+            std::fs::write(older(&path, age), b"broken").unwrap();
+        }
+        assert!(load_newest(&path, 3).is_err());
     }
 }

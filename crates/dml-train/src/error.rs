@@ -43,6 +43,12 @@ pub enum Error {
         /// The first parameter whose gradient is broken.
         parameter: String,
     },
+    /// Asked to stop before the end.
+    #[error("interrupted at step {step}: the checkpoint has all of it, the same command goes on from there")]
+    Interrupted {
+        /// Steps done.
+        step: u64,
+    },
     /// A tensor operation failed.
     #[error(transparent)]
     Candle(#[from] candle_core::Error),

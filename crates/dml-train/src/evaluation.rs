@@ -1,15 +1,16 @@
 //! All measures of one encoder on the classes it has not seen.
 
 use crate::Result;
-use crate::sets::Sets;
+use crate::sets::{OneShotInputs, Sets};
 use candle_core::Device;
 use dml_core::{Matrix, Metric};
-use dml_data::sources::omniglot::OneShotRun;
-use dml_data::{Dataset, ImageSet, Normalize, eval_batches};
+use dml_data::{Dataset, Inputs, Normalize, eval_batches, input_batches};
+use dml_eval::retrieval::{Bootstrap, Measure, Policy, Rankings, Relevance, Ties, Window, evaluate};
 use dml_eval::{Episodes, FewShot, OneShot, OneShotTrials, OpenSet, OpenSetProtocol, Retrieval, Verification};
 use dml_models::{Encoder, Input, Mode, without_gradients};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 /// What a run achieved.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
@@ -85,19 +86,22 @@ impl Embeddings {
     }
 }
 
-/// Embeds every image of `set`, without augmentation, in evaluation mode.
+/// Embeds every sample of `set` as it is for evaluation.
 ///
 /// # Errors
 /// When an image or the encoder refuses.
-pub fn embed(encoder: &dyn Encoder, set: &dyn Dataset, normalize: &Normalize, device: &Device) -> Result<Embeddings> {
-    let mut values = Vec::with_capacity(set.len() * encoder.dim());
-    for batch in eval_batches(set, normalize, 100) {
+pub fn embed(encoder: &dyn Encoder, set: &dyn Inputs, device: &Device) -> Result<Embeddings> {
+    let mut values = Vec::with_capacity(set.labels().len() * encoder.dim());
+    for batch in input_batches(set, BATCH) {
         let images = Input::Images(batch?.into_tensor(device)?);
         let embedded = without_gradients(|| encoder.embed(&images, Mode::Eval))?;
         values.extend(embedded.flatten_all()?.to_vec1::<f32>()?);
     }
     Ok(Embeddings { values, dim: encoder.dim(), labels: set.labels().to_vec() })
 }
+
+/// Inputs that are embedded at a time.
+const BATCH: usize = 100;
 
 /// The pixels themselves as embeddings: the baseline every encoder must beat.
 ///
@@ -116,16 +120,46 @@ pub fn pixels(set: &dyn Dataset) -> Result<Embeddings> {
 /// # Errors
 /// As [`embed`] and [`of_embeddings`].
 pub fn of_encoder(encoder: &dyn Encoder, metric: Metric, sets: &Sets, device: &Device) -> Result<Evaluation> {
-    let embed = |set: &ImageSet| embed(encoder, set, &sets.normalize, device);
-    let of_set = |set: &Option<ImageSet>| set.as_ref().map(&embed).transpose();
+    let embed = |set: &dyn Inputs| embed(encoder, set, device);
+    let of_set = |set: &Option<Arc<dyn Inputs>>| set.as_deref().map(embed).transpose();
     let (validation, test) = (of_set(&sets.validation)?, of_set(&sets.test)?);
     let mut evaluation = of_embeddings(metric, validation.as_ref(), test.as_ref())?;
+    if let (Some(roles), Some(test), Some(measures)) = (&sets.roles, &test, &mut evaluation.test) {
+        measures.retrieval = of_roles(metric, test, roles)?;
+    }
     if !sets.one_shot.is_empty() {
-        let run = |run: &OneShotRun| one_shot_run(metric, &embed(&run.train)?, &embed(&run.test)?);
+        let run = |run: &OneShotInputs| one_shot_run(metric, &embed(&*run.train)?, &embed(&*run.test)?);
         let runs = sets.one_shot.iter().map(run).collect::<Result<Vec<_>>>()?;
         evaluation.one_shot = Some(dml_eval::one_shot(&runs)?);
     }
     Ok(evaluation)
+}
+
+/// Retrieval of queries in a gallery, where the source says which sample is what (In-Shop).
+fn of_roles(metric: Metric, test: &Embeddings, roles: &[[bool; 2]]) -> Result<Retrieval> {
+    let side = |which: usize| {
+        let rows = || (0..roles.len()).filter(move |&i| roles[i][which]);
+        let values: Vec<f32> = rows().flat_map(|i| test.values[i * test.dim..][..test.dim].iter().copied()).collect();
+        Embeddings { values, dim: test.dim, labels: rows().map(|i| test.labels[i]).collect() }
+    };
+    let (queries, gallery) = (side(0), side(1));
+    let relevance = Relevance::Labels { queries: &queries.labels, gallery: &gallery.labels };
+    let rankings = Rankings::whole(metric, queries.matrix()?, gallery.matrix()?, &relevance, &[], Ties::ById)?;
+    // Those of In-Shop's paper.
+    let ranks: Vec<usize> = [1, 10, 20, 30, 40].into_iter().filter(|&k| k <= gallery.labels.len()).collect();
+    let within_r = [Measure::R_PRECISION, Measure::MAP_AT_R];
+    let recalls = ranks.iter().map(|&k| Measure::HitRate { within: Window::First(k) });
+    let measures: Vec<Measure> = within_r.into_iter().chain(recalls).collect();
+    let policy = Policy { bootstrap: Bootstrap { resamples: 0, seed: 0 }, ..Policy::default() };
+    let found = evaluate(&rankings, &measures, Some(&queries.labels), &policy)?;
+    let mean = |at: usize| found.measured.get(at).map_or(f64::NAN, |measured| measured.micro_mean);
+    Ok(Retrieval {
+        recall_at: ranks.iter().enumerate().map(|(at, &k)| (k, mean(within_r.len() + at))).collect(),
+        r_precision: mean(0),
+        map_at_r: mean(1),
+        queries: found.queries.len(),
+        lone_queries: found.lone_queries,
+    })
 }
 
 /// A one-shot run: every test embedding gets the class of the nearest of the training embeddings.

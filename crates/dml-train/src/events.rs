@@ -21,8 +21,36 @@ pub enum Event {
         steps: u64,
         /// Loss of the batch.
         loss: f32,
-        /// Learning rate of the encoder.
+        /// Learning rate of the encoder's head.
         lr: f64,
+        /// Norm of the whole gradient, before it was clipped.
+        grad_norm: f64,
+    },
+    /// The validation classes were measured.
+    Validated {
+        /// Steps done.
+        step: u64,
+        /// MAP@R on the validation classes.
+        map_at_r: f64,
+        /// Whether it is the best so far.
+        best: bool,
+    },
+    /// The newest checkpoint cannot be read, and an older one stands in for it.
+    Damaged {
+        /// What is wrong with it.
+        problem: String,
+        /// Step of the one that is used.
+        step: u64,
+    },
+    /// Training stopped before its last step: nothing got better on the validation classes.
+    StoppedEarly {
+        /// Steps done.
+        step: u64,
+    },
+    /// Training was asked to stop; everything so far is in the checkpoint.
+    Interrupted {
+        /// Steps done.
+        step: u64,
     },
     /// Everything up to here survives a crash.
     Checkpoint {

@@ -6,7 +6,7 @@
 use crate::sets::Sets;
 use crate::{Error, Recipe, Result};
 use candle_core::{Device, Tensor, Var};
-use dml_data::{Augment, Dataset, Loader};
+use dml_data::{Loader, LoaderOptions};
 use dml_models::{Encoder, Input, Mode};
 
 /// Turns each row of `proxies` (`[classes, d]`) towards the mean of its class's embeddings; its length stays.
@@ -25,10 +25,9 @@ pub(crate) fn imprint(
 ) -> Result<()> {
     let (classes, dim) = proxies.dims2()?;
     let mut means = vec![0f64; classes * dim];
-    let sampler = recipe.sampler.build(sets.train.labels(), recipe.seed)?;
+    let sampler = recipe.sampler.build(sets.train.labels(), &sets.groups, recipe.seed)?;
     let batches = sampler.batches_per_epoch();
-    let still = Augment::default();
-    let loader = Loader::new(sets.train.clone(), sampler, still, sets.normalize.clone(), recipe.seed, 0);
+    let loader = Loader::over(sets.still.clone(), sampler, (recipe.seed, 0), LoaderOptions::default());
     for batch in loader.take(batches) {
         let batch = batch?;
         let embeddings = encoder.embed(&Input::Images(batch.to_tensor(device)?), Mode::Train)?.detach();

@@ -2,12 +2,15 @@
 //!
 //! The only crate that composes the others. [`run::run`] does everything for one recipe; [`trainer::Trainer`] is the loop.
 
+mod batch_gradient;
 pub mod checkpoint;
 mod error;
 pub mod evaluation;
 pub mod events;
 mod imprint;
+mod moving_mean;
 pub mod optimizer;
+mod progress;
 pub mod recipe;
 pub mod run;
 pub mod schedule;
@@ -17,5 +20,6 @@ mod weights;
 
 pub use error::{Error, Result};
 pub use events::Event;
+pub use progress::Resumed;
 pub use recipe::Recipe;
 pub use trainer::Trainer;

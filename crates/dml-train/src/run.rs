@@ -4,12 +4,15 @@
 //! `encoder.safetensors` (the trained weights alone) and, once complete, `evaluation.json`.
 
 use crate::evaluation::{self, Evaluation};
+use crate::moving_mean::with_weights;
+use crate::recipe::Evaluated;
 use crate::{Error, Event, Recipe, Result, Trainer, checkpoint, sets};
 use candle_core::{Device, Tensor};
 use dml_models::Encoder;
 use std::fs::{File, OpenOptions};
 use std::io::{ErrorKind, Write};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::AtomicBool;
 
 /// The files of a run.
 pub struct RunFolder(PathBuf);
@@ -49,6 +52,11 @@ impl RunFolder {
     /// The trained encoder.
     pub fn encoder(&self) -> PathBuf {
         self.0.join("encoder.safetensors")
+    }
+
+    /// The weights that did best on the validation classes.
+    pub fn best(&self) -> PathBuf {
+        self.0.join("best.safetensors")
     }
 
     /// The log.
@@ -109,32 +117,41 @@ pub fn run(
     folder: &RunFolder,
     data_dir: Option<&Path>,
     device: &Device,
+    stop: &AtomicBool,
     on_event: &mut dyn FnMut(&Event),
 ) -> Result<Evaluation> {
-    let sets = sets::open(&recipe.data, data_dir)?;
+    let sets = sets::open(recipe, data_dir)?;
     let _lock = folder.lock()?;
     let mut trainer = Trainer::new(recipe, &sets, device)?;
     folder.keep_recipe(recipe)?;
     if let Ok(text) = std::fs::read_to_string(folder.evaluation()) {
         return serde_json::from_str(&text).map_err(|e| Error::file(&folder.evaluation(), format!("{e}: remove it")));
     }
-    trainer.resume(&folder.checkpoint())?;
+    let damaged = trainer.resume(&folder.checkpoint())?.and_then(|resumed| resumed.damaged);
     let mut log = folder.log_from(trainer.step())?;
     let mut keep = |event: &Event| -> Result<()> {
         on_event(event);
         let line = serde_json::to_string(event).map_err(|e| Error::file(&folder.metrics(), e))?;
         writeln!(log, "{line}").map_err(|e| Error::file(&folder.metrics(), e))
     };
-    trainer.fit(&sets, &folder.checkpoint(), &mut keep)?;
+    if let Some(problem) = damaged {
+        keep(&Event::Damaged { problem, step: trainer.step() })?;
+    }
+    trainer.fit(&sets, folder, stop, &mut keep)?;
     keep(&Event::Evaluating)?;
+    let measured = match recipe.train.evaluate {
+        Evaluated::Last => trainer.moving_weights(),
+        Evaluated::BestOnValidation => Some(load_plain(&folder.best())?),
+    };
     let encoder = trainer.encoder();
-    let weights = encoder.weights().named().into_iter();
-    let mut weights: Vec<_> = weights.map(|(n, v)| (n, v.as_tensor().clone())).collect();
+    let mut evaluation = with_weights(encoder.weights(), measured.as_deref(), || {
+        evaluation::of_encoder(encoder, recipe.metric()?, &sets, device)
+    })?;
+    let mut weights = measured.unwrap_or_else(|| trainer.own_weights());
     // Without them the weights cannot be used elsewhere.
     weights.push(("input.mean".to_owned(), Tensor::new(&sets.normalize.mean[..], device)?));
     weights.push(("input.std".to_owned(), Tensor::new(&sets.normalize.std[..], device)?));
     checkpoint::save_plain(&folder.encoder(), weights)?;
-    let mut evaluation = evaluation::of_encoder(encoder, recipe.metric()?, &sets, device)?;
     evaluation.name.clone_from(&recipe.name);
     evaluation.seed = recipe.seed;
     evaluation.steps = trainer.step();
@@ -142,4 +159,10 @@ pub fn run(
     checkpoint::write_atomically(&folder.evaluation(), text.as_bytes())?;
     keep(&Event::Finish)?;
     Ok(evaluation)
+}
+
+/// The named tensors of a file.
+fn load_plain(path: &Path) -> Result<Vec<(String, Tensor)>> {
+    let tensors = candle_core::safetensors::load(path, &Device::Cpu).map_err(|e| Error::file(path, e))?;
+    Ok(tensors.into_iter().collect())
 }

@@ -13,8 +13,12 @@ pub struct Schedule {
     pub warmup_steps: u64,
     /// Steps between drops, for `step`. Default 1000.
     pub step_every: u64,
-    /// Factor of each drop, for `step`. Default 0.5.
+    /// Factor of each drop, for `step` and `steps_at`. Default 0.5.
     pub step_factor: f64,
+    /// Steps at which the factor drops, for `steps_at`. Default none.
+    pub steps_at: Vec<u64>,
+    /// Power of `poly`. Default 1: a straight line to 0.
+    pub power: f64,
 }
 
 /// Shape of a schedule.
@@ -27,11 +31,15 @@ pub enum Kind {
     Cosine,
     /// Multiplied by `step_factor` every `step_every` steps.
     Step,
+    /// Multiplied by `step_factor` at each of `steps_at` (PyTorch's `MultiStepLR`).
+    StepsAt,
+    /// `(1 − step/steps)^power`.
+    Poly,
 }
 
 impl Default for Schedule {
     fn default() -> Self {
-        Self { kind: Kind::Cosine, warmup_steps: 0, step_every: 1000, step_factor: 0.5 }
+        Self { kind: Kind::Cosine, warmup_steps: 0, step_every: 1000, step_factor: 0.5, steps_at: vec![], power: 1.0 }
     }
 }
 
@@ -49,6 +57,12 @@ impl Schedule {
         if !(self.step_factor > 0.0 && self.step_factor <= 1.0) {
             return wrong("step_factor", self.step_factor.to_string(), "more than 0 and at most 1");
         }
+        if !(self.power > 0.0 && self.power.is_finite()) {
+            return wrong("power", self.power.to_string(), "more than 0");
+        }
+        if self.kind == Kind::StepsAt && self.steps_at.is_empty() {
+            return wrong("steps_at", "[]".to_owned(), "the steps at which the learning rate drops");
+        }
         Ok(())
     }
 
@@ -62,6 +76,8 @@ impl Schedule {
             Kind::Constant => 1.0,
             Kind::Cosine => 0.5 * (1.0 + (std::f64::consts::PI * at as f64 / length as f64).cos()),
             Kind::Step => self.step_factor.powf((at / self.step_every) as f64),
+            Kind::StepsAt => self.step_factor.powf(self.steps_at.iter().filter(|&&drop| drop <= step).count() as f64),
+            Kind::Poly => (1.0 - (at as f64 / length as f64).min(1.0)).powf(self.power),
         }
     }
 }
@@ -78,5 +94,10 @@ mod tests {
         assert!((schedule.factor(60, 110) - 0.5).abs() < 1e-12);
         let drops = Schedule { kind: Kind::Step, step_every: 5, ..Schedule::default() };
         assert_eq!((drops.factor(4, 9), drops.factor(5, 9), drops.factor(10, 19)), (1.0, 0.5, 0.25));
+        let at = Schedule { kind: Kind::StepsAt, steps_at: vec![3, 7], step_factor: 0.1, ..Schedule::default() };
+        assert_eq!((at.factor(2, 9), at.factor(3, 9)), (1.0, 0.1));
+        assert!((at.factor(8, 9) - 0.01).abs() < 1e-12);
+        let poly = Schedule { kind: Kind::Poly, power: 2.0, ..Schedule::default() };
+        assert_eq!((poly.factor(0, 10), poly.factor(5, 10)), (1.0, 0.25));
     }
 }

@@ -1,27 +1,30 @@
 //! The training loop.
 
+use crate::moving_mean::{MovingMean, with_weights};
 use crate::optimizer::{Group, Optimizer};
+use crate::run::RunFolder;
 use crate::sets::Sets;
-use crate::{Error, Event, Recipe, Result, checkpoint, imprint, weights};
-use candle_core::{Device, Tensor, Var};
-use dml_data::{Dataset, Loader};
+use crate::{Error, Event, Recipe, Result, batch_gradient, evaluation, imprint, progress::Progress, weights};
+use candle_core::{Device, Tensor};
+use dml_data::{Loader, LoaderOptions};
 use dml_losses::{Context, Objective};
-use dml_models::{Encoder, Input, Mode, Network};
-use std::collections::HashMap;
-use std::path::Path;
+use dml_models::pretrained::Loading;
+use dml_models::{Encoder, Network};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 /// A model in training: encoder, objective, optimiser, and where it is.
 pub struct Trainer {
-    recipe: Recipe,
-    encoder: Network,
-    objective: Box<dyn Objective>,
-    optimizer: Optimizer,
-    step: u64,
+    pub(crate) recipe: Recipe,
+    pub(crate) encoder: Network,
+    pub(crate) objective: Box<dyn Objective>,
+    pub(crate) optimizer: Optimizer,
+    pub(crate) moving_mean: Option<MovingMean>,
+    pub(crate) progress: Progress,
     device: Device,
 }
 
 impl Trainer {
-    /// A trainer at step 0 for the images and classes of `sets.train`.
+    /// A trainer at step 0 for the samples and classes of `sets.train`.
     ///
     /// # Errors
     /// When the recipe's model, loss or sampler refuses its parameters.
@@ -29,8 +32,10 @@ impl Trainer {
         let (input, classes) = (sets.train.shape(), sets.train.class_names().len());
         let encoder = Network::new(&recipe.model, input, recipe.seed, device)?;
         if let Some(address) = &recipe.model.weights {
-            dml_models::pretrained::load(&encoder, &weights::locate(address)?)?;
+            let loading = Loading { new_head: true, ..Loading::default() };
+            dml_models::pretrained::load_with(&encoder, &weights::locate(address)?, loading)?;
         }
+        check_chunks(recipe, &encoder)?;
         let context = Context { seed: recipe.seed, device: device.clone(), ..Context::new(encoder.dim(), classes) };
         let objective = recipe.loss.objective().build(&context)?;
         let of_encoder = encoder.weights().trainable().into_iter().map(|(name, var)| {
@@ -40,16 +45,31 @@ impl Trainer {
         let of_loss = objective.parameters().into_iter().map(|(n, v)| (format!("objective.{n}"), v, Group::Proxies));
         let optimizer = Optimizer::new(recipe.optimizer.clone(), of_encoder.chain(of_loss).collect())?;
         // Refused here, before anything is written, rather than at the first step.
-        recipe.sampler.build(sets.train.labels(), recipe.seed)?;
+        recipe.sampler.build(sets.train.labels(), &sets.groups, recipe.seed)?;
         if recipe.loss.imprint {
             imprint::proxies(&recipe.loss.name, objective.parameters())?;
         }
-        Ok(Self { recipe: recipe.clone(), encoder, objective, optimizer, step: 0, device: device.clone() })
+        if recipe.train.validate_every > 0 && sets.validation.is_none() {
+            return Err(Error::Recipe(
+                "train.validate_every is set but there are no validation classes: set data.validation, or leave it out"
+                    .into(),
+            ));
+        }
+        let ema = recipe.train.ema;
+        let moving_mean = (ema > 0.0).then(|| MovingMean::new(encoder.weights(), ema)).transpose()?;
+        let (recipe, device) = (recipe.clone(), device.clone());
+        Ok(Self { recipe, encoder, objective, optimizer, moving_mean, progress: Progress::default(), device })
     }
 
     /// Steps done.
     pub fn step(&self) -> u64 {
-        self.step
+        self.progress.step
+    }
+
+    /// Whether all is done: the last step, or no better for too long.
+    pub fn is_done(&self) -> bool {
+        let train = &self.recipe.train;
+        self.progress.step >= train.steps || (train.patience > 0 && self.progress.since_best >= train.patience)
     }
 
     /// The encoder.
@@ -57,91 +77,116 @@ impl Trainer {
         &self.encoder
     }
 
-    /// Trains on `sets.train` to the recipe's last step, with a checkpoint at `path` every so often and at the end.
+    /// Trains on `sets.train` to the recipe's last step, with a checkpoint in `folder` every so often and at the end. When `stop`
+    /// becomes true the step is finished and saved.
     ///
     /// # Errors
-    /// When data, loss or disk refuse, or the loss is no longer finite.
-    pub fn fit(&mut self, sets: &Sets, path: &Path, on_event: &mut dyn FnMut(&Event) -> Result<()>) -> Result<()> {
+    /// When data, loss or disk refuse, loss or gradient are no longer finite, or [`Error::Interrupted`].
+    pub fn fit(
+        &mut self,
+        sets: &Sets,
+        folder: &RunFolder,
+        stop: &AtomicBool,
+        on_event: &mut dyn FnMut(&Event) -> Result<()>,
+    ) -> Result<()> {
         let (steps, seed) = (self.recipe.train.steps, self.recipe.seed);
-        on_event(&Event::Start { step: self.step, steps })?;
-        if self.step >= steps {
+        on_event(&Event::Start { step: self.step(), steps })?;
+        if self.is_done() {
             return Ok(());
         }
-        if self.step == 0 && self.recipe.loss.imprint {
+        if self.step() == 0 && self.recipe.loss.imprint {
             let proxies = imprint::proxies(&self.recipe.loss.name, self.objective.parameters())?;
             imprint::imprint(&self.encoder, &proxies, sets, &self.recipe, &self.device)?;
         }
-        let sampler = self.recipe.sampler.build(sets.train.labels(), seed)?;
-        let augment = self.recipe.augment.clone();
-        let loader = Loader::new(sets.train.clone(), sampler, augment, sets.normalize.clone(), seed, self.step);
-        for batch in loader {
+        let sampler = self.recipe.sampler.build(sets.train.labels(), &sets.groups, seed)?;
+        let options = LoaderOptions {
+            workers: self.recipe.data.workers,
+            ahead: self.recipe.data.ahead,
+            ..LoaderOptions::default()
+        };
+        for batch in Loader::over(sets.train.clone(), sampler, (seed, self.step()), options) {
             let batch = batch?;
-            let factor = self.recipe.schedule.factor(self.step, steps);
-            let embeddings = self.encoder.embed(&Input::Images(batch.to_tensor(&self.device)?), Mode::Train)?;
+            let factor = self.recipe.schedule.factor(self.step(), steps);
             let labels: Vec<u64> = batch.labels.iter().map(|&label| label.into()).collect();
-            let loss = self.objective.loss(&embeddings, &labels)?;
-            let value: f32 = loss.to_scalar()?;
-            if !value.is_finite() {
-                return Err(Error::NotFinite { step: self.step, loss: value, indices: batch.indices });
+            let indices = batch.indices.clone();
+            let images = batch.into_tensor(&self.device)?;
+            let chunk = self.recipe.train.chunk;
+            let (loss, gradients) =
+                batch_gradient::of_batch(&self.encoder, self.objective.as_mut(), &images, &labels, chunk)?;
+            if !loss.is_finite() {
+                return Err(Error::NotFinite { step: self.step(), loss, indices });
             }
-            self.optimizer.step(&loss.backward()?, factor)?;
-            self.step += 1;
-            on_event(&Event::Step { step: self.step, steps, loss: value, lr: self.recipe.optimizer.lr * factor })?;
-            if self.step.is_multiple_of(self.recipe.train.checkpoint_every) || self.step == steps {
-                self.save(path)?;
-                on_event(&Event::Checkpoint { step: self.step })?;
+            let grad_norm = self.optimizer.step(&gradients, factor)?;
+            if let Some(mean) = &self.moving_mean {
+                mean.follow(self.encoder.weights())?;
             }
-            if self.step == steps {
+            self.progress.step += 1;
+            let step = self.step();
+            on_event(&Event::Step { step, steps, loss, lr: self.recipe.optimizer.lr * factor, grad_norm })?;
+            self.validate(sets, folder, on_event)?;
+            let stopping = stop.load(Ordering::Relaxed);
+            if step.is_multiple_of(self.recipe.train.checkpoint_every) || self.is_done() || stopping {
+                self.save(&folder.checkpoint())?;
+                on_event(&Event::Checkpoint { step })?;
+            }
+            if self.is_done() {
+                if step < steps {
+                    on_event(&Event::StoppedEarly { step })?;
+                }
                 break;
+            }
+            if stopping {
+                on_event(&Event::Interrupted { step })?;
+                return Err(Error::Interrupted { step });
             }
         }
         Ok(())
     }
 
-    /// Writes everything that the rest of the run depends on.
-    ///
-    /// # Errors
-    /// When the disk refuses.
-    pub fn save(&self, path: &Path) -> Result<()> {
-        let tensors = |vars: Vec<(String, Var)>| vars.into_iter().map(|(n, v)| (n, v.as_tensor().clone())).collect();
-        let step = Tensor::new(self.step as i64, &Device::Cpu)?;
-        checkpoint::save(
-            path,
-            &[
-                ("trainer", vec![("step".to_owned(), step)]),
-                ("encoder", tensors(self.encoder.weights().named())),
-                ("proxies", tensors(self.objective.parameters())),
-                ("objective", self.objective.state()?),
-                ("optimizer", self.optimizer.state()?),
-            ],
-        )
+    /// Measures the validation classes when it is time, and keeps the best weights.
+    fn validate(
+        &mut self,
+        sets: &Sets,
+        folder: &RunFolder,
+        on_event: &mut dyn FnMut(&Event) -> Result<()>,
+    ) -> Result<()> {
+        let (step, every) = (self.step(), self.recipe.train.validate_every);
+        let Some(validation) = sets.validation.as_ref().filter(|_| every > 0 && step.is_multiple_of(every)) else {
+            return Ok(());
+        };
+        let metric = self.recipe.metric()?;
+        let weights = self.moving_weights();
+        let map_at_r = with_weights(self.encoder.weights(), weights.as_deref(), || {
+            let embeddings = evaluation::embed(&self.encoder, validation.as_ref(), &self.device)?;
+            Ok(dml_eval::retrieval(metric, embeddings.matrix()?, &embeddings.labels, &[1])?.map_at_r)
+        })?;
+        let best = self.progress.measured(map_at_r);
+        if best {
+            crate::checkpoint::save_plain(&folder.best(), weights.unwrap_or_else(|| self.own_weights()))?;
+        }
+        on_event(&Event::Validated { step, map_at_r, best })
     }
 
-    /// Goes back to the checkpoint at `path`; false when there is none.
-    ///
-    /// # Errors
-    /// When the checkpoint cannot be read or belongs to another model.
-    pub fn resume(&mut self, path: &Path) -> Result<bool> {
-        let Some(mut sections) = checkpoint::load(path)? else { return Ok(false) };
-        let mut section = |name: &str| sections.remove(name).unwrap_or_default();
-        let step = section("trainer");
-        let step = step.get("step").ok_or_else(|| Error::Checkpoint("trainer/step".to_owned()))?.to_scalar::<i64>()?;
-        restore(&self.encoder.weights().named(), &section("encoder"))
-            .map_err(|n| Error::Checkpoint(format!("encoder/{n}")))?;
-        restore(&self.objective.parameters(), &section("proxies"))
-            .map_err(|n| Error::Checkpoint(format!("proxies/{n}")))?;
-        self.objective.load_state(&section("objective"))?;
-        self.optimizer.load_state(&section("optimizer"))?;
-        self.step = step as u64;
-        Ok(true)
+    /// The weights that are measured, where they are not the encoder's own: the moving mean.
+    pub(crate) fn moving_weights(&self) -> Option<Vec<(String, Tensor)>> {
+        self.moving_mean.as_ref().map(MovingMean::state)
+    }
+
+    /// The encoder's own weights.
+    pub(crate) fn own_weights(&self) -> Vec<(String, Tensor)> {
+        self.encoder.weights().named().into_iter().map(|(n, v)| (n, v.as_tensor().clone())).collect()
     }
 }
 
-/// Sets `vars` from `tensors`; the name of the first that does not fit otherwise.
-fn restore(vars: &[(String, Var)], tensors: &HashMap<String, Tensor>) -> std::result::Result<(), String> {
-    for (name, var) in vars {
-        let tensor = tensors.get(name).ok_or_else(|| name.clone())?;
-        tensor.to_device(var.device()).and_then(|t| var.set(&t)).map_err(|_| name.clone())?;
+/// Chunks are embedded without their neighbours, which batch statistics depend on.
+fn check_chunks(recipe: &Recipe, encoder: &Network) -> Result<()> {
+    let has_norms = encoder.weights().buffers().iter().any(|(name, _)| name.ends_with("running_mean"));
+    if recipe.train.chunk > 0 && has_norms && !recipe.model.freeze_norms {
+        return Err(Error::Recipe(
+            "train.chunk is set but batch norms use the statistics of a whole batch: set model.freeze_norms = true, or \
+             train.chunk = 0"
+                .to_owned(),
+        ));
     }
     Ok(())
 }

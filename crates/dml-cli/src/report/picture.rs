@@ -34,8 +34,9 @@ pub(super) fn best_run(plan: &Plan) -> Option<&Job> {
 /// Draws evenly spaced test queries of a run, each with its nearest neighbours.
 pub(super) fn draw(run: &Path, out: &Path) -> Result<()> {
     let (recipe, sets, trainer) = reopen(run, None, &Device::Cpu)?;
-    let test = sets.test.as_ref().context("the run has no test images to draw")?;
-    let embeddings = evaluation::embed(trainer.encoder(), test, &sets.normalize, &Device::Cpu)?;
+    let test = sets.images[1].as_deref().context("the run has no test images in memory to draw")?;
+    let inputs = sets.test.as_deref().context("the run has no test images to draw")?;
+    let embeddings = evaluation::embed(trainer.encoder(), inputs, &Device::Cpu)?;
     let queries: Vec<usize> = (0..QUERIES).map(|i| (2 * i + 1) * test.len() / (2 * QUERIES)).collect();
     let (matrix, metric) = (embeddings.matrix()?, recipe.metric()?);
     let found = nearest(metric, matrix, matrix, NEIGHBOURS, Exclude::SelfIndex)?;

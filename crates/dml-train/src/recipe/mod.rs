@@ -1,13 +1,23 @@
 //! Everything a run needs to know, as TOML. Unknown keys are refused; every value is echoed in the run folder.
 
+mod data;
+mod loss;
+mod sampler;
+mod training;
+
+pub use data::DataConfig;
+pub use loss::LossConfig;
+pub use sampler::{SamplerConfig, SamplerKind, ShortClass};
+pub use training::{Evaluated, TrainConfig};
+
 use crate::optimizer::OptimizerConfig;
 use crate::schedule::Schedule;
 use crate::{Error, Result};
-use dml_data::{Augment, BatchSampler, EpisodicSampler, PkSampler};
-use dml_losses::{MemoryConfig, MinerConfig, ObjectiveConfig, ReductionConfig, RegularizerConfig, registry};
+use dml_data::Augment;
+use dml_losses::registry;
 use dml_models::EncoderConfig;
 use serde::{Deserialize, Serialize};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 /// A run, completely described.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -38,148 +48,6 @@ pub struct Recipe {
     /// What is done to training images.
     #[serde(default)]
     pub augment: Augment,
-}
-
-/// Where the images come from.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct DataConfig {
-    /// `emoji`, `folder`, `omniglot-small1`, `omniglot-small2` or `omniglot-full`.
-    pub set: String,
-    /// Folder with one folder of images per class, for `set = "folder"`.
-    #[serde(default)]
-    pub root: Option<PathBuf>,
-    /// Side of the square images of a `folder`, pixels. Default 32.
-    #[serde(default = "default_size")]
-    pub size: usize,
-    /// Turn every training class by 0°, 90°, 180°, 270° into four classes; for `omniglot-full` those of validation and test
-    /// too, as published. Default false.
-    #[serde(default)]
-    pub rotations: bool,
-    /// Alphabets of Omniglot's background set that are kept from training, to choose by. Default none.
-    #[serde(default)]
-    pub hold_out: Vec<String>,
-}
-
-fn default_size() -> usize {
-    32
-}
-
-/// The objective and its parameters, which the loss itself checks.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct LossConfig {
-    /// Name in the registry of `dml-losses`.
-    pub name: String,
-    /// A preset of the loss, under its parameters.
-    #[serde(default)]
-    pub preset: Option<String>,
-    /// Parameters of the loss; those left out take its defaults.
-    #[serde(default)]
-    pub params: serde_json::Map<String, serde_json::Value>,
-    /// How terms become one number; as the loss does, if left out.
-    #[serde(default)]
-    pub reduction: Option<ReductionConfig>,
-    /// Which pairs or triplets of the batch are used; all, if left out.
-    #[serde(default)]
-    pub miner: Option<MinerConfig>,
-    /// Cross-batch memory around the loss.
-    #[serde(default)]
-    pub memory: Option<MemoryConfig>,
-    /// What is added for embeddings or proxies.
-    #[serde(default)]
-    pub regularizers: Vec<RegularizerConfig>,
-    /// Whether proxies begin at the mean embedding of their class (Qi et al. 2018) instead of at a random place. Default
-    /// false.
-    #[serde(default)]
-    pub imprint: bool,
-    /// How embeddings of this loss are compared: `cosine` (default), `euclidean`, `squared_euclidean` or `dot`.
-    #[serde(default = "default_metric")]
-    pub metric: String,
-}
-
-impl LossConfig {
-    /// The objective as `dml-losses` knows it.
-    pub fn objective(&self) -> ObjectiveConfig {
-        ObjectiveConfig {
-            preset: self.preset.clone(),
-            params: self.params.clone(),
-            reduction: self.reduction.clone(),
-            miner: self.miner.clone(),
-            memory: self.memory.clone(),
-            regularizers: self.regularizers.clone(),
-            ..ObjectiveConfig::new(self.name.clone())
-        }
-    }
-}
-
-fn default_metric() -> String {
-    "cosine".to_owned()
-}
-
-/// What makes a batch.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct SamplerConfig {
-    /// `pk` (default): every class comes in every epoch; `episodes`: classes and images are drawn afresh for each batch.
-    #[serde(default)]
-    pub kind: SamplerKind,
-    /// Classes per batch: P, or the ways of an episode.
-    pub classes: usize,
-    /// Images per class: K, or support and queries of an episode together.
-    pub per_class: usize,
-    /// Support images per class of an episode; the others are queries. Default 1.
-    #[serde(default = "default_support")]
-    pub support: usize,
-}
-
-/// Which sampler.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum SamplerKind {
-    /// P classes × K images (Hermans et al. 2017).
-    #[default]
-    Pk,
-    /// Episodes (Vinyals et al. 2016).
-    Episodes,
-}
-
-fn default_support() -> usize {
-    1
-}
-
-/// Episodes that make an epoch.
-const EPISODES: usize = 100;
-
-impl SamplerConfig {
-    /// The sampler over images with these labels.
-    ///
-    /// # Errors
-    /// When there are too few classes or images.
-    pub fn build(&self, labels: &[u32], seed: u64) -> Result<Box<dyn BatchSampler>> {
-        let queries = self.per_class.saturating_sub(self.support);
-        Ok(match self.kind {
-            SamplerKind::Pk => Box::new(PkSampler::new(labels, self.classes, self.per_class, seed)?),
-            SamplerKind::Episodes => {
-                Box::new(EpisodicSampler::new(labels, self.classes, self.support, queries, EPISODES, seed)?)
-            }
-        })
-    }
-}
-
-/// How long, and how often something is kept.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct TrainConfig {
-    /// Optimiser steps.
-    pub steps: u64,
-    /// Steps between checkpoints. Default 50.
-    #[serde(default = "default_checkpoint")]
-    pub checkpoint_every: u64,
-}
-
-fn default_checkpoint() -> u64 {
-    50
 }
 
 impl Recipe {
@@ -237,16 +105,16 @@ impl Recipe {
     }
 
     fn check(&self) -> Result<()> {
-        let positive = [
-            ("train.steps", self.train.steps),
-            ("train.checkpoint_every", self.train.checkpoint_every),
-            ("sampler.classes", self.sampler.classes as u64),
-            ("sampler.per_class", self.sampler.per_class as u64),
-        ];
-        for (key, value) in positive {
+        self.train.check()?;
+        for (key, value) in [("classes", self.sampler.classes), ("per_class", self.sampler.per_class)] {
             if value == 0 {
-                return Err(Error::Recipe(format!("{key} is 0: want 1 or more")));
+                return Err(Error::Recipe(format!("sampler.{key} is 0: want 1 or more")));
             }
+        }
+        if self.train.chunk > 0 && self.model.head.dropout > 0.0 {
+            return Err(Error::Recipe(
+                "train.chunk embeds twice, but head.dropout would drop other numbers: set one to 0".into(),
+            ));
         }
         if !self.data.hold_out.is_empty() && !self.data.set.starts_with("omniglot-small") {
             return Err(Error::Recipe(format!(
@@ -254,7 +122,7 @@ impl Recipe {
                 self.data.set
             )));
         }
-        let batch = self.sampler.classes * self.sampler.per_class;
+        let batch = self.sampler.batch();
         if let Some(memory) = self.loss.memory.as_ref().filter(|memory| memory.size < batch) {
             return Err(Error::Recipe(format!(
                 "loss.memory.size is {} but a batch has {batch} images: want at least a batch",

@@ -1,0 +1,157 @@
+//! Files from repositories of the Hugging Face hub, through the cache that its other clients share.
+
+use crate::{Error, Result};
+use hf_hub::api::sync::ApiBuilder;
+use hf_hub::{Cache, Repo, RepoType};
+use sha2::{Digest, Sha256};
+use std::env;
+use std::fs::File;
+use std::io::{ErrorKind, Read};
+use std::path::{Component, Path, PathBuf};
+
+/// Where the hub is when `HF_ENDPOINT` does not say.
+const ENDPOINT: &str = "https://huggingface.co";
+
+/// A hub, and the folder of what came from it.
+#[derive(Clone, Debug)]
+pub struct Hub {
+    /// Its address.
+    pub endpoint: String,
+    /// The folder of what came from it, laid out as all clients of the hub do.
+    pub cache: PathBuf,
+    /// Whether it is never asked: what is not in the cache is an error.
+    pub offline: bool,
+}
+
+/// A file of a repository.
+#[derive(Clone, Copy, Debug)]
+pub struct HubFile<'a> {
+    /// Owner and name, e.g. `sentence-transformers/all-MiniLM-L6-v2`.
+    pub repo: &'a str,
+    /// Branch, tag or commit. Only a commit is for ever the same.
+    pub revision: &'a str,
+    /// Its path in the repository.
+    pub file: &'a str,
+    /// The SHA-256 that it must have, as hexadecimal digits.
+    pub sha256: Option<&'a str>,
+}
+
+/// A file that is here.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Fetched {
+    /// Where it lies.
+    pub path: PathBuf,
+    /// The commit that it is of: with it the very same file is fetched again.
+    pub commit: String,
+    /// Its SHA-256, as hexadecimal digits.
+    pub sha256: String,
+}
+
+impl Hub {
+    /// As the environment says: `HF_ENDPOINT` (else huggingface.co), `HF_HOME` (else `.cache/huggingface` in the home folder),
+    /// `HF_HUB_OFFLINE` (1, on, yes, true).
+    ///
+    /// # Errors
+    /// When there is neither `HF_HOME` nor a home folder.
+    pub fn from_env() -> Result<Self> {
+        let said = |name: &str| env::var_os(name).filter(|value| !value.is_empty());
+        let home = match (said("HF_HOME"), env::home_dir()) {
+            (Some(home), _) => PathBuf::from(home),
+            (None, Some(home)) => home.join(".cache").join("huggingface"),
+            (None, None) => return Err(Error::Hub("there is no home folder for its cache: set HF_HOME".to_owned())),
+        };
+        let endpoint = said("HF_ENDPOINT").map_or(ENDPOINT.to_owned(), |value| value.to_string_lossy().into_owned());
+        let offline = said("HF_HUB_OFFLINE")
+            .is_some_and(|value| ["1", "on", "yes", "true"].contains(&value.to_string_lossy().to_lowercase().as_str()));
+        Ok(Self { endpoint, cache: home.join("hub"), offline })
+    }
+
+    /// Finds `wanted` in the cache, or fetches it.
+    ///
+    /// # Errors
+    /// When it is not in the cache and the hub does not give it, or its SHA-256 is another than it must be.
+    pub fn fetch(&self, wanted: HubFile<'_>) -> Result<Fetched> {
+        let HubFile { repo, revision, file, sha256 } = wanted;
+        let wrong = |problem: String| Error::Hub(format!("{repo}@{revision}/{file}: {problem}"));
+        for (what, path) in [("repository", repo), ("revision", revision), ("file", file)] {
+            // They become paths in the cache.
+            let inside = Path::new(path).components().all(|part| matches!(part, Component::Normal(_)));
+            if path.is_empty() || !inside {
+                return Err(wrong(format!("{what} {path:?} is no name: want one without .. and leading /")));
+            }
+        }
+        let (path, commit) = match self.cached(wanted) {
+            Some(found) => found,
+            None if self.offline => {
+                let cache = self.cache.display();
+                return Err(wrong(format!("it is not in {cache}, and HF_HUB_OFFLINE forbids to ask: unset it once")));
+            }
+            None => {
+                let builder = ApiBuilder::from_cache(Cache::new(self.cache.clone()));
+                let endpoint = self.endpoint.trim_end_matches('/').to_owned();
+                let api = builder.with_endpoint(endpoint).with_progress(false).with_retries(2).build();
+                let api = api.map_err(|error| wrong(error.to_string()))?;
+                api.repo(repository(wanted)).download(file).map_err(|error| {
+                    wrong(format!("{error}: is it there, is {} reached, must you log in?", self.endpoint))
+                })?;
+                self.cached(wanted).ok_or_else(|| wrong("it came, but is not in the cache".to_owned()))?
+            }
+        };
+        let found = digest(&path).map_err(|error| wrong(error.to_string()))?;
+        if let Some(wanted) = sha256.filter(|wanted| !wanted.eq_ignore_ascii_case(&found)) {
+            return Err(wrong(format!("its sha256 is {found}, not {wanted}: pin the revision that has that one")));
+        }
+        // The hub names large files by their SHA-256, and the cache keeps the name.
+        let blob = path.canonicalize().ok().and_then(|blob| Some(blob.file_name()?.to_string_lossy().into_owned()));
+        let named = blob.filter(|name| name.len() == 64 && name.bytes().all(|byte| byte.is_ascii_hexdigit()));
+        if named.is_some_and(|name| name != found) {
+            return Err(wrong(format!("{} is damaged: remove the file it points to, and fetch anew", path.display())));
+        }
+        Ok(Fetched { path, commit, sha256: found })
+    }
+
+    /// Where `wanted` lies in the cache, and its commit.
+    fn cached(&self, wanted: HubFile<'_>) -> Option<(PathBuf, String)> {
+        let repo = repository(wanted);
+        let cache = Cache::new(self.cache.clone());
+        let snapshots = cache.repo(repo.clone()).pointer_path("");
+        // Other clients note no reference of a commit to itself.
+        let reference = self.cache.join(repo.folder_name()).join("refs").join(wanted.revision);
+        let commit = std::fs::read_to_string(reference).unwrap_or_else(|_| wanted.revision.to_owned());
+        let path = snapshots.join(commit.trim()).join(wanted.file);
+        path.is_file().then(|| (path, commit.trim().to_owned()))
+    }
+}
+
+fn repository(wanted: HubFile<'_>) -> Repo {
+    Repo::with_revision(wanted.repo.to_owned(), RepoType::Model, wanted.revision.to_owned())
+}
+
+fn digest(path: &Path) -> std::io::Result<String> {
+    let (mut file, mut hasher) = (File::open(path)?, Sha256::new());
+    let mut buffer = vec![0; 1 << 16];
+    loop {
+        match file.read(&mut buffer) {
+            Ok(0) => return Ok(hasher.finalize().iter().map(|byte| format!("{byte:02x}")).collect()),
+            Ok(read) => hasher.update(&buffer[..read]),
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+/// Finds `wanted` in the cache, or fetches it from the hub that the environment names ([`Hub::from_env`]).
+///
+/// # Errors
+/// As [`Hub::fetch`].
+pub fn fetch(wanted: HubFile<'_>) -> Result<Fetched> {
+    Hub::from_env()?.fetch(wanted)
+}
+
+/// The path of `file` of the repository `repo` at `revision`, fetched if the cache has it not.
+///
+/// # Errors
+/// As [`Hub::fetch`].
+pub fn from_hub(repo: &str, revision: &str, file: &str) -> Result<PathBuf> {
+    Ok(fetch(HubFile { repo, revision, file, sha256: None })?.path)
+}

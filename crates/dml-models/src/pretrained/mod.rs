@@ -1,0 +1,124 @@
+//! Weights from outside: a run's own, or published ones.
+//!
+//! | where they lie | how they come in |
+//! |---|---|
+//! | a file of safetensors, or one that PyTorch saved | [`load`], [`load_with`] |
+//! | a folder of sentence-transformers | [`from_sentence_transformer`] |
+//! | a repository of the Hugging Face hub (feature `hub`) | `from_hub`, `fetch`, then as above |
+//!
+//! Parameters of this crate have the names of published weights, so most of what happens to a name is that it stays: see [`Names`].
+//! What happened to each tensor is in the [`Report`].
+
+mod file;
+#[cfg(feature = "hub")]
+mod hub;
+mod hugging_face;
+mod names;
+mod pickle;
+mod report;
+mod sentence_transformer;
+mod stored;
+mod torch;
+
+pub use file::tensors;
+#[cfg(feature = "hub")]
+pub use hub::{Fetched, Hub, HubFile, fetch, from_hub};
+pub use hugging_face::encoder_config;
+pub use names::Names;
+pub use report::{Misshapen, Report};
+pub use sentence_transformer::{SentenceTransformer, from_sentence_transformer};
+
+use crate::{Encoder, Error, Result};
+use candle_core::{Tensor, Var};
+use names::Fate;
+use std::collections::{BTreeMap, HashMap};
+use std::path::Path;
+
+/// How names begin that belong to a network's head.
+const HEAD: &str = "head.";
+
+/// How weights are loaded.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Loading {
+    /// Whose names the file has. Default: anyone's.
+    pub names: Names,
+    /// Whether what is named `head.` in the network stays as it was drawn, where the file has it not or in another shape. Default
+    /// false: published backbones want it, a run's own file does not.
+    pub new_head: bool,
+}
+
+/// Loads every parameter and buffer of `encoder` from the file at `path`, e.g. a run's `encoder.safetensors`.
+///
+/// # Errors
+/// As [`load_with`].
+pub fn load(encoder: &dyn Encoder, path: &Path) -> Result<Report> {
+    load_with(encoder, path, Loading::default())
+}
+
+/// Loads parameters and buffers of `encoder` from the file at `path`: safetensors, or what PyTorch saved (`.pth`, `.pt`, `.bin`,
+/// `.ckpt`).
+///
+/// # Errors
+/// When the file cannot be read, or tensors are missing, unexpected or of another shape: all are named, and the encoder is left as
+/// it was.
+pub fn load_with(encoder: &dyn Encoder, path: &Path, how: Loading) -> Result<Report> {
+    let wanted = encoder.weights().named();
+    let (changes, report) = matched(&wanted, tensors(path)?, how)?;
+    if !report.fits() {
+        return Err(Error::Mismatch { path: path.display().to_string(), report: Box::new(report) });
+    }
+    for (var, tensor) in changes {
+        var.set(&tensor)?;
+    }
+    Ok(report)
+}
+
+/// What becomes of the variables `wanted` by the tensors of a file.
+fn matched(
+    wanted: &[(String, Var)],
+    tensors: BTreeMap<String, Tensor>,
+    how: Loading,
+) -> Result<(Vec<(&Var, Tensor)>, Report)> {
+    let vars: HashMap<&str, &Var> = wanted.iter().map(|(name, var)| (name.as_str(), var)).collect();
+    let mut report = Report::default();
+    let mut found = HashMap::new();
+    for (name, tensor) in tensors {
+        let target = match how.names.fate(&name, |name| vars.contains_key(name)) {
+            Fate::Dropped => {
+                report.dropped.push(name);
+                continue;
+            }
+            Fate::Is(target) => target,
+        };
+        match vars.get(target.as_str()) {
+            // Two names of a file may come to be one.
+            None => report.unexpected.push(name),
+            Some(_) if found.contains_key(&target) => report.unexpected.push(name),
+            Some(var) if var.dims() != tensor.dims() && how.new_head && target.starts_with(HEAD) => {
+                report.dropped.push(name);
+            }
+            Some(var) if var.dims() != tensor.dims() => {
+                let (file, network) = (tensor.dims().to_vec(), var.dims().to_vec());
+                report.misshapen.push(Misshapen { name: target.clone(), file, network });
+                found.insert(target, None);
+            }
+            Some(var) => {
+                let tensor = tensor.to_dtype(var.dtype())?.to_device(var.device())?.contiguous()?;
+                found.insert(target, Some((*var, tensor)));
+            }
+        }
+    }
+    let mut changes = Vec::with_capacity(wanted.len());
+    for (name, _) in wanted {
+        match found.remove(name) {
+            Some(Some(change)) => {
+                report.loaded.push(name.clone());
+                changes.push(change);
+            }
+            Some(None) => {}
+            None if how.new_head && name.starts_with(HEAD) => report.new.push(name.clone()),
+            None => report.missing.push(name.clone()),
+        }
+    }
+    Ok((changes, report))
+}

@@ -1,0 +1,189 @@
+//! Goldens of networks whose weights are a formula: `tests/golden/README.md` says it, `tests/golden/generate/formula.py` is its twin.
+//!
+//! Knows tensors by name only, so that tests outside and within the crate have it.
+#![allow(dead_code, reason = "each test uses a part of it")]
+
+use candle_core::backprop::GradStore;
+use candle_core::{Device, Tensor, Var};
+use serde_json::Value;
+use std::path::Path;
+
+/// Random bits of a name, 24 for each element.
+fn bits(name: &str, count: usize) -> impl Iterator<Item = u64> {
+    let seed = name
+        .bytes()
+        .fold(0xcbf2_9ce4_8422_2325, |state: u64, byte| (state ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3));
+    (1..=count as u64).map(move |i| {
+        let x = seed.wrapping_add(i.wrapping_mul(0x9e37_79b9_7f4a_7c15));
+        let x = (x ^ (x >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        let x = (x ^ (x >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        (x ^ (x >> 31)) >> 40
+    })
+}
+
+/// In [-1, 1).
+pub(crate) fn uniform(name: &str, count: usize) -> Vec<f32> {
+    bits(name, count).map(|bits| bits as f32 / 8_388_608.0 - 1.0).collect()
+}
+
+/// Whole numbers below `below`.
+pub(crate) fn whole(name: &str, count: usize, below: u32) -> Vec<u32> {
+    bits(name, count).map(|bits| (bits % u64::from(below)) as u32).collect()
+}
+
+/// [`uniform`] as a tensor.
+pub(crate) fn uniform_tensor(name: &str, shape: &[usize]) -> Tensor {
+    Tensor::from_vec(uniform(name, shape.iter().product()), shape, &Device::Cpu).unwrap()
+}
+
+/// The tensor of a name, a shape and a kind, or a number for all elements.
+pub(crate) fn tensor(name: &str, shape: &[usize], kind: &Value, spread: f64) -> Tensor {
+    let count = shape.iter().product();
+    let values = match kind.as_f64() {
+        Some(number) => vec![number as f32; count],
+        None => {
+            let fan_in: usize = shape.iter().skip(1).product();
+            let (start, scale) = match kind.as_str().unwrap() {
+                "weight" => (0.0, (spread / fan_in as f64).sqrt() as f32),
+                "embedding" => (0.0, 0.5),
+                "gain" => (1.0, 0.25),
+                "slope" => (0.25, 0.125),
+                "bias" | "mean" => (0.0, 0.1),
+                "variance" => (1.0, 0.5),
+                other => panic!("kind {other}"),
+            };
+            uniform(name, count).into_iter().map(|u| start + scale * u).collect()
+        }
+    };
+    Tensor::from_vec(values, shape, &Device::Cpu).unwrap()
+}
+
+/// A network of the goldens.
+pub(crate) struct Case(pub(crate) Value);
+
+impl Case {
+    pub(crate) fn load(name: &str) -> Self {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/golden/models").join(format!("{name}.json"));
+        let text = std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+        Self(serde_json::from_str(&text).unwrap())
+    }
+
+    pub(crate) fn config(&self) -> &Value {
+        &self.0["config"]
+    }
+
+    /// Names, shapes and kinds of the tensors.
+    pub(crate) fn tensors(&self) -> Vec<(String, Vec<usize>, Value)> {
+        serde_json::from_value(self.0["tensors"].clone()).unwrap()
+    }
+
+    pub(crate) fn runs(&self) -> impl Iterator<Item = (&str, Run<'_>)> {
+        self.0["runs"].as_object().unwrap().iter().map(|(name, run)| (name.as_str(), Run { case: self, run }))
+    }
+
+    pub(crate) fn run(&self, name: &str) -> Run<'_> {
+        Run { case: self, run: &self.0["runs"][name] }
+    }
+
+    /// Sets `named`, which must be the tensors of the case, in any order; `ours` gives our name of one.
+    pub(crate) fn fill(&self, named: &[(String, Var)], ours: impl Fn(&str) -> String) {
+        let spread = self.config()["spread"].as_f64().unwrap();
+        let tensors = self.tensors();
+        for (name, shape, kind) in &tensors {
+            let ours = ours(name);
+            let (_, var) = named.iter().find(|(name, _)| *name == ours).unwrap_or_else(|| panic!("{ours} is missing"));
+            assert_eq!(var.dims(), shape, "{ours}");
+            var.set(&tensor(name, shape, kind, spread)).unwrap();
+        }
+        assert_eq!(named.len(), tensors.len(), "there are more tensors than in the golden");
+    }
+}
+
+/// What is asked of a network, and its answer.
+pub(crate) struct Run<'a> {
+    case: &'a Case,
+    run: &'a Value,
+}
+
+/// How far results may be off: of the largest of an embedding, of the norm of a gradient.
+#[derive(Clone, Copy)]
+pub(crate) struct Allowed {
+    pub(crate) embedding: f64,
+    pub(crate) gradient: f64,
+}
+
+impl Run<'_> {
+    pub(crate) fn told(&self) -> &Value {
+        self.run
+    }
+
+    pub(crate) fn input_shape(&self) -> Vec<usize> {
+        serde_json::from_value(self.run["input"].clone()).unwrap()
+    }
+
+    pub(crate) fn is_train(&self) -> bool {
+        self.run["train"].as_bool().unwrap()
+    }
+
+    /// The loss whose gradients are told.
+    pub(crate) fn loss(&self, embedding: &Tensor) -> Tensor {
+        (embedding * uniform_tensor("probe", embedding.dims())).unwrap().sum_all().unwrap()
+    }
+
+    /// Compares everything; `input` had a gradient if that of the golden had one.
+    pub(crate) fn check(
+        &self,
+        what: &str,
+        embedding: &Tensor,
+        named: &[(String, Var)],
+        ours: impl Fn(&str) -> String,
+        input: Option<&Var>,
+        allowed: Allowed,
+    ) {
+        self.check_embedding(what, embedding, allowed.embedding);
+        let gradients = self.loss(embedding).backward().unwrap();
+        let told = self.run["gradients"].as_array().unwrap();
+        let largest = told.iter().filter_map(|told| told[0].as_f64()).fold(0.0, f64::max);
+        for ((name, _, _), told) in self.case.tensors().iter().zip(told) {
+            if told.is_null() {
+                continue;
+            }
+            let (_, var) = named.iter().find(|(of, _)| *of == ours(name)).unwrap();
+            check_gradient(&format!("{what}: {name}"), name, told, &gradients, var, largest, allowed.gradient);
+        }
+        if let Some(told) = self.run.get("input_gradient") {
+            let input = input.expect("the golden has a gradient of the input");
+            check_gradient(&format!("{what}: input"), "input", told, &gradients, input, largest, allowed.gradient);
+        }
+    }
+
+    pub(crate) fn check_embedding(&self, what: &str, embedding: &Tensor, allowed: f64) {
+        let told = &self.run["embedding"];
+        let shape: Vec<usize> = serde_json::from_value(told["shape"].clone()).unwrap();
+        assert_eq!(embedding.dims(), shape, "{what}");
+        let found: Vec<f32> = embedding.flatten_all().unwrap().to_vec1().unwrap();
+        let values: Vec<f64> = serde_json::from_value(told["values"].clone()).unwrap();
+        let found = found.iter().step_by(told["every"].as_u64().unwrap() as usize).map(|&value| f64::from(value));
+        let largest = values.iter().fold(0.0, |largest: f64, value| largest.max(value.abs()));
+        for (i, (found, told)) in found.zip(&values).enumerate() {
+            let off = (found - told).abs() / largest;
+            assert!(off <= allowed, "{what}: kept element {i} is {found} and not {told}: {off:e} of the largest");
+        }
+    }
+}
+
+/// Of a gradient: its norm, and its product with a vector of the formula.
+fn check_gradient(what: &str, name: &str, told: &Value, gradients: &GradStore, var: &Var, largest: f64, allowed: f64) {
+    let [norm, dot]: [f64; 2] = serde_json::from_value(told.clone()).unwrap();
+    let values: Vec<f32> = match gradients.get(var) {
+        Some(gradient) => gradient.flatten_all().unwrap().to_vec1().unwrap(),
+        None => vec![0.0; var.elem_count()],
+    };
+    let probe = uniform(&format!("dot:{name}"), values.len());
+    let found_norm = values.iter().map(|&value| f64::from(value).powi(2)).sum::<f64>().sqrt();
+    let found_dot: f64 = values.iter().zip(&probe).map(|(&value, &u)| f64::from(value) * f64::from(u)).sum();
+    // What is 0 but for rounding is so beside the others.
+    let scale = if norm == 0.0 { largest.max(f64::MIN_POSITIVE) } else { norm };
+    let off = ((found_norm - norm).abs() / scale).max((found_dot - dot).abs() / scale);
+    assert!(off <= allowed, "{what}: norm {found_norm} and {norm}, product {found_dot} and {dot}: off by {off:e}");
+}

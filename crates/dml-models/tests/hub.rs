@@ -1,0 +1,143 @@
+//! Files of a hub that is a server of this test: what is asked, what is kept, what is refused.
+#![cfg(feature = "hub")]
+
+use dml_models::pretrained::{Fetched, Hub, HubFile, from_hub};
+use std::env;
+use std::fs;
+use std::io::{BufRead, BufReader, Write};
+use std::net::{TcpListener, TcpStream};
+use std::path::Path;
+use std::process::Command;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
+
+const COMMIT: &str = "c0ffee00c0ffee00c0ffee00c0ffee00c0ffee00";
+const BODY: &[u8] = b"weights";
+const SHA256: &str = "9a129038d9a00aed0cf6a7ea059ca50a813449061ab87848cf1a13eafdf33b2c";
+const PATH: &str = "/owner/name/resolve/";
+
+/// A hub on a free port, which counts its requests and names its one file `etag`.
+fn serve(etag: &'static str) -> (String, Arc<AtomicUsize>) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = format!("http://{}", listener.local_addr().unwrap());
+    let asked = Arc::new(AtomicUsize::new(0));
+    let count = asked.clone();
+    thread::spawn(move || {
+        for stream in listener.incoming() {
+            count.fetch_add(1, Ordering::SeqCst);
+            answer(stream.unwrap(), etag);
+        }
+    });
+    (address, asked)
+}
+
+fn answer(mut stream: TcpStream, etag: &str) {
+    let lines = BufReader::new(&stream).lines().map(|line| line.unwrap().to_lowercase());
+    let lines: Vec<String> = lines.take_while(|line| !line.is_empty()).collect();
+    let known = ["main", COMMIT].iter().any(|at| lines[0].starts_with(&format!("get {PATH}{at}/model.bin ")));
+    if !known {
+        write!(stream, "HTTP/1.1 404 Not Found\r\ncontent-length: 0\r\nconnection: close\r\n\r\n").unwrap();
+        return;
+    }
+    // `bytes=FIRST-` or `bytes=FIRST-LAST`.
+    let range = lines.iter().find_map(|line| line.strip_prefix("range: bytes=")).unwrap();
+    let (first, last) = range.split_once('-').unwrap();
+    let (first, last): (usize, usize) = (first.parse().unwrap(), last.parse().unwrap_or(BODY.len() - 1));
+    let body = &BODY[first..=last];
+    write!(
+        stream,
+        "HTTP/1.1 206 Partial Content\r\ncontent-length: {}\r\ncontent-range: bytes {first}-{last}/{}\r\n\
+         etag: \"{etag}\"\r\nx-repo-commit: {COMMIT}\r\nconnection: close\r\n\r\n",
+        body.len(),
+        BODY.len()
+    )
+    .unwrap();
+    stream.write_all(body).unwrap();
+}
+
+fn hub(endpoint: &str, folder: &Path) -> Hub {
+    Hub { endpoint: endpoint.to_owned(), cache: folder.join("hub"), offline: false }
+}
+
+fn wanted(revision: &str) -> HubFile<'_> {
+    HubFile { repo: "owner/name", revision, file: "model.bin", sha256: None }
+}
+
+#[test]
+fn a_file_comes_once_with_its_commit_and_sha256() {
+    let folder = tempfile::tempdir().unwrap();
+    let (address, asked) = serve("an-etag");
+    let online = hub(&address, folder.path());
+    let Fetched { path, commit, sha256 } = online.fetch(wanted("main")).unwrap();
+    assert_eq!((fs::read(&path).unwrap().as_slice(), commit.as_str()), (BODY, COMMIT));
+    assert_eq!(sha256, SHA256);
+    let requests = asked.load(Ordering::SeqCst);
+    assert!(requests > 0);
+    // From now on nobody is asked: neither for the branch nor for the commit, online or not.
+    let offline = Hub { offline: true, endpoint: "http://127.0.0.1:9".to_owned(), ..online.clone() };
+    for (hub, revision) in [(&online, "main"), (&online, COMMIT), (&offline, "main"), (&offline, COMMIT)] {
+        assert_eq!(hub.fetch(wanted(revision)).unwrap().path, path);
+    }
+    assert_eq!(asked.load(Ordering::SeqCst), requests);
+
+    let right = HubFile { sha256: Some(&SHA256.to_uppercase()), ..wanted("main") };
+    online.fetch(right).unwrap();
+    let other = "0".repeat(64);
+    let message = online.fetch(HubFile { sha256: Some(&other), ..wanted("main") }).unwrap_err().to_string();
+    assert!(message.contains(SHA256) && message.contains(&other) && message.contains("owner/name@main"), "{message}");
+}
+
+#[test]
+fn a_commit_is_fetched_by_its_name() {
+    let folder = tempfile::tempdir().unwrap();
+    let (address, _) = serve(SHA256);
+    let fetched = hub(&format!("{address}/"), folder.path()).fetch(wanted(COMMIT)).unwrap();
+    assert_eq!((fetched.commit.as_str(), fetched.sha256.as_str()), (COMMIT, SHA256));
+}
+
+#[test]
+fn what_came_damaged_or_does_not_come_is_said() {
+    let folder = tempfile::tempdir().unwrap();
+    let says = |hub: &Hub, wanted: HubFile<'_>, part: &str| {
+        let message = hub.fetch(wanted).unwrap_err().to_string();
+        assert!(message.contains(part), "{message}");
+    };
+    // The name of a large file is its SHA-256: this one is another's.
+    let (address, _) = serve("aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa");
+    let online = hub(&address, folder.path());
+    says(&online, wanted("main"), "damaged");
+    says(&online, HubFile { file: "other.bin", ..wanted("main") }, "other.bin");
+    let offline = Hub { offline: true, ..online.clone() };
+    says(&offline, wanted("v2"), "HF_HUB_OFFLINE");
+    for (repo, revision, file) in [("../name", "main", "a"), ("owner/name", "/main", "a"), ("owner/name", "main", "")] {
+        says(&online, HubFile { repo, revision, file, sha256: None }, "is no name");
+    }
+    let nobody = hub("http://127.0.0.1:9", folder.path());
+    says(&nobody, wanted("v2"), "http://127.0.0.1:9");
+}
+
+/// Run by the test below, with an environment of its own.
+#[test]
+#[ignore = "another test runs it"]
+fn child() {
+    let path = from_hub("owner/name", "main", "model.bin").unwrap();
+    assert!(path.starts_with(Path::new(&env::var_os("HF_HOME").unwrap()).join("hub")));
+    assert_eq!(fs::read(path).unwrap(), BODY);
+}
+
+#[test]
+fn the_environment_says_where_hub_and_cache_are() {
+    let folder = tempfile::tempdir().unwrap();
+    let (address, asked) = serve("an-etag");
+    let run = |variables: &[(&str, &str)]| {
+        let mut child = Command::new(env::current_exe().unwrap());
+        child.args(["child", "--exact", "--ignored"]).env("HF_HOME", folder.path());
+        child.env_remove("HF_HUB_OFFLINE").envs(variables.iter().copied());
+        child.output().unwrap().status.success()
+    };
+    assert!(!run(&[("HF_ENDPOINT", &address), ("HF_HUB_OFFLINE", "1")]));
+    assert_eq!(asked.load(Ordering::SeqCst), 0);
+    assert!(run(&[("HF_ENDPOINT", &address)]));
+    assert!(run(&[("HF_ENDPOINT", "http://127.0.0.1:9"), ("HF_HUB_OFFLINE", "1")]));
+}

@@ -1,0 +1,81 @@
+//! Where the images come from, as a recipe says it.
+
+use dml_data::Normalize;
+use dml_data::image::{Decoder, Pipeline};
+use serde::{Deserialize, Serialize};
+use std::path::PathBuf;
+
+/// Where the images come from, and how they are made inputs.
+///
+/// Sets in memory (`emoji`, `folder`, `mnist`, `fashion-mnist`, `omniglot-…`) have images of one small size and are augmented by the
+/// recipe's `augment`. Sets of image files (`table` and the published ones) go through `preset`, or `train_transforms` and
+/// `eval_transforms`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct DataConfig {
+    /// `emoji`, `folder`, `mnist`, `fashion-mnist`, `omniglot-small1`, `omniglot-small2`, `omniglot-full`, `table`, or the name of a
+    /// published set of image files: `cub-200-2011`, `cars-196`, `stanford-online-products`, `in-shop`, `inaturalist-2018`,
+    /// `vehicle-id`, `lfw`, `att-faces`, `mini-imagenet`.
+    pub set: String,
+    /// For `folder`: a folder with one folder of images per class. For `table`: a CSV or Parquet file with the columns `path`, `label`
+    /// and, if there are, `split`, `is_query`, `is_gallery`, `box`, `group`; paths are below its folder.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub root: Option<PathBuf>,
+    /// Side of the square images of a `folder`, pixels. Default 32.
+    pub size: usize,
+    /// Turn every training class by 0°, 90°, 180°, 270° into four classes; for `omniglot-full` those of validation and test
+    /// too, as published. Default false.
+    pub rotations: bool,
+    /// Alphabets of Omniglot's background set that are kept from training, to choose by. Default none.
+    pub hold_out: Vec<String>,
+    /// Share of the training classes of a set of image files that is kept from training, to choose by, if the set has no part
+    /// `validation`. Default 0.
+    pub validation: f64,
+    /// Preprocessing of a paper: `imagenet` (default), `mlrc`, `proxy-anchor-bn-inception`, `proxy-anchor-resnet50`, `roadmap`,
+    /// `hyp-dino`, `hyp-vit`.
+    pub preset: String,
+    /// Steps of training images, instead of the preset's.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub train_transforms: Option<Pipeline>,
+    /// Steps of all other images, instead of the preset's; they draw nothing.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub eval_transforms: Option<Pipeline>,
+    /// Mean and deviation of image files, instead of the preset's.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub normalize: Option<Normalize>,
+    /// How image files are read.
+    pub decoder: Decoder,
+    /// Whether images are cut to their boxes. Default: those of a `table` are, those of published sets are not, as in their papers.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub boxes: Option<bool>,
+    /// Folder of decoded images: made once, mapped into memory, used by all runs of the same set, decoder and first steps. Default
+    /// none: files are decoded each time.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cache: Option<PathBuf>,
+    /// Threads that prepare batches. They change no batch. Default 2.
+    pub workers: usize,
+    /// Batches that are prepared ahead. Default 2.
+    pub ahead: usize,
+}
+
+impl Default for DataConfig {
+    fn default() -> Self {
+        Self {
+            set: String::new(),
+            root: None,
+            size: 32,
+            rotations: false,
+            hold_out: vec![],
+            validation: 0.0,
+            preset: "imagenet".to_owned(),
+            train_transforms: None,
+            eval_transforms: None,
+            normalize: None,
+            decoder: Decoder::default(),
+            boxes: None,
+            cache: None,
+            workers: 2,
+            ahead: 2,
+        }
+    }
+}

@@ -1,0 +1,79 @@
+//! How long, what is kept and what is chosen, as a recipe says it.
+
+use crate::{Error, Result};
+use serde::{Deserialize, Serialize};
+
+/// How long, and how often something is kept or measured.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct TrainConfig {
+    /// Optimiser steps.
+    pub steps: u64,
+    /// Steps between checkpoints. Default 50.
+    pub checkpoint_every: u64,
+    /// Checkpoints that are kept, the newest ones: an older one stands in for one that is damaged. Default 2.
+    pub keep: usize,
+    /// Inputs that the encoder embeds at a time; 0 (default): the whole batch. Embeddings of all chunks make one loss, then each chunk
+    /// is embedded again for its gradient (Gao et al., *Scaling Deep Contrastive Learning Batch Size under Memory Limited Setup*,
+    /// 2021): the gradient of the whole batch in the memory of a chunk. Wants `model.freeze_norms`, or a network without batch
+    /// norms, and no dropout.
+    pub chunk: usize,
+    /// Share of the old weights in a moving mean of the weights that is kept beside them and is what is measured in the end, e.g.
+    /// 0.999; 0 (default): none.
+    pub ema: f64,
+    /// Steps between measurements of the validation classes; 0 (default): only at the end.
+    pub validate_every: u64,
+    /// Measurements without a better MAP@R after which training stops; 0 (default): never.
+    pub patience: u64,
+    /// Which weights are measured in the end and written as the encoder. Default `last`.
+    pub evaluate: Evaluated,
+}
+
+/// Which weights are the result.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Evaluated {
+    /// Those after the last step.
+    #[default]
+    Last,
+    /// Those that did best on the validation classes, by MAP@R.
+    BestOnValidation,
+}
+
+impl Default for TrainConfig {
+    fn default() -> Self {
+        Self {
+            steps: 0,
+            checkpoint_every: 50,
+            keep: 2,
+            chunk: 0,
+            ema: 0.0,
+            validate_every: 0,
+            patience: 0,
+            evaluate: Evaluated::Last,
+        }
+    }
+}
+
+impl TrainConfig {
+    pub(crate) fn check(&self) -> Result<()> {
+        let wrong = |problem: String| Err(Error::Recipe(problem));
+        for (key, value) in
+            [("steps", self.steps), ("checkpoint_every", self.checkpoint_every), ("keep", self.keep as u64)]
+        {
+            if value == 0 {
+                return wrong(format!("train.{key} is 0: want 1 or more"));
+            }
+        }
+        if !(0.0..1.0).contains(&self.ema) {
+            return wrong(format!("train.ema is {}: want 0 or more and less than 1", self.ema));
+        }
+        let chooses = self.patience > 0 || self.evaluate == Evaluated::BestOnValidation;
+        if chooses && self.validate_every == 0 {
+            return wrong(
+                "train.patience or train.evaluate chooses by validation: want train.validate_every of 1 or more".into(),
+            );
+        }
+        Ok(())
+    }
+}
