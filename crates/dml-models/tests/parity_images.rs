@@ -1,0 +1,161 @@
+//! Image encoders give the embeddings and gradients of torchvision's, timm's and transformers', with the same weights.
+
+mod formula;
+
+use candle_core::{Device, Tensor, Var};
+use dml_models::image::VitConfig;
+use dml_models::{Architecture, Encoder, EncoderConfig, Input, Mode, Network};
+use formula::{Allowed, Case, Run};
+
+/// PyTorch itself is off by 2e-6 in float32.
+const EVAL: Allowed = Allowed { embedding: 1e-5, gradient: 5e-5 };
+/// Batch statistics of four small images are near zero here and there, and a ReLU whose input is rounded to the other side of 0
+/// changes gradients by steps: PyTorch itself is off by as much as the golden says, and by more where another order of sums flips
+/// another.
+const TRAIN: Allowed = Allowed { embedding: 5e-5, gradient: 1e-3 };
+const DEEP_TRAIN: Allowed = Allowed { embedding: 5e-4, gradient: 5e-2 };
+
+fn embed(network: &Network, run: &Run<'_>) -> (Tensor, Var) {
+    let images = Var::from_tensor(&formula::uniform_tensor("input", &run.input_shape())).unwrap();
+    let mode = if run.is_train() { Mode::Train } else { Mode::Eval };
+    (network.embed(&Input::Images(images.as_tensor().clone()), mode).unwrap(), images)
+}
+
+/// All runs of a case whose names are ours.
+fn check(name: &str, config: &EncoderConfig, train: Allowed) {
+    let case = Case::load(name);
+    for (title, run) in case.runs() {
+        let shape = run.input_shape();
+        let network = Network::new(config, [shape[1], shape[2], shape[3]], 0, &Device::Cpu).unwrap();
+        let named = network.weights().named();
+        case.fill(&named, str::to_owned);
+        let (embedding, images) = embed(&network, &run);
+        let allowed = if run.is_train() { train } else { EVAL };
+        run.check(&format!("{name}/{title}"), &embedding, &named, str::to_owned, Some(&images), allowed);
+        if let Some(running) = run.told().get("running") {
+            check_running(&format!("{name}/{title}"), running, &network);
+        }
+    }
+}
+
+/// Sum and norm of the first and last running statistics after a step.
+fn check_running(what: &str, told: &serde_json::Value, network: &Network) {
+    for (name, told) in told.as_object().unwrap() {
+        let (_, var) =
+            network.weights().buffers().iter().find(|(of, _)| of == name).unwrap_or_else(|| panic!("{name}"));
+        let values: Vec<f32> = var.to_vec1().unwrap();
+        let [sum, norm]: [f64; 2] = serde_json::from_value(told.clone()).unwrap();
+        let found_sum: f64 = values.iter().map(|&v| f64::from(v)).sum();
+        let found_norm = values.iter().map(|&v| f64::from(v).powi(2)).sum::<f64>().sqrt();
+        assert!((found_sum - sum).abs() < 1e-4 * norm && (found_norm - norm).abs() < 1e-4 * norm, "{what}: {name}");
+    }
+}
+
+#[test]
+fn resnets_are_those_of_torchvision() {
+    for (name, architecture, train) in [
+        ("resnet18", Architecture::Resnet18, TRAIN),
+        ("resnet34", Architecture::Resnet34, TRAIN),
+        ("resnet50", Architecture::Resnet50, DEEP_TRAIN),
+    ] {
+        check(name, &EncoderConfig { architecture, ..EncoderConfig::default() }, train);
+    }
+}
+
+fn vit(vit: VitConfig) -> EncoderConfig {
+    EncoderConfig { architecture: Architecture::Vit, vit, ..EncoderConfig::default() }
+}
+
+#[test]
+fn vision_transformers_are_those_of_timm() {
+    let tiny = VitConfig { dim: 192, heads: 3, mlp: 768, depth: 3, ..VitConfig::default() };
+    check("vit_tiny", &vit(tiny), EVAL);
+    check("vit_small", &vit(VitConfig { depth: 3, ..VitConfig::default() }), EVAL);
+    let dinov2 = VitConfig { patch: 14, depth: 2, layer_scale: true, ..VitConfig::default() };
+    check("vit_dinov2", &vit(dinov2.clone()), EVAL);
+    check("vit_dinov2_registers", &vit(VitConfig { registers: 4, ..dinov2 }), EVAL);
+}
+
+#[test]
+fn frozen_norms_stand_still_and_have_no_gradient_in_training_too() {
+    let config = EncoderConfig { architecture: Architecture::Resnet18, freeze_norms: true, ..EncoderConfig::default() };
+    let config = EncoderConfig { freeze: vec!["conv1".into(), "layer1.0".into()], ..config };
+    let network = Network::new(&config, [3, 64, 64], 0, &Device::Cpu).unwrap();
+    let case = Case::load("resnet18");
+    case.fill(&network.weights().named(), str::to_owned);
+    let before: Vec<Tensor> =
+        network.weights().buffers().iter().map(|(_, var)| var.as_tensor().copy().unwrap()).collect();
+    let run = case.run("eval");
+    let images = formula::uniform_tensor("input", &run.input_shape());
+    let embedding = network.embed(&Input::Images(images), Mode::Train).unwrap();
+    run.check_embedding("frozen norms in training", &embedding, EVAL.embedding);
+    let gradients = run.loss(&embedding).backward().unwrap();
+    for ((name, var), before) in network.weights().buffers().iter().zip(&before) {
+        let moved = (var.as_tensor() - before).unwrap().abs().unwrap().max_all().unwrap().to_scalar::<f32>().unwrap();
+        assert_eq!(moved, 0.0, "{name}");
+    }
+    for parameter in network.weights().parameters() {
+        let name = parameter.name();
+        let still = name.starts_with("conv1.") || name.starts_with("layer1.0.");
+        assert_eq!(parameter.is_frozen(), still, "{name}");
+        let is_norm = name.contains("bn") || name.contains("downsample.1");
+        assert_eq!(gradients.get(parameter.var()).is_some(), !still && !is_norm, "{name}");
+    }
+    let unknown = EncoderConfig { freeze: vec!["layer9".into()], ..config };
+    let error = Network::new(&unknown, [3, 64, 64], 0, &Device::Cpu).err().unwrap().to_string();
+    assert!(error.contains("layer9") && error.contains("conv1.weight"), "{error}");
+}
+
+/// CLIP's names are others, and its queries, keys and values are apart.
+#[test]
+fn clips_vision_transformer_is_that_of_transformers() {
+    let case = Case::load("clip_vision");
+    let run = case.run("eval");
+    let config = vit(VitConfig {
+        patch: 8,
+        dim: 64,
+        depth: 2,
+        heads: 4,
+        mlp: 256,
+        clip: true,
+        projection: 32,
+        ..VitConfig::default()
+    });
+    let network = Network::new(&config, [3, 32, 32], 0, &Device::Cpu).unwrap();
+    let theirs = |name: &str| {
+        let tensors = case.tensors();
+        let (name, shape, kind) = tensors.iter().find(|(of, _, _)| of == name).unwrap_or_else(|| panic!("{name}"));
+        formula::tensor(name, shape, kind, case.config()["spread"].as_f64().unwrap())
+    };
+    for (name, var) in network.weights().named() {
+        var.set(&clip(&name, theirs).reshape(var.shape()).unwrap()).unwrap();
+    }
+    let (embedding, _) = embed(&network, &run);
+    run.check_embedding("clip_vision", &embedding, EVAL.embedding);
+}
+
+/// What `name` of ours is in CLIP.
+fn clip(name: &str, theirs: impl Fn(&str) -> Tensor) -> Tensor {
+    let of_model = |rest: &str| theirs(&format!("vision_model.{rest}"));
+    let Some(block) = name.strip_prefix("blocks.") else {
+        return match name {
+            "cls_token" => of_model("embeddings.class_embedding"),
+            "pos_embed" => of_model("embeddings.position_embedding.weight"),
+            "patch_embed.proj.weight" => of_model("embeddings.patch_embedding.weight"),
+            "projection.weight" => theirs("visual_projection.weight"),
+            _ => match name.strip_prefix("norm_pre.") {
+                Some(what) => of_model(&format!("pre_layrnorm.{what}")),
+                None => of_model(&name.replace("norm.", "post_layernorm.")),
+            },
+        };
+    };
+    let (number, rest) = block.split_once('.').unwrap();
+    let of_layer = |rest: &str| of_model(&format!("encoder.layers.{number}.{rest}"));
+    match rest.strip_prefix("attn.qkv.") {
+        Some(what) => {
+            let parts = ["q", "k", "v"].map(|part| of_layer(&format!("self_attn.{part}_proj.{what}")));
+            Tensor::cat(&parts, 0).unwrap()
+        }
+        None => of_layer(&rest.replace("attn.proj", "self_attn.out_proj").replace("norm", "layer_norm")),
+    }
+}
