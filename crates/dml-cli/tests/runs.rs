@@ -1,85 +1,11 @@
 //! The `dml` binary as its users run it: on a folder of images, interrupted, on other threads, with mistakes.
 
-use dml_data::{Dataset, sources::emoji};
+mod place;
+
+use place::{Place, refusal, succeed};
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
-use tempfile::TempDir;
-
-const RECIPE: &str = r#"
-name = "small"
-
-[data]
-set = "folder"
-root = "ROOT"
-size = 16
-
-[model.conv4]
-filters = 8
-
-[loss]
-name = "contrastive"
-memory = { size = 64, start_step = 3 }
-
-[sampler]
-classes = 6
-per_class = 3
-
-[augment]
-rotate = 10
-translate = 0.1
-
-[train]
-steps = 120
-checkpoint_every = 5
-"#;
-
-/// A folder with a recipe and 32 classes of emoji as image files.
-struct Place(TempDir);
-
-impl Place {
-    fn new() -> Self {
-        let place = Self(TempDir::new().unwrap());
-        let set = emoji::load().unwrap().train;
-        for (i, &label) in set.labels().iter().enumerate().filter(|(_, label)| **label < 32) {
-            let folder = place.path("images").join(&set.class_names()[label as usize]);
-            std::fs::create_dir_all(&folder).unwrap();
-            let image = image::RgbImage::from_raw(32, 32, set.pixels(i).to_vec()).unwrap();
-            image.save(folder.join(format!("{i}.png"))).unwrap();
-        }
-        let root = place.path("images").display().to_string();
-        std::fs::write(place.path("recipe.toml"), RECIPE.replace("ROOT", &root)).unwrap();
-        place
-    }
-
-    fn path(&self, name: &str) -> PathBuf {
-        self.0.path().join(name)
-    }
-
-    fn train(&self, run: &str) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_dml"));
-        command.arg("train").arg(self.path("recipe.toml")).arg("--run-dir").arg(self.path(run));
-        command.env("DML_DATA_DIR", self.path("no-sets"));
-        command
-    }
-
-    fn read(&self, file: &str) -> Vec<u8> {
-        std::fs::read(self.path(file)).unwrap_or_else(|e| panic!("{file}: {e}"))
-    }
-}
-
-fn succeed(command: &mut Command) -> Output {
-    let output = command.output().unwrap();
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    output
-}
-
-/// The message of a run that must fail.
-fn refusal(command: &mut Command) -> String {
-    let output = command.output().unwrap();
-    assert!(!output.status.success(), "it was not refused");
-    String::from_utf8(output.stderr).unwrap()
-}
+use std::process::{Command, Stdio};
 
 #[test]
 fn one_thread_or_three_give_the_same_weights_and_numbers() {
