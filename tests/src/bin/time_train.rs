@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use anyhow::{Context as _, Result, bail};
 use candle_core::{Device, Tensor};
 use dml_models::image::VitConfig;
-use dml_models::{Architecture, Encoder, EncoderConfig, Input, Mode, Network, without_gradients};
+use dml_models::{Architecture, Encoder, EncoderConfig, Input, Mode, Network, Tokens, without_gradients};
 use dml_tests::timing::{self, Answer, Repeat};
 use dml_train::optimizer::{Group, Kind, Optimizer, OptimizerConfig};
 use serde::{Deserialize, Serialize};
@@ -28,6 +28,9 @@ struct Params {
     mode: String,
 }
 
+/// Of a text.
+const TOKENS: usize = 64;
+
 /// A network with its inputs.
 struct Contestant {
     name: &'static str,
@@ -40,7 +43,7 @@ struct Contestant {
     macs: f64,
 }
 
-fn contestants() -> [Contestant; 3] {
+fn contestants() -> [Contestant; 4] {
     let conv = |places: usize, c_in: usize, c_out: usize, k: usize| (places * k * k * c_in * c_out) as f64;
     let conv4 = conv(28 * 28, 1, 64, 3) + conv(14 * 14, 64, 64, 3) + conv(7 * 7, 64, 64, 3) + conv(3 * 3, 64, 64, 3);
     let stage =
@@ -52,6 +55,13 @@ fn contestants() -> [Contestant; 3] {
     [
         Contestant { name: "conv4", title: "Conv-4, 28 × 28", batch: 128, input: [1, 28, 28], macs: conv4 },
         Contestant { name: "resnet18", title: "ResNet-18, 96 × 96", batch: 32, input: [3, 96, 96], macs: resnet18 },
+        Contestant {
+            name: "minilm_l6",
+            title: "MiniLM-L6, 64 tokens",
+            batch: 32,
+            input: [1, 1, TOKENS],
+            macs: transformer(6.0, TOKENS as f64, 384.0),
+        },
         Contestant { name: "vit_tiny", title: "ViT-Ti/16, 224 × 224", batch: 16, input: [3, 224, 224], macs: vit },
     ]
 }
@@ -120,6 +130,8 @@ fn make(of: &Contestant, n: usize) -> Result<(Network, Input, Optimizer)> {
     match of.name {
         "conv4" => config.architecture = Architecture::Conv4,
         "resnet18" => config.architecture = Architecture::Resnet18,
+        // Its shape is the default.
+        "minilm_l6" => config.architecture = Architecture::Bert,
         _ => {
             config.architecture = Architecture::Vit;
             config.vit = VitConfig { dim: 192, heads: 3, mlp: 768, ..VitConfig::default() };
@@ -127,7 +139,15 @@ fn make(of: &Contestant, n: usize) -> Result<(Network, Input, Optimizer)> {
     }
     let network = Network::new(&config, of.input, 0, &Device::Cpu)?;
     let [c, h, w] = of.input;
-    let input = Input::Images(Tensor::randn(0f32, 1.0, (n, c, h, w), &Device::Cpu)?);
+    let input = match config.architecture {
+        Architecture::Bert => {
+            let ids: Vec<u32> =
+                (0..n * TOKENS).map(|i| 1000 + (i as u32).wrapping_mul(2_654_435_761) % 29_000).collect();
+            let ids = Tensor::from_vec(ids, (n, TOKENS), &Device::Cpu)?;
+            Input::Tokens(Tokens { mask: ids.ones_like()?, ids, types: None })
+        }
+        _ => Input::Images(Tensor::randn(0f32, 1.0, (n, c, h, w), &Device::Cpu)?),
+    };
     let settings = OptimizerConfig { kind: Kind::AdamW, lr: 1e-4, ..OptimizerConfig::default() };
     let trainable = network.weights().trainable().into_iter().map(|(name, var)| (name, var, Group::Backbone));
     let optimizer = Optimizer::new(settings, trainable.collect())?;
