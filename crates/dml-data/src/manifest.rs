@@ -146,9 +146,9 @@ impl Manifest {
         self.mirror_path.as_deref().unwrap_or(&self.name)
     }
 
-    /// The size of all files whose size is known.
+    /// The size of all files whose size is known. Sizes are claims: what cannot be counted is the most that can.
     pub fn bytes(&self) -> u64 {
-        self.files.iter().filter_map(|file| file.bytes).sum()
+        self.files.iter().filter_map(|file| file.bytes).fold(0, u64::saturating_add)
     }
 
     /// The command that brings the files, with their size: `cargo xtask dataset fetch omniglot (3.3 MB)`. Where a file
@@ -302,6 +302,14 @@ mod tests {
         assert_eq!(full.fetch_command(), "cargo xtask dataset import omniglot-full DIR (6.5 MB)");
         assert_eq!(full.mirror_path(), "omniglot/full");
         assert_eq!(Manifest::find("omniglot").unwrap().mirror_path(), "omniglot");
+    }
+
+    #[test]
+    fn sizes_that_cannot_be_counted_are_no_panic() {
+        let files = format!("[[files]]\nname = 'x'\nbytes = {}\n", i64::MAX).repeat(3);
+        let manifest = Manifest::parse(&format!("{TOY}{files}")).unwrap();
+        assert_eq!(manifest.bytes(), u64::MAX);
+        assert!(manifest.fetch_command().contains("import toy DIR"), "{}", manifest.fetch_command());
     }
 
     #[test]

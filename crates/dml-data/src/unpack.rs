@@ -8,10 +8,15 @@ use crate::catalog::stays_inside;
 use crate::growing::beside;
 use crate::{Error, Manifest, Result};
 use flate2::read::MultiGzDecoder;
+use std::cell::Cell;
 use std::fs::{self, File};
 use std::io::{self, BufReader, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 use zip::ZipArchive;
+
+/// Most bytes of a tar archive from the end of one file to the next: its header, a long name, what a header has no room
+/// for. They are held in memory.
+const LARGEST_HEADER: u64 = 1 << 20;
 
 /// How much an archive may unpack to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -134,19 +139,46 @@ fn from_tar(path: &Path, stream: impl Read, sink: &mut Sink<'_>) -> Result<()> {
     let damaged = |error: &dyn std::fmt::Display| {
         Error::format(path, format!("not a readable tar archive ({error}): bring it anew"))
     };
-    let mut archive = tar::Archive::new(stream);
+    let left = Cell::new(LARGEST_HEADER);
+    let mut archive = tar::Archive::new(Metered { stream, left: &left });
     for entry in archive.entries().map_err(|error| damaged(&error))? {
-        let entry = entry.map_err(|error| damaged(&error))?;
+        let mut entry = entry.map_err(|error| damaged(&error))?;
+        left.set(u64::MAX);
         let name = String::from_utf8(entry.path_bytes().into_owned()).map_err(|error| damaged(&error))?;
         use tar::EntryType::{Continuous, Directory, GNUSparse, Regular, XGlobalHeader};
-        match entry.header().entry_type() {
-            Regular | Continuous | GNUSparse => sink.file(&name, entry)?,
+        let kind = entry.header().entry_type();
+        match kind {
+            Regular | Continuous | GNUSparse => sink.file(&name, &mut entry)?,
             Directory => sink.folder(&name)?,
             XGlobalHeader => {}
             other => return Err(sink.refused(&name, &format!("is neither file nor folder ({other:?})"))),
         }
+        // What was passed over is no header. A sparse file may claim holes without end, so it is never read through.
+        if kind != GNUSparse {
+            io::copy(&mut entry, &mut io::sink()).map_err(|error| damaged(&error))?;
+        }
+        left.set(LARGEST_HEADER);
     }
     Ok(())
+}
+
+/// A stream that gives `left` more bytes and then an error.
+struct Metered<'a, R> {
+    stream: R,
+    left: &'a Cell<u64>,
+}
+
+impl<R: Read> Read for Metered<'_, R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let left = self.left.get();
+        if left == 0 {
+            return Err(io::Error::other(format!("headers and names of more than {LARGEST_HEADER} bytes")));
+        }
+        let most = buffer.len().min(usize::try_from(left).unwrap_or(usize::MAX));
+        let read = self.stream.read(&mut buffer[..most])?;
+        self.left.set(left - read as u64);
+        Ok(read)
+    }
 }
 
 /// Where files go, and how much more may come.

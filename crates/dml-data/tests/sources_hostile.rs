@@ -2,9 +2,9 @@
 
 mod tiny;
 
-use dml_data::Error;
-use dml_data::sources::{cars, cub, idx, in_shop, inaturalist, lfw, mini_imagenet, sop, tar_shards, vehicle_id};
+use dml_data::sources::{cars, cub, idx, in_shop, inaturalist, lfw, mini_imagenet, sop, table, tar_shards, vehicle_id};
 use dml_data::unpack::{Limits, archive};
+use dml_data::{CatalogBuilder, Error, FileEntry, Files, Manifest, Membership};
 use proptest::prelude::*;
 use std::fs;
 use std::path::Path;
@@ -35,6 +35,15 @@ fn tar_of(name: &str, kind: tar::EntryType, link: Option<&str>) -> Vec<u8> {
     header.set_cksum();
     let mut builder = tar::Builder::new(vec![]);
     builder.append(&header, std::io::empty()).unwrap();
+    builder.into_inner().unwrap()
+}
+
+/// A tar archive of one empty file whose name has `length` bytes, as GNU tar writes it.
+fn tar_of_long_name(length: usize) -> Vec<u8> {
+    let mut builder = tar::Builder::new(vec![]);
+    let mut header = tar::Header::new_gnu();
+    header.set_size(0);
+    builder.append_data(&mut header, "x".repeat(length), std::io::empty()).unwrap();
     builder.into_inner().unwrap()
 }
 
@@ -89,6 +98,36 @@ fn limits_hold_whatever_a_header_claims() {
     assert!(refused(b"no archive").contains("not a zip, tar or tar.gz archive"));
 }
 
+/// Few bytes, but gigabytes of memory if they were taken at their word.
+#[test]
+fn names_and_headers_have_a_limit() {
+    let long = tar_of_long_name(3 << 20);
+    assert!(refused(&tiny::gz(&long)).contains("headers and names of more than 1048576 bytes"));
+    let name = tar_of_long_name(300);
+    assert!(!refused(&name).contains("headers"), "{}", refused(&name));
+    let folder = tempfile::tempdir().unwrap();
+    let people: String = (0..40).map(|i| format!("Ann_{i}\t4096\n")).collect();
+    for (list, content) in [("people.txt", "1\n0\n"), ("peopleDevTrain.txt", &format!("40\n{people}"))] {
+        fs::write(folder.path().join(list), content).unwrap();
+    }
+    let error = lfw::read(folder.path(), folder.path()).unwrap_err().to_string();
+    assert!(error.contains("names more than 131072 images, the last of Ann_32"), "{error}");
+    let content = format!("1\n{}\t1\n", "x".repeat(256));
+    fs::write(folder.path().join("peopleDevTrain.txt"), content).unwrap();
+    let error = lfw::read(folder.path(), folder.path()).unwrap_err().to_string();
+    assert!(error.contains("is not `<name> <images>`"), "{error}");
+}
+
+/// What is passed over may be large: it is neither a name nor a header.
+#[test]
+fn residue_of_any_size_is_passed_over() {
+    let folder = tempfile::tempdir().unwrap();
+    let files = vec![("x/._a".to_owned(), vec![0; 2 << 20]), text("x/a", "a")];
+    fs::write(folder.path().join("x.tar"), tiny::tar(&files)).unwrap();
+    archive(&folder.path().join("x.tar"), &folder.path().join("x"), LIMITS).unwrap();
+    assert_eq!(fs::read_to_string(folder.path().join("x/a")).unwrap(), "a");
+}
+
 #[test]
 fn shards_with_links_or_ways_out_are_refused() {
     let folder = tempfile::tempdir().unwrap();
@@ -130,29 +169,61 @@ fn read_all(content: &[u8]) -> Vec<Result<(), Error>> {
         "train.csv",
         "val.csv",
         "test.csv",
+        "table.csv",
+        "table.tsv",
         "train64-42px.tar",
         "val16-42px.tar",
         "test20-42px.tar",
     ] {
         fs::write(root.join(name), content).unwrap();
     }
-    let none = dml_data::CatalogBuilder::new("none", root, dml_data::Files::below(root)).finish();
+    let mut people = CatalogBuilder::new("people", root, Files::below(root));
+    for image in ["Ann/Ann_0001.jpg", "Ann/Ann_0002.jpg", "Bob/Bob_0001.jpg"] {
+        people.add(Membership::new(&image[..3], "all"), FileEntry::file(image)).unwrap();
+    }
     let shard = root.join("train64-42px.tar");
     vec![
         cub::read(root).map(drop),
         cars::read(root).map(drop),
         sop::read(root).map(drop),
         in_shop::read(root).map(drop),
+        {
+            // Without boxes, whose list has another header.
+            fs::remove_file(root.join("list_bbox_inshop.txt")).unwrap();
+            in_shop::read(root).map(drop)
+        },
         inaturalist::read(root).map(drop),
         vehicle_id::read(root, vehicle_id::TestSize::Small, 0).map(drop),
         lfw::read(root, root).map(drop),
-        lfw::pairs(&root.join("pairs.txt"), &none).map(drop),
+        lfw::pairs(&root.join("pairs.txt"), &people.finish()).map(drop),
+        table::open(&root.join("table.csv"), None).map(drop),
+        table::open(&root.join("table.tsv"), None).map(drop),
+        Manifest::parse(&String::from_utf8_lossy(content)).map(|manifest| drop(manifest.fetch_command())),
         mini_imagenet::from_lists(root, root).map(drop),
         mini_imagenet::read(root).map(drop),
         tar_shards::open("x", &[("all", &shard)]).map(drop),
         archive(&shard, &root.join("out"), LIMITS),
         idx::read(Path::new("x"), content).map(drop),
     ]
+}
+
+/// One list of each form, and a manifest: all are read when nothing is altered.
+const TEXTS: [&str; 8] = [
+    "2\t1\nAnn\t1\t2\nAnn\t1\tBob\t1\nAnn\t2\t1\nAnn\t2\tBob\t1\n",
+    "path,label,split,is_query,box,group\na/1.jpg,\"wren, x\",train,yes,1 2 3 4,one\nb.jpg,gull,val,0,,\n",
+    "path\tlabel\na/1.jpg\twren\n",
+    "1\nimage_name item_id evaluation_status\nimg/W/Tees/id_1/1.jpg id_1 train\n",
+    "image_id class_id super_class_id path\n1 1 1 bicycle_final/1_0.JPG\n",
+    "train_val2018/Aves/27/a.jpg\n",
+    "3 8\n4 8\n6 9\n",
+    "name = 'toy'\nsummary = 'a word'\nlicence = 'none'\nhomepage = ''\n[[files]]\nname = 'a'\nbytes = 5\n[expected]\nx = { classes = 1 }",
+];
+
+#[test]
+fn texts_are_read_as_they_are() {
+    for (i, text) in TEXTS.iter().enumerate() {
+        assert!(read_all(text.as_bytes()).iter().any(Result::is_ok), "{i}");
+    }
 }
 
 proptest! {
@@ -175,7 +246,7 @@ proptest! {
     /// Right files with a few bytes changed or cut off.
     #[test]
     fn altered_files_are_read_or_refused(
-        which in 0usize..5, changes in proptest::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..6),
+        which in 0usize..5 + TEXTS.len(), changes in proptest::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..6),
         cut in any::<prop::sample::Index>(),
     ) {
         let files = vec![text("a/1.jpg", "1"), text("a/1.cls", "x")];
@@ -186,7 +257,8 @@ proptest! {
             1 => tiny::gz(&tiny::tar(&files)),
             2 => tiny::zip(&files),
             3 => tiny::cars_annos(&rows, &names),
-            _ => vec![0, 0, 8, 2, 0, 0, 0, 2, 0, 0, 0, 2, 1, 2, 3, 4],
+            4 => vec![0, 0, 8, 2, 0, 0, 0, 2, 0, 0, 0, 2, 1, 2, 3, 4],
+            text => TEXTS[text - 5].as_bytes().to_vec(),
         };
         for (at, value) in changes {
             let at = at.index(bytes.len());

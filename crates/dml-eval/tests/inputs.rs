@@ -253,6 +253,7 @@ fn bad_arrays_say_what_is_wrong() {
         (npy(&floats("(3, 2)"), &[0; 25]), "an array [3, 2] of <f4 is 24 bytes but the file holds 25"),
         (npy(&floats(&format!("({huge}, {huge})")), &[0; 4]), "more bytes than can be counted"),
         (npy(&floats(&format!("({huge}0, 1)")), &[0; 4]), "the header"),
+        (npy(&floats(&format!("(0, {huge})")), &[]), "there are no rows, of 18446744073709551615 values each"),
     ];
     for (bytes, want) in cases {
         let problem = vectors_problem("x.npy", &bytes, None);
@@ -281,6 +282,11 @@ fn bad_tensors_say_what_is_wrong() {
         (tensor("F32", "[18446744073709551615,18446744073709551615]", 8), None, "this is no whole .safetensors file"),
         (tensor("F32", "[2,1]", 8), Some("y"), "there is no tensor \"y\": name one of x F32 [2, 1]"),
         (tensor("F32", "[2]", 8), Some("x"), "tensor \"x\" is [2]: embeddings are [n, d]"),
+        (
+            safetensors(r#"{"x":{"dtype":"F32","shape":[0,4611686018427387904],"data_offsets":[0,0]}}"#, &[]),
+            None,
+            "there are no rows, of 4611686018427387904 values each",
+        ),
         (tensor("I64", "[1,1]", 8), Some("x"), "tensor \"x\" is of type I64: embeddings are F32"),
         (
             fs::read(golden("four.safetensors")).unwrap(),

@@ -325,6 +325,26 @@ proptest! {
     }
 
     #[test]
+    fn damaged_lists_are_read_or_refused(
+        changes in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..4), cut in 0_usize..3,
+    ) {
+        for whole in ["2\t1\nAnn\t1\t2\nAnn\t1\tBob\t1\nAnn\t2\t1\nAnn\t2\tBob\t1\n", "a,b,same,fold\n0,1,true,0\n2,3,0,1\n"] {
+            let mut bytes = whole.as_bytes()[..whole.len() - cut].to_vec();
+            for (at, value) in &changes {
+                let at = at.index(bytes.len());
+                bytes[at] = *value;
+            }
+            let text = String::from_utf8_lossy(&bytes);
+            if let Ok(list) = LfwPairs::parse(&text) {
+                prop_assert_eq!(LfwPairs::parse(&list.to_text()).unwrap(), list);
+            }
+            if let Ok(list) = PairList::parse(&text) {
+                prop_assert_eq!(PairList::parse(&list.to_csv()).unwrap(), list);
+            }
+        }
+    }
+
+    #[test]
     fn written_lists_read_as_they_were(
         folds in 1usize..4,
         each in 1usize..4,

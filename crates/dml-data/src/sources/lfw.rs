@@ -12,6 +12,10 @@ use std::path::Path;
 
 /// Most images a list may claim of one person; the real maximum is 530.
 const MOST_IMAGES: usize = 1 << 12;
+/// Most images of all people; really there are 13,233. A line of a few bytes makes thousands of them.
+const MOST_IN_ALL: usize = 1 << 17;
+/// Longest name, which is the name of a folder, too.
+const LONGEST_NAME: usize = 255;
 
 /// A pair to verify.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -52,6 +56,10 @@ pub fn read(lists_folder: &Path, images: &Path) -> Result<Catalog> {
     for (file, part) in [("peopleDevTrain.txt", "train"), ("peopleDevTest.txt", "test")] {
         let path = lists_folder.join(file);
         for (name, images, _) in people(&path, &lists::text(&path)?, false)? {
+            if builder.len() + images > MOST_IN_ALL {
+                let problem = format!("names more than {MOST_IN_ALL} images, the last of {name}: bring it anew");
+                return Err(Error::format(&path, problem));
+            }
             for number in 1..=images {
                 let group = folds.get(&name).map(String::as_str);
                 let membership = Membership { group, ..Membership::new(&name, part) };
@@ -138,7 +146,8 @@ fn people(path: &Path, text: &str, folds: bool) -> Result<Vec<(String, usize, us
             let ends = || Error::format(path, format!("ends within fold {}: bring it anew", fold + 1));
             let (number, line) = lines.next().ok_or_else(ends)?;
             let mut fields = line.split_whitespace();
-            let row = (fields.next(), fields.next().and_then(|images| images.parse().ok()), fields.next());
+            let name = fields.next().filter(|name| name.len() <= LONGEST_NAME);
+            let row = (name, fields.next().and_then(|images| images.parse().ok()), fields.next());
             let (Some(name), Some(images @ 1..=MOST_IMAGES), None) = row else {
                 return Err(wrong(number, line, "`<name> <images>`"));
             };

@@ -9,8 +9,10 @@ use flate2::read::ZlibDecoder;
 use std::io::Read;
 use std::path::Path;
 
-/// Most bytes a compressed element may have when it is unpacked.
-const LARGEST_ELEMENT: u64 = 1 << 25;
+/// Most bytes the compressed elements of a file may have when they are unpacked, all together.
+const MOST_UNPACKED: u64 = 1 << 25;
+/// Most fields of a structure: a name of one byte would otherwise take fifty of memory.
+const MOST_FIELDS: usize = 1 << 12;
 /// Deepest nesting of arrays.
 const DEEPEST: usize = 16;
 
@@ -42,18 +44,19 @@ fn variables(bytes: &[u8]) -> Parsed<Vec<(String, Array)>> {
     };
     let mut elements = Elements { rest, big_endian };
     let mut variables = vec![];
+    let mut left = MOST_UNPACKED;
     while let Some((kind, data)) = elements.next()? {
         match kind {
             MATRIX => variables.push(array(data, big_endian, 0)?),
             COMPRESSED => {
                 let mut unpacked = vec![];
                 ZlibDecoder::new(data)
-                    .take(LARGEST_ELEMENT + 1)
+                    .take(left + 1)
                     .read_to_end(&mut unpacked)
                     .map_err(|error| format!("cannot be decompressed: {error}"))?;
-                if unpacked.len() as u64 > LARGEST_ELEMENT {
-                    return Err(format!("an array of more than {LARGEST_ELEMENT} bytes"));
-                }
+                left = left
+                    .checked_sub(unpacked.len() as u64)
+                    .ok_or_else(|| format!("arrays of more than {MOST_UNPACKED} bytes when unpacked"))?;
                 match (Elements { rest: &unpacked, big_endian }).next()? {
                     Some((MATRIX, data)) => variables.push(array(data, big_endian, 0)?),
                     _ => return Err("a compressed element is no array".into()),
@@ -172,6 +175,9 @@ fn array(data: &[u8], big_endian: bool, depth: usize) -> Parsed<(String, Array)>
             if length == 0 {
                 return Err("field names of no length".into());
             }
+            if names.len() / length > MOST_FIELDS {
+                return Err(format!("a structure of more than {MOST_FIELDS} fields"));
+            }
             let names = names.chunks(length).map(|name| {
                 let end = name.iter().position(|&byte| byte == 0).unwrap_or(name.len());
                 String::from_utf8_lossy(&name[..end]).into_owned()
@@ -233,7 +239,10 @@ fn numbers(kind: u32, data: &[u8], big_endian: bool) -> Parsed<Vec<f64>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use flate2::Compression;
+    use flate2::write::ZlibEncoder;
     use proptest::prelude::*;
+    use std::io::Write;
 
     /// An element with its filling.
     fn element(kind: u32, data: &[u8]) -> Vec<u8> {
@@ -286,6 +295,20 @@ mod tests {
             deep = matrix(1, [1, 1], "", &deep);
         }
         assert!(problem(&file(&deep)).contains("more than 16 deep"));
+    }
+
+    #[test]
+    fn little_bytes_never_become_much_memory() {
+        let names = [element(INT32, &[1, 0, 0, 0]), element(INT8, &[b'x'; MOST_FIELDS + 1])].concat();
+        assert_eq!(problem(&file(&matrix(2, [1, 1], "x", &names))), "a structure of more than 4096 fields");
+        // Each of them alone is small enough.
+        let zeros = matrix(4, [0, 0], "x", &element(UINT8, &vec![0; 3 << 22]));
+        let mut encoder = ZlibEncoder::new(vec![], Compression::fast());
+        encoder.write_all(&zeros).unwrap();
+        let packed = encoder.finish().unwrap();
+        let packed = [&COMPRESSED.to_le_bytes(), &(packed.len() as u32).to_le_bytes(), packed.as_slice()].concat();
+        assert_eq!(variables(&file(&packed.repeat(2))).unwrap().len(), 2);
+        assert_eq!(problem(&file(&packed.repeat(3))), "arrays of more than 33554432 bytes when unpacked");
     }
 
     proptest! {

@@ -33,6 +33,21 @@ pub struct VectorFile {
     pub(super) float: Float,
 }
 
+/// Longest row that a file without rows is believed to have: nothing in it bears the number out, and whoever makes room
+/// for a row would take it at its word.
+const LONGEST_UNSEEN: usize = 1 << 20;
+
+impl VectorFile {
+    /// The file, if the length of its rows can be believed.
+    pub(super) fn checked(self) -> Result<Self> {
+        if self.rows == 0 && self.dim > LONGEST_UNSEEN {
+            let problem = format!("there are no rows, of {} values each: save embeddings [n, d]", self.dim);
+            return Err(refused(&self.path, problem));
+        }
+        Ok(self)
+    }
+}
+
 impl Vectors for VectorFile {
     fn rows(&self) -> usize {
         self.rows

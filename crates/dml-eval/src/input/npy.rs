@@ -53,7 +53,7 @@ impl VectorFile {
                 format!("the array is [{rows}, 0], rows without values: save embeddings [n, d]"),
             ));
         }
-        Ok(Self { path: path.to_owned(), start: header.data.start, bytes, rows, dim, float })
+        Self { path: path.to_owned(), start: header.data.start, bytes, rows, dim, float }.checked()
     }
 }
 

@@ -59,7 +59,7 @@ impl VectorFile {
                 ));
             }
         };
-        Ok(Self { path: path.to_owned(), bytes, start: data.start, rows, dim, float })
+        Self { path: path.to_owned(), bytes, start: data.start, rows, dim, float }.checked()
     }
 }
 
