@@ -2,6 +2,7 @@
 
 use crate::backbone::Backbone;
 use crate::head::{Head, HeadConfig};
+use crate::image::mobile::{Mobile, MobileNet};
 use crate::image::resnet::{Depth, ResNet};
 use crate::image::{Conv4, Conv4Config, Vit, VitConfig};
 use crate::layer::Builder;
@@ -24,6 +25,14 @@ pub enum Architecture {
     Resnet34,
     /// He et al. 2016, 50 layers.
     Resnet50,
+    /// Sandler et al., *MobileNetV2*, 2018.
+    MobilenetV2,
+    /// Howard et al., *Searching for MobileNetV3*, 2019, table 2.
+    MobilenetV3Small,
+    /// The same, table 1.
+    MobilenetV3Large,
+    /// Tan & Le, *EfficientNet*, 2019, table 1.
+    EfficientnetB0,
     /// A vision transformer of the shape that `vit` says (Dosovitskiy et al. 2021; DINO, DINOv2, CLIP).
     Vit,
     /// A text encoder of the shape that `bert` says (Devlin et al. 2019; MiniLM, sentence encoders).
@@ -74,11 +83,16 @@ impl Network {
         let builder = Builder::new(seed, device);
         let scope = builder.root();
         let resnet = |depth| -> Result<Box<dyn Backbone>> { Ok(Box::new(ResNet::new(&scope, depth, input[0])?)) };
+        let mobile = |which| -> Result<Box<dyn Backbone>> { Ok(Box::new(MobileNet::new(&scope, which, input[0])?)) };
         let (backbone, pooling): (Box<dyn Backbone>, _) = match config.architecture {
             Architecture::Conv4 => (Box::new(Conv4::new(&scope, &config.conv4, input)?), Pooling::Mean),
             Architecture::Resnet18 => (resnet(Depth::RESNET18)?, Pooling::Mean),
             Architecture::Resnet34 => (resnet(Depth::RESNET34)?, Pooling::Mean),
             Architecture::Resnet50 => (resnet(Depth::RESNET50)?, Pooling::Mean),
+            Architecture::MobilenetV2 => (mobile(Mobile::V2)?, Pooling::Mean),
+            Architecture::MobilenetV3Small => (mobile(Mobile::V3Small)?, Pooling::Mean),
+            Architecture::MobilenetV3Large => (mobile(Mobile::V3Large)?, Pooling::Mean),
+            Architecture::EfficientnetB0 => (mobile(Mobile::EfficientNetB0)?, Pooling::Mean),
             Architecture::Vit => (Box::new(Vit::new(&scope, &config.vit, input)?), Pooling::Cls),
             Architecture::Bert => (Box::new(Bert::new(&scope, &config.bert)?), Pooling::Mean),
             Architecture::DistilBert => (Box::new(DistilBert::new(&scope, &config.distil_bert)?), Pooling::Mean),

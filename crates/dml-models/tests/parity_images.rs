@@ -62,6 +62,20 @@ fn resnets_are_those_of_torchvision() {
     }
 }
 
+#[test]
+fn small_networks_are_those_of_torchvision() {
+    // ReLU6 and hard-swish have kinks; the goldens tell that PyTorch is off by up to 9e-4 itself.
+    let train = Allowed { embedding: 5e-4, gradient: 5e-2 };
+    for (name, architecture) in [
+        ("mobilenet_v2", Architecture::MobilenetV2),
+        ("mobilenet_v3_small", Architecture::MobilenetV3Small),
+        ("mobilenet_v3_large", Architecture::MobilenetV3Large),
+        ("efficientnet_b0", Architecture::EfficientnetB0),
+    ] {
+        check(name, &EncoderConfig { architecture, ..EncoderConfig::default() }, train);
+    }
+}
+
 fn vit(vit: VitConfig) -> EncoderConfig {
     EncoderConfig { architecture: Architecture::Vit, vit, ..EncoderConfig::default() }
 }

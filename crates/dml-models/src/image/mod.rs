@@ -1,6 +1,9 @@
 //! Image encoders.
 
 mod conv4;
+mod conv_norm;
+mod inverted_residual;
+pub(crate) mod mobile;
 pub(crate) mod resnet;
 mod vit;
 

@@ -3,8 +3,9 @@
 //! Names and details of torchvision, which timm's `resnet18`, `resnet34` and `resnet50` share: the bottleneck has its stride in the
 //! 3×3 convolution ("v1.5"). candle-transformers' ResNet has no batch statistics, so it cannot be trained.
 
+use super::conv_norm::ConvNorm;
 use crate::backbone::{Backbone, Features};
-use crate::layer::{BatchNorm, Conv, Scope, Start};
+use crate::layer::Scope;
 use crate::ops::{Activation, Pool, PoolWindow, Window, pool2d};
 use crate::{Input, Mode, Result};
 use candle_core::Tensor;
@@ -31,24 +32,6 @@ impl Depth {
 /// Channels of the first stage, and of the stem.
 const WIDTH: usize = 64;
 
-/// A convolution and its norm.
-struct ConvNorm {
-    conv: Conv,
-    norm: BatchNorm,
-}
-
-impl ConvNorm {
-    fn new(scope: &Scope<'_>, names: [&str; 2], channels: [usize; 2], k: usize, stride: usize) -> Result<Self> {
-        let [conv, norm] = names;
-        let conv = Conv::new(&scope.at(conv), channels, k, Window::same(k, stride), Start::KaimingOut)?;
-        Ok(Self { conv, norm: BatchNorm::new(&scope.at(norm), channels[1])? })
-    }
-
-    fn forward(&self, x: &Tensor, mode: Mode, activation: Activation) -> Result<Tensor> {
-        self.norm.forward(&self.conv.forward(x)?, mode, activation)
-    }
-}
-
 struct Block {
     /// All but the last, each followed by a ReLU.
     first: Vec<ConvNorm>,
@@ -60,7 +43,7 @@ impl Block {
     fn new(scope: &Scope<'_>, depth: Depth, c_in: usize, width: usize, stride: usize) -> Result<Self> {
         let c_out = width * depth.expansion();
         let layer = |i: usize, channels, k, stride| {
-            ConvNorm::new(scope, [&format!("conv{i}"), &format!("bn{i}")], channels, k, stride)
+            ConvNorm::new(scope, [&format!("conv{i}"), &format!("bn{i}")], channels, k, Window::same(k, stride))
         };
         let (first, last) = if depth.bottleneck {
             (
@@ -71,7 +54,7 @@ impl Block {
             (vec![layer(1, [c_in, width], 3, stride)?], layer(2, [width, c_out], 3, 1)?)
         };
         let downsample = (stride != 1 || c_in != c_out)
-            .then(|| ConvNorm::new(&scope.at("downsample"), ["0", "1"], [c_in, c_out], 1, stride))
+            .then(|| ConvNorm::new(&scope.at("downsample"), ["0", "1"], [c_in, c_out], 1, Window::same(1, stride)))
             .transpose()?;
         Ok(Self { first, last, downsample })
     }
@@ -85,7 +68,7 @@ impl Block {
             Some(downsample) => downsample.forward(x, mode, Activation::Identity)?,
             None => x.clone(),
         };
-        self.last.norm.with_residual(&self.last.conv.forward(&y)?, Some(&shortcut), mode, Activation::Relu)
+        self.last.add(&y, &shortcut, mode, Activation::Relu)
     }
 }
 
@@ -98,7 +81,7 @@ pub(crate) struct ResNet {
 
 impl ResNet {
     pub(crate) fn new(scope: &Scope<'_>, depth: Depth, c_in: usize) -> Result<Self> {
-        let stem = ConvNorm::new(scope, ["conv1", "bn1"], [c_in, WIDTH], 7, 2)?;
+        let stem = ConvNorm::new(scope, ["conv1", "bn1"], [c_in, WIDTH], 7, Window::same(7, 2))?;
         let mut channels = WIDTH;
         let mut stages = Vec::new();
         for (stage, &blocks) in depth.blocks.iter().enumerate() {

@@ -62,6 +62,7 @@ pub(crate) fn exp(x: f32) -> f32 {
     if low { 0.0 } else { y * power }
 }
 
+#[allow(clippy::excessive_precision, reason = "the digits of the source")]
 /// The error function within 4 units in the last place: a quotient of polynomials, as in XLA and Eigen.
 #[inline(always)]
 pub(crate) fn erf(x: f32) -> f32 {
