@@ -4,7 +4,7 @@ use crate::backbone::Backbone;
 use crate::head::{Head, HeadConfig};
 use crate::image::mobile::{Mobile, MobileNet};
 use crate::image::resnet::{Depth, ResNet};
-use crate::image::{Conv4, Conv4Config, Vit, VitConfig};
+use crate::image::{BnInception, Conv4, Conv4Config, IResNet, Vit, VitConfig};
 use crate::layer::Builder;
 use crate::pooling::Pooling;
 use crate::text::{Bert, BertConfig, DistilBert, DistilBertConfig};
@@ -25,6 +25,10 @@ pub enum Architecture {
     Resnet34,
     /// He et al. 2016, 50 layers.
     Resnet50,
+    /// Ioffe & Szegedy, *Batch Normalization*, 2015: the backbone of most papers before 2020.
+    BnInception,
+    /// IResNet-50 for faces, as insightface trains it with ArcFace.
+    Iresnet50,
     /// Sandler et al., *MobileNetV2*, 2018.
     MobilenetV2,
     /// Howard et al., *Searching for MobileNetV3*, 2019, table 2.
@@ -89,6 +93,8 @@ impl Network {
             Architecture::Resnet18 => (resnet(Depth::RESNET18)?, Pooling::Mean),
             Architecture::Resnet34 => (resnet(Depth::RESNET34)?, Pooling::Mean),
             Architecture::Resnet50 => (resnet(Depth::RESNET50)?, Pooling::Mean),
+            Architecture::BnInception => (Box::new(BnInception::new(&scope, input[0])?), Pooling::Mean),
+            Architecture::Iresnet50 => (Box::new(IResNet::new(&scope, input)?), Pooling::Mean),
             Architecture::MobilenetV2 => (mobile(Mobile::V2)?, Pooling::Mean),
             Architecture::MobilenetV3Small => (mobile(Mobile::V3Small)?, Pooling::Mean),
             Architecture::MobilenetV3Large => (mobile(Mobile::V3Large)?, Pooling::Mean),

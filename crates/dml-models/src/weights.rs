@@ -21,6 +21,11 @@ impl Parameter {
         Self(Arc::new(Inner { name, var, frozen: AtomicBool::new(false) }))
     }
 
+    /// A buffer in a parameter's place: it never has a gradient.
+    pub(crate) fn still(var: Var) -> Self {
+        Self(Arc::new(Inner { name: String::new(), var, frozen: AtomicBool::new(true) }))
+    }
+
     /// Its name, stable and that of the published weights, e.g. `layer1.0.conv1.weight`.
     pub fn name(&self) -> &str {
         &self.0.name

@@ -76,6 +76,13 @@ fn small_networks_are_those_of_torchvision() {
     }
 }
 
+#[test]
+fn bn_inception_and_iresnet_are_those_of_their_packages() {
+    let config = |architecture| EncoderConfig { architecture, ..EncoderConfig::default() };
+    check("bn_inception", &config(Architecture::BnInception), DEEP_TRAIN);
+    check("iresnet50", &config(Architecture::Iresnet50), DEEP_TRAIN);
+}
+
 fn vit(vit: VitConfig) -> EncoderConfig {
     EncoderConfig { architecture: Architecture::Vit, vit, ..EncoderConfig::default() }
 }

@@ -24,6 +24,19 @@ impl ConvNorm {
         Ok(Self { conv, norm: BatchNorm::new(&scope.at(norm), channels[1])? })
     }
 
+    /// As [`Self::new`], with a bias of the convolution.
+    pub(super) fn biased(
+        scope: &Scope<'_>,
+        names: [&str; 2],
+        channels: [usize; 2],
+        k: usize,
+        window: Window,
+    ) -> Result<Self> {
+        let [conv, norm] = names;
+        let conv = Conv::biased(&scope.at(conv), channels, k, window, Start::KaimingOut)?;
+        Ok(Self { conv, norm: BatchNorm::new(&scope.at(norm), channels[1])? })
+    }
+
     /// With another ε and momentum of the norm.
     pub(super) fn with(self, epsilon: f64, momentum: f64) -> Self {
         Self { norm: self.norm.with(epsilon, momentum), ..self }

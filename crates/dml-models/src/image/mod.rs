@@ -1,13 +1,17 @@
 //! Image encoders.
 
+mod bn_inception;
 mod conv4;
 mod conv_norm;
 mod inverted_residual;
+mod iresnet;
 pub(crate) mod mobile;
 pub(crate) mod resnet;
 mod vit;
 
+pub(crate) use bn_inception::BnInception;
 pub(crate) use conv4::Conv4;
 pub use conv4::Conv4Config;
+pub(crate) use iresnet::IResNet;
 pub(crate) use vit::Vit;
 pub use vit::VitConfig;

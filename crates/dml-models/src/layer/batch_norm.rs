@@ -33,6 +33,20 @@ impl BatchNorm {
         })
     }
 
+    /// With a scale that is 1 and stays so.
+    pub(crate) fn unscaled(scope: &Scope<'_>, channels: usize) -> Result<Self> {
+        let gamma = Parameter::still(scope.buffer("weight", &[channels], Start::Ones)?);
+        Ok(Self {
+            gamma,
+            beta: scope.parameter("bias", &[channels], Start::Zeros)?,
+            mean: scope.buffer("running_mean", &[channels], Start::Zeros)?,
+            variance: scope.buffer("running_var", &[channels], Start::Ones)?,
+            epsilon: 1e-5,
+            momentum: 0.1,
+            frozen: scope.frozen_norms(),
+        })
+    }
+
     pub(crate) fn with(self, epsilon: f64, momentum: f64) -> Self {
         Self { epsilon, momentum, ..self }
     }
