@@ -3,7 +3,7 @@
 //! Patches are gathered a block at a time into a matrix `[c_in·k·k, places]` that stays in the cache: `Y = W·P`, `dW = Σ dY·Pᵀ`,
 //! `dX = fold(Wᵀ·dY)`. They are gathered again in the backward pass, which is cheaper than keeping them. Blocks are fixed by the
 //! shape alone, so the result is the same for any number of threads. Depthwise convolutions have loops of their own
-//! ([`super::depthwise`]). candle's own convolutions do the work on other devices; on the CPU they take several times as long
+//! (`depthwise.rs`). candle's own convolutions do the work on other devices; on the CPU they take several times as long
 //! in training.
 
 use super::patches::{Geometry, Window};
