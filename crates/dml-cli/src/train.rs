@@ -47,7 +47,7 @@ pub(crate) struct Parent {
     /// Folder of the data sets [default: DML_DATA_DIR, else the platform's data folder, ~/.local/share/dml on Linux]
     #[arg(long)]
     pub(crate) data_dir: Option<PathBuf>,
-    /// Where tensors live: `cpu`, `cuda` or `metal` (the last two need a build with that feature)
+    /// Where tensors live: `cpu`, `cuda`, `cuda:1` …, or `metal` (all but the first need a build with that feature)
     #[arg(long, default_value = "cpu")]
     device: String,
     /// End when standard input closes, that is when the parent process is gone
@@ -58,14 +58,17 @@ pub(crate) struct Parent {
 impl Parent {
     /// The device of the command line.
     pub(crate) fn device(&self) -> Result<Device> {
-        let device = match self.device.as_str() {
+        let (kind, number) = self.device.split_once(':').unwrap_or((&self.device, "0"));
+        let number =
+            number.parse().with_context(|| format!("--device is {:?}: write cuda:0, cuda:1 …", self.device))?;
+        let device = match kind {
             "cpu" => Ok(Device::Cpu),
-            "cuda" => Device::new_cuda(0),
-            "metal" => Device::new_metal(0),
-            other => bail!("--device is {other:?}: use cpu, cuda or metal"),
+            "cuda" => Device::new_cuda(number),
+            "metal" => Device::new_metal(number),
+            _ => bail!("--device is {:?}: use cpu, cuda or metal", self.device),
         };
         device.with_context(|| {
-            format!("--device {0}: build with `--features {0}` on a machine that has one", self.device)
+            format!("--device {}: build with `--features {kind}` on a machine that has it", self.device)
         })
     }
 

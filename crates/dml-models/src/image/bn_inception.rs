@@ -6,7 +6,7 @@
 
 use super::conv_norm::ConvNorm;
 use crate::backbone::{Backbone, Features};
-use crate::layer::Scope;
+use crate::layer::{BatchNorm, Conv, Scope, Start};
 use crate::ops::{Activation, Pool, PoolWindow, Window, pool2d};
 use crate::{Input, Mode, Result};
 use candle_core::Tensor;
@@ -50,7 +50,8 @@ const BLOCKS: [Shape; 10] = [
 const HALVING: PoolWindow = PoolWindow { side: 3, stride: 2, padding: 0, partial: true };
 
 fn layer(scope: &Scope<'_>, name: &str, channels: [usize; 2], k: usize, stride: usize) -> Result<ConvNorm> {
-    ConvNorm::biased(scope, [name, &format!("{name}_bn")], channels, k, Window::same(k, stride))
+    let conv = Conv::biased(&scope.at(name), channels, k, Window::same(k, stride), Start::KaimingOut)?;
+    Ok(ConvNorm::of(conv, BatchNorm::new(&scope.at(format!("{name}_bn")), channels[1])?))
 }
 
 struct Block {

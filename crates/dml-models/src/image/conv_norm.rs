@@ -14,27 +14,18 @@ impl ConvNorm {
     /// `names` are of the convolution and of the norm; `channels` are in and out.
     pub(super) fn new(
         scope: &Scope<'_>,
-        names: [&str; 2],
+        [conv, norm]: [&str; 2],
         channels: [usize; 2],
         k: usize,
         window: Window,
     ) -> Result<Self> {
-        let [conv, norm] = names;
         let conv = Conv::new(&scope.at(conv), channels, k, window, Start::KaimingOut)?;
         Ok(Self { conv, norm: BatchNorm::new(&scope.at(norm), channels[1])? })
     }
 
-    /// As [`Self::new`], with a bias of the convolution.
-    pub(super) fn biased(
-        scope: &Scope<'_>,
-        names: [&str; 2],
-        channels: [usize; 2],
-        k: usize,
-        window: Window,
-    ) -> Result<Self> {
-        let [conv, norm] = names;
-        let conv = Conv::biased(&scope.at(conv), channels, k, window, Start::KaimingOut)?;
-        Ok(Self { conv, norm: BatchNorm::new(&scope.at(norm), channels[1])? })
+    /// Of both.
+    pub(super) fn of(conv: Conv, norm: BatchNorm) -> Self {
+        Self { conv, norm }
     }
 
     /// With another ε and momentum of the norm.

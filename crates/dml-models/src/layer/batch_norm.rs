@@ -22,20 +22,17 @@ pub(crate) struct BatchNorm {
 impl BatchNorm {
     /// PyTorch's defaults: ε = 1e-5, and a new batch counts for a tenth of the running statistics.
     pub(crate) fn new(scope: &Scope<'_>, channels: usize) -> Result<Self> {
-        Ok(Self {
-            gamma: scope.parameter("weight", &[channels], Start::Ones)?,
-            beta: scope.parameter("bias", &[channels], Start::Zeros)?,
-            mean: scope.buffer("running_mean", &[channels], Start::Zeros)?,
-            variance: scope.buffer("running_var", &[channels], Start::Ones)?,
-            epsilon: 1e-5,
-            momentum: 0.1,
-            frozen: scope.frozen_norms(),
-        })
+        let gamma = scope.parameter("weight", &[channels], Start::Ones)?;
+        Self::scaled_by(gamma, scope, channels)
     }
 
     /// With a scale that is 1 and stays so.
     pub(crate) fn unscaled(scope: &Scope<'_>, channels: usize) -> Result<Self> {
         let gamma = Parameter::still(scope.buffer("weight", &[channels], Start::Ones)?);
+        Self::scaled_by(gamma, scope, channels)
+    }
+
+    fn scaled_by(gamma: Parameter, scope: &Scope<'_>, channels: usize) -> Result<Self> {
         Ok(Self {
             gamma,
             beta: scope.parameter("bias", &[channels], Start::Zeros)?,
