@@ -143,13 +143,9 @@ impl Dropout {
 }
 
 #[cfg(test)]
-#[path = "../tests/formula/mod.rs"]
-mod formula;
-
-#[cfg(test)]
 mod tests {
-    use super::formula::{Allowed, Case, uniform_tensor};
     use super::*;
+    use crate::formula::{Allowed, Case, uniform_tensor};
     use crate::layer::Builder;
     use candle_core::Device;
 

@@ -6,6 +6,9 @@
 pub mod backbone;
 pub mod encoder;
 mod error;
+#[cfg(test)]
+#[path = "../tests/formula/mod.rs"]
+mod formula;
 pub mod head;
 pub mod image;
 mod init;

@@ -2,23 +2,22 @@
 
 mod formula;
 
-use candle_core::{Device, Tensor, Var};
+use candle_core::{Device, Tensor};
 use dml_models::image::VitConfig;
 use dml_models::{Architecture, Encoder, EncoderConfig, Input, Mode, Network};
-use formula::{Allowed, Case, Run};
+use formula::{Allowed, Case};
 
-/// PyTorch itself is off by 2e-6 in float32.
+/// PyTorch itself is off by 4e-6 in float32, where no kink is crossed: see `ROUNDINGS`. We are off by 2e-6, gradients by 1e-5.
 const EVAL: Allowed = Allowed { embedding: 1e-5, gradient: 5e-5 };
-/// Batch statistics of four small images are near zero here and there, and a ReLU whose input is rounded to the other side of 0
-/// changes gradients by steps: PyTorch itself is off by as much as the golden says, and by more where another order of sums flips
-/// another.
-const TRAIN: Allowed = Allowed { embedding: 5e-5, gradient: 1e-3 };
-const DEEP_TRAIN: Allowed = Allowed { embedding: 5e-4, gradient: 5e-2 };
+/// Batch statistics of three or four small images divide by small deviations here and there: PyTorch is off by 8e-5 and 1e-4, we by
+/// 4e-5 and 5e-5.
+const TRAIN: Allowed = Allowed { embedding: 1e-4, gradient: 2e-4 };
+/// Rounding decides many ReLUs of a deep network: PyTorch is off by 1e-4 and 3e-2, we by up to 1.3e-4 and 5e-2 in ten roundings. What
+/// is in them is held closer in evaluation, and where it is shallow (`src/image/shallow.rs`) in training.
+const DEEP_TRAIN: Allowed = Allowed { embedding: 5e-4, gradient: 1e-1 };
 
-fn embed(network: &Network, run: &Run<'_>) -> (Tensor, Var) {
-    let images = Var::from_tensor(&formula::uniform_tensor("input", &run.input_shape())).unwrap();
-    let mode = if run.is_train() { Mode::Train } else { Mode::Eval };
-    (network.embed(&Input::Images(images.as_tensor().clone()), mode).unwrap(), images)
+fn embed(network: &Network, images: &Tensor, mode: Mode) -> Tensor {
+    network.embed(&Input::Images(images.clone()), mode).unwrap()
 }
 
 /// All runs of a case whose names are ours.
@@ -27,27 +26,9 @@ fn check(name: &str, config: &EncoderConfig, train: Allowed) {
     for (title, run) in case.runs() {
         let shape = run.input_shape();
         let network = Network::new(config, [shape[1], shape[2], shape[3]], 0, &Device::Cpu).unwrap();
-        let named = network.weights().named();
-        case.fill(&named, str::to_owned);
-        let (embedding, images) = embed(&network, &run);
-        let allowed = if run.is_train() { train } else { EVAL };
-        run.check(&format!("{name}/{title}"), &embedding, &named, str::to_owned, Some(&images), allowed);
-        if let Some(running) = run.told().get("running") {
-            check_running(&format!("{name}/{title}"), running, &network);
-        }
-    }
-}
-
-/// Sum and norm of the first and last running statistics after a step.
-fn check_running(what: &str, told: &serde_json::Value, network: &Network) {
-    for (name, told) in told.as_object().unwrap() {
-        let (_, var) =
-            network.weights().buffers().iter().find(|(of, _)| of == name).unwrap_or_else(|| panic!("{name}"));
-        let values: Vec<f32> = var.to_vec1().unwrap();
-        let [sum, norm]: [f64; 2] = serde_json::from_value(told.clone()).unwrap();
-        let found_sum: f64 = values.iter().map(|&v| f64::from(v)).sum();
-        let found_norm = values.iter().map(|&v| f64::from(v).powi(2)).sum::<f64>().sqrt();
-        assert!((found_sum - sum).abs() < 1e-4 * norm && (found_norm - norm).abs() < 1e-4 * norm, "{what}: {name}");
+        let (mode, allowed) = if run.is_train() { (Mode::Train, train) } else { (Mode::Eval, EVAL) };
+        let embed = |images: &Tensor| embed(&network, images, mode);
+        run.check_images(&format!("{name}/{title}"), &network.weights().named(), allowed, embed);
     }
 }
 
@@ -64,15 +45,13 @@ fn resnets_are_those_of_torchvision() {
 
 #[test]
 fn small_networks_are_those_of_torchvision() {
-    // ReLU6 and hard-swish have kinks; the goldens tell that PyTorch is off by up to 9e-4 itself.
-    let train = Allowed { embedding: 5e-4, gradient: 5e-2 };
     for (name, architecture) in [
         ("mobilenet_v2", Architecture::MobilenetV2),
         ("mobilenet_v3_small", Architecture::MobilenetV3Small),
         ("mobilenet_v3_large", Architecture::MobilenetV3Large),
         ("efficientnet_b0", Architecture::EfficientnetB0),
     ] {
-        check(name, &EncoderConfig { architecture, ..EncoderConfig::default() }, train);
+        check(name, &EncoderConfig { architecture, ..EncoderConfig::default() }, TRAIN);
     }
 }
 
@@ -80,7 +59,7 @@ fn small_networks_are_those_of_torchvision() {
 fn bn_inception_and_iresnet_are_those_of_their_packages() {
     let config = |architecture| EncoderConfig { architecture, ..EncoderConfig::default() };
     check("bn_inception", &config(Architecture::BnInception), DEEP_TRAIN);
-    check("iresnet50", &config(Architecture::Iresnet50), DEEP_TRAIN);
+    check("iresnet50", &config(Architecture::Iresnet50), TRAIN);
 }
 
 fn vit(vit: VitConfig) -> EncoderConfig {
@@ -151,7 +130,7 @@ fn clips_vision_transformer_is_that_of_transformers() {
     for (name, var) in network.weights().named() {
         var.set(&clip(&name, theirs).reshape(var.shape()).unwrap()).unwrap();
     }
-    let (embedding, _) = embed(&network, &run);
+    let embedding = embed(&network, &formula::uniform_tensor("input", &run.input_shape()), Mode::Eval);
     run.check_embedding("clip_vision", &embedding, EVAL.embedding);
 }
 

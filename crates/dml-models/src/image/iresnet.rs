@@ -82,11 +82,16 @@ pub(crate) struct IResNet {
 impl IResNet {
     /// For images of the shape `input` (`[c, h, w]`).
     pub(crate) fn new(scope: &Scope<'_>, input: [usize; 3]) -> Result<Self> {
+        Self::of_depth(scope, BLOCKS, input)
+    }
+
+    /// With so many blocks in each stage.
+    pub(super) fn of_depth(scope: &Scope<'_>, depth: [usize; 4], input: [usize; 3]) -> Result<Self> {
         let [c, h, w] = input;
         let conv = Conv::new(&scope.at("conv1"), [c, 64], 3, Window::same(3, 1), Start::KaimingOut)?;
         let (norm, prelu) = (BatchNorm::new(&scope.at("bn1"), 64)?, PRelu::new(&scope.at("prelu"), 64)?);
         let (mut channels, mut blocks) = (64, Vec::new());
-        for (stage, &count) in BLOCKS.iter().enumerate() {
+        for (stage, &count) in depth.iter().enumerate() {
             let (scope, c_out) = (scope.at(format!("layer{}", stage + 1)), 64 << stage);
             for i in 0..count {
                 blocks.push(Block::new(&scope.at(i), channels, c_out, if i == 0 { 2 } else { 1 })?);

@@ -7,6 +7,8 @@ mod inverted_residual;
 mod iresnet;
 pub(crate) mod mobile;
 pub(crate) mod resnet;
+#[cfg(test)]
+mod shallow;
 mod vit;
 
 pub(crate) use bn_inception::BnInception;

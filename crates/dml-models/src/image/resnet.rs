@@ -14,9 +14,9 @@ use candle_core::Tensor;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Depth {
     /// Blocks of each stage.
-    blocks: [usize; 4],
+    pub(super) blocks: [usize; 4],
     /// Whether blocks are bottlenecks: 1×1, 3×3, 1×1 with four times as many channels.
-    bottleneck: bool,
+    pub(super) bottleneck: bool,
 }
 
 impl Depth {
