@@ -34,7 +34,7 @@ pub use identification::{
 };
 pub use modified_hausdorff::{Centring, Ink};
 pub use one_shot::{OneShot, OneShotTrials, one_shot};
-pub use retrieval::{Retrieval, retrieval};
+pub use retrieval::{Retrieval, retrieval, retrieval_in_gallery};
 pub use search::search;
 pub use verification::{Verification, verification};
 

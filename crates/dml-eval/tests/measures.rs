@@ -1,7 +1,7 @@
 //! Measures against vectors worked by hand and by pytorch-metric-learning, and against plain loops.
 
 use dml_core::{Matrix, Metric};
-use dml_eval::{Episodes, OpenSetProtocol, few_shot, open_set, retrieval, verification};
+use dml_eval::{Episodes, OpenSetProtocol, few_shot, open_set, retrieval, retrieval_in_gallery, verification};
 use proptest::prelude::*;
 
 const E: Metric = Metric::Euclidean;
@@ -19,6 +19,21 @@ fn worked_vector_of_pytorch_metric_learning() {
         assert!((r.recall_at[0].1 - 0.4).abs() < 1e-12);
         assert!((r.r_precision - 0.3).abs() < 1e-12 && (r.map_at_r - 0.25).abs() < 1e-12);
     }
+}
+
+#[test]
+fn queries_ask_their_gallery_and_do_not_find_themselves() {
+    let (points, labels) = ([0.0, 1.0, 2.4, 2.5, 5.0, 9.0], [0, 0, 1, 0, 1, 2]);
+    let x = Matrix::new(&points, 6, 1).unwrap();
+    // Row 0 finds its like first, row 3 one place behind row 2.
+    let r = retrieval_in_gallery(E, x, &labels, [&[0, 3], &[1, 2, 4, 5]], &[1, 2]).unwrap();
+    assert_eq!((r.queries, r.recall_at.as_slice()), (2, [(1, 0.5), (2, 1.0)].as_slice()));
+    assert_eq!((r.r_precision, r.map_at_r), (0.5, 0.5));
+    let all = [0, 1, 2, 3, 4, 5];
+    let whole = retrieval(E, x, &labels, &[1, 2]).unwrap();
+    assert_eq!(retrieval_in_gallery(E, x, &labels, [&all, &all], &[1, 2]).unwrap(), whole);
+    let refused = |rows: [&[u32]; 2]| retrieval_in_gallery(E, x, &labels, rows, &[1]).unwrap_err().to_string();
+    assert!(refused([&[0], &[6]]).contains("gallery name row 6 of 6") && refused([&[], &[1]]).contains("no queries"));
 }
 
 #[test]

@@ -5,7 +5,6 @@ use crate::sets::{OneShotInputs, Sets};
 use candle_core::Device;
 use dml_core::{Matrix, Metric};
 use dml_data::{Dataset, Inputs, Normalize, eval_batches, input_batches};
-use dml_eval::retrieval::{Bootstrap, Measure, Policy, Rankings, Relevance, Ties, Window, evaluate};
 use dml_eval::{Episodes, FewShot, OneShot, OneShotTrials, OpenSet, OpenSetProtocol, Retrieval, Verification};
 use dml_models::{Encoder, Input, Mode, without_gradients};
 use serde::{Deserialize, Serialize};
@@ -137,29 +136,11 @@ pub fn of_encoder(encoder: &dyn Encoder, metric: Metric, sets: &Sets, device: &D
 
 /// Retrieval of queries in a gallery, where the source says which sample is what (In-Shop).
 fn of_roles(metric: Metric, test: &Embeddings, roles: &[[bool; 2]]) -> Result<Retrieval> {
-    let side = |which: usize| {
-        let rows = || (0..roles.len()).filter(move |&i| roles[i][which]);
-        let values: Vec<f32> = rows().flat_map(|i| test.values[i * test.dim..][..test.dim].iter().copied()).collect();
-        Embeddings { values, dim: test.dim, labels: rows().map(|i| test.labels[i]).collect() }
-    };
-    let (queries, gallery) = (side(0), side(1));
-    let relevance = Relevance::Labels { queries: &queries.labels, gallery: &gallery.labels };
-    let rankings = Rankings::whole(metric, queries.matrix()?, gallery.matrix()?, &relevance, &[], Ties::ById)?;
+    let [queries, gallery] =
+        [0, 1].map(|which| (0..roles.len()).filter(|&i| roles[i][which]).map(|i| i as u32).collect::<Vec<u32>>());
     // Those of In-Shop's paper.
-    let ranks: Vec<usize> = [1, 10, 20, 30, 40].into_iter().filter(|&k| k <= gallery.labels.len()).collect();
-    let within_r = [Measure::R_PRECISION, Measure::MAP_AT_R];
-    let recalls = ranks.iter().map(|&k| Measure::HitRate { within: Window::First(k) });
-    let measures: Vec<Measure> = within_r.into_iter().chain(recalls).collect();
-    let policy = Policy { bootstrap: Bootstrap { resamples: 0, seed: 0 }, ..Policy::default() };
-    let found = evaluate(&rankings, &measures, Some(&queries.labels), &policy)?;
-    let mean = |at: usize| found.measured.get(at).map_or(f64::NAN, |measured| measured.micro_mean);
-    Ok(Retrieval {
-        recall_at: ranks.iter().enumerate().map(|(at, &k)| (k, mean(within_r.len() + at))).collect(),
-        r_precision: mean(0),
-        map_at_r: mean(1),
-        queries: found.queries.len(),
-        lone_queries: found.lone_queries,
-    })
+    let ranks: Vec<usize> = [1, 10, 20, 30, 40].into_iter().filter(|&k| k <= gallery.len()).collect();
+    Ok(dml_eval::retrieval_in_gallery(metric, test.matrix()?, &test.labels, [&queries, &gallery], &ranks)?)
 }
 
 /// A one-shot run: every test embedding gets the class of the nearest of the training embeddings.

@@ -48,6 +48,6 @@ pub use measure::{Denominator, Gain, Ideal, Measure, Window};
 pub use presets::Preset;
 pub use rankings::{Ranking, Rankings};
 pub use relevance::{Relevance, SharedGain};
-pub use self_retrieval::{Retrieval, retrieval};
+pub use self_retrieval::{Retrieval, retrieval, retrieval_in_gallery};
 pub use single_shot::{SingleShot, single_shot};
 pub use ties::Ties;
