@@ -12,7 +12,7 @@ const TOLERANCE: Tolerance = Tolerance::elementwise(1e-6, 1e-5);
 fn trajectories_equal_their_references() {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("golden/optimizers.safetensors");
     let cases = load_goldens(&path).unwrap();
-    assert!(cases.len() >= 10);
+    assert!(cases.len() >= 12);
     for case in cases {
         let config = OptimizerConfig::deserialize(&case.description).unwrap();
         let weight = Var::from_tensor(&case.tensor("start").unwrap().to_device(&Device::Cpu).unwrap()).unwrap();

@@ -23,7 +23,7 @@ pub enum Event {
         loss: f32,
         /// Learning rate of the encoder's head.
         lr: f64,
-        /// Norm of the whole gradient, before it was clipped.
+        /// Norm of the whole gradient, before `clip_norm`.
         grad_norm: f64,
     },
     /// The validation classes were measured.

@@ -53,6 +53,10 @@ CASES = {
         {"kind": "adamw", "lr": 0.02, "weight_decay": 0.0, "clip_value": 0.5},
         lambda w: torch.optim.AdamW([w], lr=0.02, weight_decay=0.0),
     ),
+    "sgd_clipped_by_value_and_norm": (
+        {"kind": "sgd", "lr": 0.05, "weight_decay": 0.0, "momentum": 0.9, "clip_value": 0.8, "clip_norm": 1.2},
+        lambda w: torch.optim.SGD([w], lr=0.05, momentum=0.9),
+    ),
     "adamw_clipped": (
         {"kind": "adamw", "lr": 0.02, "weight_decay": 0.0, "clip_norm": 1.5},
         lambda w: torch.optim.AdamW([w], lr=0.02, weight_decay=0.0),
@@ -71,10 +75,10 @@ def main():
         trajectory = []
         for gradient in gradients:
             weight.grad = torch.from_numpy(gradient).double()
-            if "clip_norm" in config:
-                torch.nn.utils.clip_grad_norm_([weight], config["clip_norm"])
             if "clip_value" in config:
                 torch.nn.utils.clip_grad_value_([weight], config["clip_value"])
+            if "clip_norm" in config:
+                torch.nn.utils.clip_grad_norm_([weight], config["clip_norm"])
             optimizer.step()
             trajectory.append(weight.detach().numpy().copy())
         cases[name] = (config, {"start": start, "gradients": gradients, "trajectory": np.stack(trajectory)})

@@ -79,6 +79,11 @@ impl Default for OptimizerConfig {
 }
 
 impl OptimizerConfig {
+    /// Largest value of a number of the gradient.
+    pub(super) fn clip(&self) -> f64 {
+        if self.clip_value > 0.0 { self.clip_value } else { f64::INFINITY }
+    }
+
     pub(crate) fn check(&self) -> Result<()> {
         let wrong =
             |key: &str, value: f64, want: &str| Err(Error::Recipe(format!("optimizer.{key} is {value}: want {want}")));

@@ -10,7 +10,8 @@ pub use config::{Kind, OptimizerConfig};
 
 use crate::{Error, Result};
 use candle_core::backprop::GradStore;
-use candle_core::{Tensor, Var};
+use candle_core::{DType, Tensor, Var};
+use dml_core::vector::{sum_of, widest};
 use rayon::prelude::*;
 use rule::{Memory, Step};
 use std::collections::HashMap;
@@ -25,6 +26,9 @@ pub enum Group {
     /// Of the loss.
     Proxies,
 }
+
+/// Numbers of one partial sum of a gradient's squares.
+const PART: usize = 1 << 15;
 
 struct Slot {
     name: String,
@@ -50,7 +54,8 @@ impl Optimizer {
         Ok(Self { config, slots: parameters.into_iter().map(slot).collect::<Result<Vec<_>>>()?, steps: 0 })
     }
 
-    /// One step with the learning rate multiplied by `factor`; gives the norm of the whole gradient, before it is clipped.
+    /// One step with the learning rate multiplied by `factor`; gives the norm of the whole gradient, its numbers clipped by
+    /// `clip_value` but not yet by `clip_norm`.
     ///
     /// # Errors
     /// [`Error::GradientNotFinite`] when a gradient is not finite: nothing has been changed then; or when a tensor operation fails.
@@ -85,24 +90,36 @@ impl Optimizer {
 
     /// The norm of the gradient of all parameters together, each number clipped as the rule clips it.
     fn norm(&self, gradients: &GradStore) -> Result<f64> {
-        let mut square = 0f64;
-        for gradient in self.slots.iter().filter_map(|slot| gradients.get(&slot.var)) {
-            let clip = self.config.clip_value;
-            let gradient = if clip > 0.0 { gradient.clamp(-clip, clip)? } else { gradient.clone() };
-            square += squares(&gradient)?;
-        }
-        Ok(square.sqrt())
+        let of_each = self.slots.iter().filter_map(|slot| gradients.get(&slot.var));
+        Ok(of_each.map(|gradient| self.squares(gradient)).sum::<Result<f64>>()?.sqrt())
     }
 
     fn first_not_finite(&self, gradients: &GradStore) -> Result<String> {
         for slot in &self.slots {
             if let Some(gradient) = gradients.get(&slot.var)
-                && !squares(gradient)?.is_finite()
+                && !self.squares(gradient)?.is_finite()
             {
                 return Ok(slot.name.clone());
             }
         }
         Ok("all together".to_owned())
+    }
+
+    /// `Σ g²` of numbers clipped as the rule clips them.
+    fn squares(&self, gradient: &Tensor) -> Result<f64> {
+        let clip = self.config.clip();
+        if !dml_core::has_kernels(gradient) || gradient.dtype() != DType::F32 {
+            let clipped = if clip.is_finite() { gradient.clamp(-clip, clip)? } else { gradient.clone() };
+            return Ok(f64::from(clipped.sqr()?.sum_all()?.to_dtype(DType::F32)?.to_scalar::<f32>()?));
+        }
+        let row = gradient.reshape((1, ()))?;
+        let clip = clip as f32;
+        let square = |g: f32| rule::clipped(g, clip) * rule::clipped(g, clip);
+        Ok(dml_core::with_host(&row, |values: dml_core::Matrix<'_, f32>| {
+            // Parts of a fixed size, added in their order.
+            let parts = values.data().par_chunks(PART).map(|part| widest(|| sum_of(part, square)));
+            parts.collect::<Vec<f64>>().into_iter().sum()
+        })?)
     }
 
     /// All state, with stable names.
@@ -138,19 +155,33 @@ impl Optimizer {
     }
 }
 
-/// `Σ g²`.
-fn squares(gradient: &Tensor) -> Result<f64> {
-    if dml_core::has_kernels(gradient) && gradient.dtype() == candle_core::DType::F32 {
-        let row = gradient.reshape((1, ()))?;
-        return Ok(dml_core::with_host(&row, |values: dml_core::Matrix<'_, f32>| {
-            // Parts of a fixed size, added in their order.
-            let parts: Vec<f64> = values
-                .data()
-                .par_chunks(1 << 15)
-                .map(|part| dml_core::vector::widest(|| dml_core::vector::sum_of(part, |v| v * v)))
-                .collect();
-            parts.into_iter().sum::<f64>()
-        })?);
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use candle_core::Device;
+
+    #[test]
+    fn a_gradient_that_is_no_number_is_named_and_moves_nothing() {
+        for (clip_value, clip_norm) in [(0.0, 0.0), (1.0, 0.0), (0.0, 1.0), (1.0, 1.0)] {
+            for (i, broken) in [f32::NAN, f32::INFINITY].into_iter().enumerate() {
+                let var = |values: [f32; 2]| Var::from_tensor(&Tensor::new(&values, &Device::Cpu).unwrap()).unwrap();
+                let (sound, other) = (var([1.0, 2.0]), var([3.0, 4.0]));
+                let config = OptimizerConfig { clip_value, clip_norm, ..OptimizerConfig::default() };
+                let slots = [("sound", &sound), ("other", &other)].map(|(n, v)| (n.to_owned(), v.clone(), Group::Head));
+                let mut optimizer = Optimizer::new(config, slots.to_vec()).unwrap();
+                let factor = Tensor::new(&[1f32, broken], &Device::Cpu).unwrap();
+                let loss =
+                    (sound.sum_all().unwrap() + (other.as_tensor() * factor).unwrap().sum_all().unwrap()).unwrap();
+                let outcome = optimizer.step(&loss.backward().unwrap(), 1.0);
+                if clip_value > 0.0 && i == 1 {
+                    // What is too large is clipped, however large it is.
+                    assert!((outcome.unwrap() - 2.0).abs() < 1e-6);
+                    continue;
+                }
+                assert!(outcome.unwrap_err().to_string().contains("the gradient of other is not finite"));
+                assert_eq!(sound.to_vec1::<f32>().unwrap(), [1.0, 2.0]);
+                assert_eq!(optimizer.steps, 0);
+            }
+        }
     }
-    Ok(f64::from(gradient.sqr()?.sum_all()?.to_dtype(candle_core::DType::F32)?.to_scalar::<f32>()?))
 }

@@ -11,9 +11,9 @@ use std::sync::Mutex;
 pub(super) struct Step {
     kind: Kind,
     nesterov: bool,
-    /// What the gradient is multiplied by, and then clipped to.
-    pub(super) scale: f64,
+    /// What the gradient is clipped to, and then multiplied by.
     clip: f64,
+    pub(super) scale: f64,
     lr: f64,
     decay: f64,
     momentum: f64,
@@ -33,7 +33,7 @@ impl Step {
             kind: c.kind,
             nesterov: c.nesterov,
             scale: 1.0,
-            clip: if c.clip_value > 0.0 { c.clip_value } else { f64::INFINITY },
+            clip: c.clip(),
             lr: c.lr,
             decay: c.weight_decay,
             momentum: c.momentum,
@@ -131,18 +131,20 @@ impl InplaceOp2 for HostStep<'_> {
     }
 }
 
+/// `g` within ±`clip`. NaN passes a comparison: it must show.
+#[inline(always)]
+pub(super) fn clipped(g: f32, clip: f32) -> f32 {
+    let g = if g > clip { clip } else { g };
+    if g < -clip { -clip } else { g }
+}
+
 #[inline(always)]
 fn piece(step: Step, w: &mut [f32], g: &[f32], first: &mut [f32], second: &mut [f32]) {
     let n = w.len();
     let (g, first, second) = (&g[..n], &mut first[..n], &mut second[..n]);
     let (scale, clip, lr) = (step.scale as f32, step.clip as f32, step.lr as f32);
     let (decay, eps) = (step.decay as f32, step.eps as f32);
-    // NaN passes a comparison: it must show.
-    let clipped = |g: f32| {
-        let g = g * scale;
-        let g = if g > clip { clip } else { g };
-        if g < -clip { -clip } else { g }
-    };
+    let clipped = |g: f32| clipped(g, clip) * scale;
     match step.kind {
         Kind::Sgd => {
             let momentum = step.momentum as f32;
@@ -182,10 +184,8 @@ fn piece(step: Step, w: &mut [f32], g: &[f32], first: &mut [f32], second: &mut [
 /// The same from candle's operations.
 fn on_device(memory: &mut [Tensor; 2], var: &Var, gradient: &Tensor, s: Step) -> Result<()> {
     let w = var.as_tensor();
-    let mut g = (gradient * s.scale)?;
-    if s.clip.is_finite() {
-        g = g.clamp(-s.clip, s.clip)?;
-    }
+    let mut g = if s.clip.is_finite() { gradient.clamp(-s.clip, s.clip)? } else { gradient.clone() };
+    g = (g * s.scale)?;
     if s.kind != Kind::AdamW && s.decay > 0.0 {
         g = (g + (w * s.decay)?)?;
     }
