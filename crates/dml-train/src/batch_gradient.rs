@@ -35,17 +35,18 @@ pub(crate) fn of_batch(
     let mut gradients = loss.backward()?;
     // A loss of nothing has no gradient.
     let Some(of_embeddings) = gradients.remove(embeddings.as_tensor()) else { return Ok((value, gradients)) };
+    let trainable = encoder.weights().trainable();
     for part in &parts {
         let upstream = of_embeddings.narrow(0, part.0, part.1)?;
         let surrogate = (embed(part)? * upstream)?.sum_all()?;
         let of_part = surrogate.backward()?;
-        for (_, var) in encoder.weights().trainable() {
-            let Some(new) = of_part.get(&var) else { continue };
-            let sum = match gradients.get(&var) {
+        for (_, var) in &trainable {
+            let Some(new) = of_part.get(var) else { continue };
+            let sum = match gradients.get(var) {
                 Some(old) => (old + new)?.detach(),
                 None => new.clone(),
             };
-            gradients.insert(&var, sum);
+            gradients.insert(var, sum);
         }
     }
     Ok((value, gradients))

@@ -20,6 +20,5 @@ mod weights;
 
 pub use error::{Error, Result};
 pub use events::Event;
-pub use progress::Resumed;
 pub use recipe::Recipe;
-pub use trainer::Trainer;
+pub use trainer::{Resumed, Trainer};

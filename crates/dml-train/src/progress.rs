@@ -1,11 +1,8 @@
-//! Where a run is, and everything of a trainer in one file.
+//! Where a run is, and how well it has done.
 
-use crate::checkpoint::{self, restore};
-use crate::{Error, Result, Trainer};
-use candle_core::{Device, Tensor, Var};
-use dml_models::Encoder;
+use crate::{Error, Result};
+use candle_core::{Device, Tensor};
 use std::collections::HashMap;
-use std::path::Path;
 
 /// Steps, and how well the validation classes did.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -35,7 +32,7 @@ impl Progress {
         false
     }
 
-    fn state(self) -> Result<Vec<(String, Tensor)>> {
+    pub(crate) fn state(self) -> Result<Vec<(String, Tensor)>> {
         let cpu = &Device::Cpu;
         Ok(vec![
             ("step".to_owned(), Tensor::new(self.step as i64, cpu)?),
@@ -44,7 +41,7 @@ impl Progress {
         ])
     }
 
-    fn from_state(state: &HashMap<String, Tensor>) -> Result<Self> {
+    pub(crate) fn from_state(state: &HashMap<String, Tensor>) -> Result<Self> {
         let find = |name: &str| state.get(name).ok_or_else(|| Error::Checkpoint(format!("trainer/{name}")));
         Ok(Self {
             step: find("step")?.to_scalar::<i64>()? as u64,
@@ -52,57 +49,4 @@ impl Progress {
             since_best: find("since_best")?.to_scalar::<i64>()? as u64,
         })
     }
-}
-
-impl Trainer {
-    /// Writes everything that the rest of the run depends on to `path`; older checkpoints stay beside it, as many as the recipe says.
-    ///
-    /// # Errors
-    /// When the disk refuses.
-    pub fn save(&self, path: &Path) -> Result<()> {
-        let tensors = |vars: Vec<(String, Var)>| vars.into_iter().map(|(n, v)| (n, v.as_tensor().clone())).collect();
-        checkpoint::rotate(path, self.recipe.train.keep)?;
-        checkpoint::save(
-            path,
-            &[
-                ("trainer", self.progress.state()?),
-                ("encoder", tensors(self.encoder.weights().named())),
-                ("proxies", tensors(self.objective.parameters())),
-                ("objective", self.objective.state()?),
-                ("optimizer", self.optimizer.state()?),
-                ("moving_mean", self.moving_mean.as_ref().map_or_else(Vec::new, |mean| mean.state())),
-            ],
-        )
-    }
-
-    /// Goes back to the checkpoint at `path`, or to an older one beside it if that is damaged, and says then what is wrong. `None`:
-    /// there is no checkpoint.
-    ///
-    /// # Errors
-    /// When no checkpoint can be read, or it belongs to another model.
-    pub fn resume(&mut self, path: &Path) -> Result<Option<Resumed>> {
-        let Some((mut sections, problem)) = checkpoint::load_newest(path, self.recipe.train.keep)? else {
-            return Ok(None);
-        };
-        let mut section = |name: &str| sections.remove(name).unwrap_or_default();
-        let progress = Progress::from_state(&section("trainer"))?;
-        restore(&self.encoder.weights().named(), &section("encoder"))
-            .map_err(|n| Error::Checkpoint(format!("encoder/{n}")))?;
-        restore(&self.objective.parameters(), &section("proxies"))
-            .map_err(|n| Error::Checkpoint(format!("proxies/{n}")))?;
-        self.objective.load_state(&section("objective"))?;
-        self.optimizer.load_state(&section("optimizer"))?;
-        if let Some(mean) = &self.moving_mean {
-            mean.load_state(&section("moving_mean"))?;
-        }
-        self.progress = progress;
-        Ok(Some(Resumed { damaged: problem }))
-    }
-}
-
-/// What a run goes on from.
-#[derive(Clone, Debug)]
-pub struct Resumed {
-    /// What is wrong with a newer checkpoint.
-    pub damaged: Option<String>,
 }

@@ -141,7 +141,9 @@ pub fn run(
     keep(&Event::Evaluating)?;
     let measured = match recipe.train.evaluate {
         Evaluated::Last => trainer.moving_weights(),
-        Evaluated::BestOnValidation => Some(load_plain(&folder.best())?),
+        Evaluated::BestOnValidation => {
+            Some(dml_models::pretrained::tensors(&folder.best())?.into_iter().collect::<Vec<_>>())
+        }
     };
     let encoder = trainer.encoder();
     let mut evaluation = with_weights(encoder.weights(), measured.as_deref(), || {
@@ -159,10 +161,4 @@ pub fn run(
     checkpoint::write_atomically(&folder.evaluation(), text.as_bytes())?;
     keep(&Event::Finish)?;
     Ok(evaluation)
-}
-
-/// The named tensors of a file.
-fn load_plain(path: &Path) -> Result<Vec<(String, Tensor)>> {
-    let tensors = candle_core::safetensors::load(path, &Device::Cpu).map_err(|e| Error::file(path, e))?;
-    Ok(tensors.into_iter().collect())
 }

@@ -1,15 +1,17 @@
 //! The training loop.
 
+use crate::checkpoint::{self, restore};
 use crate::moving_mean::{MovingMean, with_weights};
 use crate::optimizer::{Group, Optimizer};
 use crate::run::RunFolder;
 use crate::sets::Sets;
 use crate::{Error, Event, Recipe, Result, batch_gradient, evaluation, imprint, progress::Progress, weights};
-use candle_core::{Device, Tensor};
+use candle_core::{Device, Tensor, Var};
 use dml_data::{Loader, LoaderOptions};
 use dml_losses::{Context, Objective};
 use dml_models::pretrained::Loading;
 use dml_models::{Encoder, Network};
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 /// A model in training: encoder, objective, optimiser, and where it is.
@@ -162,9 +164,53 @@ impl Trainer {
         })?;
         let best = self.progress.measured(map_at_r);
         if best {
-            crate::checkpoint::save_plain(&folder.best(), weights.unwrap_or_else(|| self.own_weights()))?;
+            checkpoint::save_plain(&folder.best(), weights.unwrap_or_else(|| self.own_weights()))?;
         }
         on_event(&Event::Validated { step, map_at_r, best })
+    }
+
+    /// Writes everything that the rest of the run depends on to `path`; older checkpoints stay beside it, as many as the recipe says.
+    ///
+    /// # Errors
+    /// When the disk refuses.
+    pub fn save(&self, path: &Path) -> Result<()> {
+        let tensors = |vars: Vec<(String, Var)>| vars.into_iter().map(|(n, v)| (n, v.as_tensor().clone())).collect();
+        checkpoint::rotate(path, self.recipe.train.keep)?;
+        checkpoint::save(
+            path,
+            &[
+                ("trainer", self.progress.state()?),
+                ("encoder", tensors(self.encoder.weights().named())),
+                ("proxies", tensors(self.objective.parameters())),
+                ("objective", self.objective.state()?),
+                ("optimizer", self.optimizer.state()?),
+                ("moving_mean", self.moving_mean.as_ref().map_or_else(Vec::new, |mean| mean.state())),
+            ],
+        )
+    }
+
+    /// Goes back to the checkpoint at `path`, or to an older one beside it if that is damaged, and says then what is wrong. `None`:
+    /// there is no checkpoint.
+    ///
+    /// # Errors
+    /// When no checkpoint can be read, or it belongs to another model.
+    pub fn resume(&mut self, path: &Path) -> Result<Option<Resumed>> {
+        let Some((mut sections, problem)) = checkpoint::load_newest(path, self.recipe.train.keep)? else {
+            return Ok(None);
+        };
+        let mut section = |name: &str| sections.remove(name).unwrap_or_default();
+        let progress = Progress::from_state(&section("trainer"))?;
+        restore(&self.encoder.weights().named(), &section("encoder"))
+            .map_err(|n| Error::Checkpoint(format!("encoder/{n}")))?;
+        restore(&self.objective.parameters(), &section("proxies"))
+            .map_err(|n| Error::Checkpoint(format!("proxies/{n}")))?;
+        self.objective.load_state(&section("objective"))?;
+        self.optimizer.load_state(&section("optimizer"))?;
+        if let Some(mean) = &self.moving_mean {
+            mean.load_state(&section("moving_mean"))?;
+        }
+        self.progress = progress;
+        Ok(Some(Resumed { damaged: problem }))
     }
 
     /// The weights that are measured, where they are not the encoder's own: the moving mean.
@@ -176,6 +222,13 @@ impl Trainer {
     pub(crate) fn own_weights(&self) -> Vec<(String, Tensor)> {
         self.encoder.weights().named().into_iter().map(|(n, v)| (n, v.as_tensor().clone())).collect()
     }
+}
+
+/// What a run goes on from.
+#[derive(Clone, Debug)]
+pub struct Resumed {
+    /// What is wrong with a newer checkpoint.
+    pub damaged: Option<String>,
 }
 
 /// Chunks are embedded without their neighbours, which batch statistics depend on.

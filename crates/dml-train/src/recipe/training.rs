@@ -68,6 +68,10 @@ impl TrainConfig {
         if !(0.0..1.0).contains(&self.ema) {
             return wrong(format!("train.ema is {}: want 0 or more and less than 1", self.ema));
         }
+        if self.validate_every > self.steps {
+            let (every, steps) = (self.validate_every, self.steps);
+            return wrong(format!("train.validate_every is {every}: want at most train.steps, {steps}"));
+        }
         let chooses = self.patience > 0 || self.evaluate == Evaluated::BestOnValidation;
         if chooses && self.validate_every == 0 {
             return wrong(
