@@ -124,10 +124,36 @@ fn decoded_caches_boxes_and_samplers_change_what_they_should_and_nothing_else() 
     assert!(plain == run("cached", &[&cache]));
     assert!(std::fs::read_dir(place.path("cache")).unwrap().count() >= 3);
     assert!(plain == run("cached-again", &[&cache, "data.workers=1", "data.ahead=5"]));
-    assert!(plain != run("whole-pictures", &["data.boxes=false"]));
+    let whole = run("whole-pictures", &["data.boxes=false"]);
+    assert!(plain != whole);
+    // One folder serves both.
+    assert!(whole == run("whole-pictures-cached", &["data.boxes=false", &cache]));
     for kind in ["pk", "covering_pk", "m_per_class", "weighted_pk", "random"] {
         assert!(plain != run(kind, &[&format!("sampler.kind={kind}")]), "{kind}");
     }
+}
+
+#[test]
+fn where_a_table_has_roles_its_queries_ask_its_gallery() {
+    let place = files();
+    let text = String::from_utf8(place.read("table.csv")).unwrap();
+    let mut lines = text.lines();
+    let mut with_roles = format!("{},is_query,is_gallery\n", lines.next().unwrap());
+    let (mut queries, mut seen) = (0, std::collections::HashSet::new());
+    for line in lines {
+        // Of each test class one image asks and the others answer.
+        let class = line.split(',').nth(1).unwrap();
+        let asks = line.contains(",test,") && seen.insert(class.to_owned());
+        queries += u64::from(asks);
+        writeln!(with_roles, "{line},{asks},{}", !asks).unwrap();
+    }
+    std::fs::write(place.path("table.csv"), with_roles).unwrap();
+    let short = ["--set", "train.steps=2", "--set", "train.validate_every=0", "--set", "train.evaluate=last"];
+    succeed(place.train("roles").args(short));
+    let result: Value = serde_json::from_slice(&place.read("roles/evaluation.json")).unwrap();
+    let retrieval = &result["test"]["retrieval"];
+    assert_eq!(retrieval["queries"].as_u64().unwrap() + retrieval["lone_queries"].as_u64().unwrap(), queries);
+    assert_eq!(retrieval["recall_at"][1][0], 10, "the ranks of In-Shop's paper");
 }
 
 #[test]
@@ -191,6 +217,7 @@ fn what_does_not_go_together_is_refused_with_the_mend() {
         ("data.preset=cub", "hyp-dino"),
         ("model.freeze=['layer9']", "layer9"),
         ("train.validate_every=0", "train.validate_every"),
+        ("train.validate_every=9", "at most train.steps, 8"),
         ("optimizer.kind=adam", "nesterov"),
         ("data.eval_transforms=[]", "give images of different sizes"),
         ("model.architecture=resnet", "resnet18"),

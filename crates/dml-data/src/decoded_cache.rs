@@ -11,6 +11,7 @@ use crate::inputs::{ByteInputs, Draw, FileImages, Inputs};
 use crate::{Error, Image, Normalize, Result};
 use layout::{Contents, Origin};
 use memmap2::Mmap;
+use sha2::{Digest, Sha256};
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -86,6 +87,21 @@ impl CachedImages {
         Self::open(images, path)
     }
 
+    /// The cache of `images` in `folder`, under a name that follows from what it is made of, so that one folder serves many sets,
+    /// decoders and pipelines; otherwise as [`open_or_make`](Self::open_or_make).
+    ///
+    /// # Errors
+    /// As there.
+    pub fn open_or_make_in(
+        images: Arc<FileImages>,
+        folder: impl AsRef<Path>,
+        unreadable: Unreadable,
+        progress: &mut dyn FnMut(usize),
+    ) -> Result<Self> {
+        let path = folder.as_ref().join(file_name(&Origin::of(&images))?);
+        Self::open_or_make(images, path, unreadable, progress)
+    }
+
     /// The samples whose files could not be read when the cache was made, and why.
     pub fn unreadable(&self) -> impl Iterator<Item = (usize, &str)> {
         self.contents.unreadable.iter().map(|(&index, note)| (index, note.problem.as_str()))
@@ -102,6 +118,14 @@ impl CachedImages {
         };
         Image::new(place.width as usize, place.height as usize, self.contents.origin.decoder.channels, pixels.to_vec())
     }
+}
+
+/// What a cache of that origin is called: its set, and a digest of all that it is made of.
+fn file_name(origin: &Origin) -> Result<String> {
+    let set: String = origin.set.chars().map(|c| if c.is_alphanumeric() { c } else { '-' }).collect();
+    let digest = Sha256::digest(writing::json(origin)?);
+    let digits: String = digest[..8].iter().map(|byte| format!("{byte:02x}")).collect();
+    Ok(format!("{set}-{digits}.cache"))
 }
 
 /// The bytes of a file, brought in by the system as they are touched.

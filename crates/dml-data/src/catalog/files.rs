@@ -63,13 +63,6 @@ impl Files {
         Self { root: root.into(), archives: vec![], paths: Strings::default(), boxes: vec![], cut: true, spans: vec![] }
     }
 
-    /// The same, of which images are taken whole and boxes are only told.
-    #[must_use]
-    pub fn whole(mut self) -> Self {
-        self.cut = false;
-        self
-    }
-
     pub(super) fn set_cut(&mut self, cut: bool) {
         self.cut = cut;
     }
@@ -111,8 +104,8 @@ impl Files {
         }
     }
 
-    /// SHA-256 of what is said of the files in their order: path, box if it is cut to it, and place in an archive. The root is left out, so
-    /// that a set may be moved.
+    /// SHA-256 of what makes the images, in their order: path, box if they are cut to it, and place in an archive. The root is
+    /// left out, so that a set may be moved.
     pub(super) fn digest(&self) -> String {
         let mut hasher = Sha256::new();
         for index in 0..self.paths.len() {

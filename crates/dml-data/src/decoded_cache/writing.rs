@@ -99,7 +99,7 @@ fn note(index: usize, error: Error) -> Note {
     Note { index, path: path.display().to_string(), problem }
 }
 
-fn json(value: &impl Serialize) -> Result<Vec<u8>> {
+pub(super) fn json(value: &impl Serialize) -> Result<Vec<u8>> {
     serde_json::to_vec(value)
         .map_err(|error| Error::Invalid(format!("what a cache is made of cannot be written: {error}")))
 }

@@ -61,7 +61,7 @@ fn read_as(root: &Path, part: impl Fn(usize, bool) -> &'static str) -> Result<Ca
         Some(Array::Numbers(values)) if values.first().is_some_and(|value| value.is_finite()) => Ok(values[0]),
         _ => Err(wrong(format!("{name} of image {} is no number", row + 1))),
     };
-    let mut builder = CatalogBuilder::new("cars-196", &path, Files::below(root).whole());
+    let mut builder = CatalogBuilder::new("cars-196", &path, Files::below(root));
     let names = names
         .iter()
         .map(|name| match name {
@@ -85,5 +85,5 @@ fn read_as(root: &Path, part: impl Fn(usize, bool) -> &'static str) -> Result<Ca
         let entry = FileEntry { bounding_box: Some(bounds), ..FileEntry::file(image) };
         builder.add(Membership::new(name, part(class as usize, number("test", row)? != 0.0)), entry)?;
     }
-    Ok(builder.finish())
+    Ok(builder.finish().cut_to_boxes(false))
 }

@@ -51,7 +51,7 @@ pub fn read(root: &Path) -> Result<Catalog> {
 fn read_as(root: &Path, part: impl Fn(u32, u32) -> &'static str) -> Result<Catalog> {
     let [names_path, images_path, labels_path, boxes_path] =
         ["classes.txt", "images.txt", "image_class_labels.txt", "bounding_boxes.txt"].map(|file| root.join(file));
-    let mut builder = CatalogBuilder::new("cub-200-2011", root, Files::below(root.join("images")).whole());
+    let mut builder = CatalogBuilder::new("cub-200-2011", root, Files::below(root.join("images")));
     let names = lists::text(&names_path)?;
     let mut classes = HashMap::new();
     for row in lists::fields::<2>(&names_path, &names, "<class> <name>") {
@@ -81,7 +81,7 @@ fn read_as(root: &Path, part: impl Fn(u32, u32) -> &'static str) -> Result<Catal
         let entry = FileEntry { bounding_box: Some(bounds), ..FileEntry::file(path) };
         builder.add(Membership::new(name, part(number(&images_path, image)?, class)), entry)?;
     }
-    Ok(builder.finish())
+    Ok(builder.finish().cut_to_boxes(false))
 }
 
 fn number(path: &Path, text: &str) -> Result<u32> {

@@ -42,8 +42,7 @@ pub fn read(root: &Path) -> Result<Catalog> {
     let images = lists::find(root, &["", "Img"], "img").and_then(|images| images.parent().map(Path::to_owned));
     let text = lists::text(&list)?;
     let rows = counted(&list, &text, "image_name item_id evaluation_status")?;
-    let mut builder =
-        CatalogBuilder::new("in-shop", &list, Files::below(images.unwrap_or_else(|| root.to_owned())).whole());
+    let mut builder = CatalogBuilder::new("in-shop", &list, Files::below(images.unwrap_or_else(|| root.to_owned())));
     for row in lists::fields::<3>(&list, rows, "<image> <item> <train, query or gallery>") {
         let [image, item, status] = row?;
         let (part, is_query, is_gallery) = match status {
@@ -61,7 +60,7 @@ pub fn read(root: &Path) -> Result<Catalog> {
         let entry = FileEntry { bounding_box: boxes.get(image).copied(), ..FileEntry::file(image) };
         builder.add(Membership { class: item, part, is_query, is_gallery, group }, entry)?;
     }
-    let catalog = builder.finish();
+    let catalog = builder.finish().cut_to_boxes(false);
     // In training a query and a gallery mean nothing: `query` and `gallery` are those of the test.
     Ok(catalog.with_roles_of("test"))
 }

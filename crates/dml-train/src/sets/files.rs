@@ -42,8 +42,9 @@ pub(super) fn of_catalog(catalog: Catalog, recipe: &Recipe) -> Result<Sets> {
         roles.filter(|roles: &Vec<[bool; 2]>| !roles.iter().all(|&role| role == [true, true]));
     let groups = train.groups().to_vec();
     Ok(Sets {
-        train: how.inputs(train.clone(), &how.train)?,
-        still: how.inputs(train, &how.eval)?,
+        // Seen once at most, so that decoding them ahead would gain nothing.
+        still: Arc::new(how.images(train.clone(), &how.eval)?),
+        train: how.inputs(train, &how.train)?,
         groups,
         validation: validation.map(|part| how.inputs(part, &how.eval)).transpose()?,
         test: test.map(|part| how.inputs(part, &how.eval)).transpose()?,
@@ -63,26 +64,15 @@ struct Preparation<'a> {
 }
 
 impl Preparation<'_> {
-    fn inputs(&self, part: Catalog, pipeline: &Pipeline) -> Result<Arc<dyn Inputs>> {
-        let config = &self.recipe.data;
-        let name = part.name().replace(['/', '\\'], "-");
-        let images = Arc::new(FileImages::new(part, config.decoder, pipeline.clone(), self.normalize.clone())?);
-        let Some(folder) = &config.cache else { return Ok(images) };
-        std::fs::create_dir_all(folder).map_err(|e| Error::file(folder, e))?;
-        // A cache holds what the steps make that draw nothing: training and evaluation share one where those are the same.
-        let still = pipeline.steps.iter().take_while(|step| !draws(step));
-        let steps: Vec<String> = still.map(|step| format!("{step:?}")).collect();
-        let path = folder.join(format!("{name}-{:016x}.cache", fnv1a(&steps.join("|"))));
-        Ok(Arc::new(CachedImages::open_or_make(images, path, Unreadable::Fail, &mut |_| ())?))
+    fn images(&self, part: Catalog, pipeline: &Pipeline) -> Result<FileImages> {
+        Ok(FileImages::new(part, self.recipe.data.decoder, pipeline.clone(), self.normalize.clone())?)
     }
-}
 
-fn draws(step: &dml_data::image::Step) -> bool {
-    use dml_data::image::Step;
-    !matches!(step, Step::Resize(_) | Step::CenterCrop(_))
-}
-
-/// Tells names of caches apart; what is in them is checked when they are opened.
-fn fnv1a(text: &str) -> u64 {
-    text.bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
+    fn inputs(&self, part: Catalog, pipeline: &Pipeline) -> Result<Arc<dyn Inputs>> {
+        let images = Arc::new(self.images(part, pipeline)?);
+        Ok(match &self.recipe.data.cache {
+            Some(folder) => Arc::new(CachedImages::open_or_make_in(images, folder, Unreadable::Fail, &mut |_| ())?),
+            None => images,
+        })
+    }
 }
