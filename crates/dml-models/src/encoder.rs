@@ -59,6 +59,22 @@ impl Input {
         }
     }
 
+    /// As [`Self::images`], of the shape `[c, h, w]` that the encoder was built for.
+    ///
+    /// # Errors
+    /// When these are texts, or images of another shape.
+    pub(crate) fn images_of(&self, encoder: &str, shape: [usize; 3]) -> Result<&Tensor> {
+        let images = self.images(encoder)?;
+        let (_, c, h, w) = images.dims4()?;
+        if [c, h, w] == shape {
+            return Ok(images);
+        }
+        let [ec, eh, ew] = shape;
+        Err(Error::Config(format!(
+            "images are {c}x{h}x{w} but the encoder was built for {ec}x{eh}x{ew}: resize them or rebuild it"
+        )))
+    }
+
     /// The tokens, or an error that says who wants them.
     ///
     /// # Errors

@@ -58,19 +58,12 @@ impl Conv4 {
 
 impl Backbone for Conv4 {
     fn features(&self, input: &Input, mode: Mode) -> Result<Features> {
-        let images = input.images("conv4")?;
-        let (n, c, h, w) = images.dims4()?;
-        if [c, h, w] != self.input {
-            let [ec, eh, ew] = self.input;
-            return Err(Error::Config(format!(
-                "images are {c}x{h}x{w} but the encoder was built for {ec}x{eh}x{ew}: resize them or rebuild it"
-            )));
-        }
+        let images = input.images_of("conv4", self.input)?;
         let mut x = images.clone();
         for (conv, norm) in &self.blocks {
             x = norm.relu_pool(&conv.forward(&x)?, mode)?;
         }
-        Ok(Features::Vectors(x.reshape((n, self.channels))?))
+        Ok(Features::Vectors(x.reshape(((), self.channels))?))
     }
 
     fn channels(&self) -> usize {

@@ -8,7 +8,7 @@ use crate::backbone::{Backbone, Features};
 use crate::layer::{BatchNorm, Conv, Linear, Scope, Start};
 use crate::ops::{Activation, Window};
 use crate::weights::Parameter;
-use crate::{Error, Input, Mode, Result};
+use crate::{Input, Mode, Result};
 use candle_core::Tensor;
 
 /// Blocks of each stage.
@@ -114,14 +114,7 @@ impl IResNet {
 
 impl Backbone for IResNet {
     fn features(&self, input: &Input, mode: Mode) -> Result<Features> {
-        let images = input.images("iresnet")?;
-        let (_, c, h, w) = images.dims4()?;
-        if [c, h, w] != self.input {
-            let [ec, eh, ew] = self.input;
-            return Err(Error::Config(format!(
-                "images are {c}x{h}x{w} but the encoder was built for {ec}x{eh}x{ew}: resize them or rebuild it"
-            )));
-        }
+        let images = input.images_of("iresnet", self.input)?;
         let x = self.norm.forward(&self.conv.forward(images)?, mode, Activation::Identity)?;
         let mut x = self.prelu.forward(&x)?;
         for block in &self.blocks {

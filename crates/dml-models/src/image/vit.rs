@@ -192,14 +192,7 @@ impl Vit {
 
 impl Backbone for Vit {
     fn features(&self, input: &Input, _mode: Mode) -> Result<Features> {
-        let images = input.images("vit")?;
-        let (_, c, h, w) = images.dims4()?;
-        if [c, h, w] != self.input {
-            let [ec, eh, ew] = self.input;
-            return Err(Error::Config(format!(
-                "images are {c}x{h}x{w} but the encoder was built for {ec}x{eh}x{ew}: resize them or rebuild it"
-            )));
-        }
+        let images = input.images_of("vit", self.input)?;
         let mut x = self.tokens(images)?;
         if let Some(norm) = &self.before {
             x = norm.forward(&x)?;

@@ -44,10 +44,15 @@ struct Block {
     rows: Range<usize>,
 }
 
+/// Images that one thread works on at a time: whole blocks.
+fn images_of_a_task(g: &Geometry) -> usize {
+    (PLACES / g.places()).max(1)
+}
+
 /// The blocks of images `0..n`, by the shape alone.
 fn blocks(g: &Geometry, n: usize) -> Vec<Block> {
     if g.places() <= PLACES {
-        let together = (PLACES / g.places()).max(1);
+        let together = images_of_a_task(g);
         return (0..n).step_by(together).map(|i| Block { images: i..(i + together).min(n), rows: 0..g.oh }).collect();
     }
     let high = (PLACES / g.ow).max(1);
@@ -55,14 +60,21 @@ fn blocks(g: &Geometry, n: usize) -> Vec<Block> {
     (0..n).flat_map(rows).collect()
 }
 
-/// Images that one thread works on at a time: whole blocks.
-fn images_of_a_task(g: &Geometry) -> usize {
-    (PLACES / g.places()).max(1)
-}
-
 impl Block {
     fn columns(&self, g: &Geometry) -> usize {
         self.images.len() * self.rows.len() * g.ow
+    }
+
+    /// The patch matrix `[patch, columns]` of images that begin with the block's first: the image itself where it is one of pixels,
+    /// else gathered in `room`.
+    fn patches<'a>(&self, g: &Geometry, x: &'a [f32], room: &'a mut Vec<f32>) -> View<'a> {
+        if self.images.len() == 1 && g.is_pointwise() {
+            return View::rows(&x[self.rows.start * g.ow..], g.pixels());
+        }
+        let columns = self.columns(g);
+        let patches = at_least(room, g.patch() * columns);
+        g.gather(x, self.images.len(), self.rows.clone(), patches);
+        View::rows(patches, columns)
     }
 }
 
@@ -80,7 +92,7 @@ fn at_least(room: &mut Vec<f32>, length: usize) -> &mut [f32] {
     &mut room[..length]
 }
 
-/// Copies between planes `[images, c, places]`, which begin with the group's first, and rows `[c, columns]` of a block.
+/// Copies planes `[images, c, places]`, which begin with the group's first, to rows `[c, columns]` of a block.
 fn to_rows(g: &Geometry, block: &Block, planes: &[f32], rows: &mut [f32]) {
     let (count, length) = (block.images.len(), block.rows.len() * g.ow);
     for c in 0..g.group_out() {
@@ -91,7 +103,7 @@ fn to_rows(g: &Geometry, block: &Block, planes: &[f32], rows: &mut [f32]) {
     }
 }
 
-/// Sums are as if of zeros: the planes are written once.
+/// The other way round.
 fn from_rows(g: &Geometry, block: &Block, rows: &[f32], planes: &mut [f32]) {
     let (count, length) = (block.images.len(), block.rows.len() * g.ow);
     for c in 0..g.group_out() {
@@ -127,19 +139,11 @@ fn forward(g: &Geometry, x: &[f32], weight: &[f32]) -> Vec<f32> {
 fn forward_block(g: &Geometry, block: &Block, x: &[f32], weight: &[f32], y: &mut [f32], scratch: &mut Scratch) {
     let columns = block.columns(g);
     let w = View::rows(weight, g.patch());
-    let patches = at_least(&mut scratch.patches, g.patch() * columns);
-    let alone = block.images.len() == 1;
-    let first = block.rows.start * g.ow;
-    let p = if alone && g.is_pointwise() {
-        View::rows(&x[first..], g.pixels())
-    } else {
-        g.gather(x, block.images.len(), block.rows.clone(), patches);
-        View::rows(patches, columns)
-    };
+    let p = block.patches(g, x, &mut scratch.patches);
     let product = Product::new(g.group_out(), columns, g.patch());
-    if alone {
+    if block.images.len() == 1 {
         // Rows of the product are parts of planes.
-        product.strided(g.places()).into(w, p, &mut y[first..]);
+        product.strided(g.places()).into(w, p, &mut y[block.rows.start * g.ow..]);
     } else {
         let rows = at_least(&mut scratch.planes, g.group_out() * columns);
         product.into(w, p, rows);
@@ -212,13 +216,7 @@ fn backward_block(
         View::rows(rows, columns)
     };
     if !dw.is_empty() {
-        let p = if alone && g.is_pointwise() {
-            View::rows(&x[first..], g.pixels())
-        } else {
-            let patches = at_least(&mut scratch.patches, g.patch() * columns);
-            g.gather(x, count, block.rows.clone(), patches);
-            View::rows(patches, columns)
-        };
+        let p = block.patches(g, x, &mut scratch.patches);
         let product = Product::new(g.group_out(), g.patch(), columns).added();
         product.into(d, p.transposed(), &mut dw[of_weight.clone()]);
     }

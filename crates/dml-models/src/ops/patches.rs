@@ -46,14 +46,6 @@ pub(crate) struct Geometry {
     pub(crate) window: Window,
 }
 
-/// Where one kernel weight reads: the outputs `from..to` along a side whose first input is `start`.
-#[derive(Clone, Copy)]
-struct Run {
-    from: usize,
-    to: usize,
-    start: usize,
-}
-
 impl Geometry {
     pub(crate) fn new(x: &Shape, weight: &Shape, window: Window) -> Result<Self> {
         let (n, c_in, h, w) = x.dims4()?;
@@ -116,10 +108,34 @@ impl Geometry {
         from.min(to)..to
     }
 
-    fn run(&self, k: usize, input: usize, output: usize) -> Run {
-        let shift = k * self.window.dilation;
-        let Range { start: from, end: to } = self.reach(shift, input, output);
-        Run { from, to, start: (from * self.window.stride + shift).saturating_sub(self.window.padding) }
+    /// Visits the rows of a patch matrix of `count` images and of the outputs in `rows`, a weight, an image and a line of outputs at a
+    /// time: `visit(start, inside, from)`. The line begins at `start` in the matrix; its outputs `inside` read inputs a stride apart,
+    /// the first of them at `from` in the images; the others read padding. Without `from` all do.
+    #[inline(always)]
+    fn matrix_lines(
+        &self,
+        count: usize,
+        rows: Range<usize>,
+        mut visit: impl FnMut(usize, Range<usize>, Option<usize>),
+    ) {
+        let Window { stride, padding, dilation, .. } = self.window;
+        let mut start = 0;
+        for c in 0..self.group_in() {
+            for (dy, dx) in (0..self.kh * self.kw).map(|k| (k / self.kw * dilation, k % self.kw * dilation)) {
+                let (high, wide) = (self.reach(dy, self.h, self.oh), self.reach(dx, self.w, self.ow));
+                for i in 0..count {
+                    let plane = (i * self.c_in + c) * self.pixels();
+                    for oy in rows.clone() {
+                        let reads = high.contains(&oy) && !wide.is_empty();
+                        let from = reads.then(|| {
+                            plane + (oy * stride + dy - padding) * self.w + wide.start * stride + dx - padding
+                        });
+                        visit(start, wide.clone(), from);
+                        start += self.ow;
+                    }
+                }
+            }
+        }
     }
 
     /// Gathers the outputs of rows `rows` of the plane, of each of `count` images, from the input planes of a group.
@@ -127,71 +143,30 @@ impl Geometry {
     /// `images` begin with the first plane of the group; images are `c_in` planes apart. `patches` is
     /// `[patch, count · rows · ow]`.
     pub(crate) fn gather(&self, images: &[f32], count: usize, rows: Range<usize>, patches: &mut [f32]) {
-        let (hw, stride) = (self.pixels(), self.window.stride);
-        let columns = rows.len() * self.ow;
-        for c in 0..self.group_in() {
-            for ky in 0..self.kh {
-                let high = self.run(ky, self.h, self.oh);
-                for kx in 0..self.kw {
-                    let wide = self.run(kx, self.w, self.ow);
-                    let at = ((c * self.kh + ky) * self.kw + kx) * count * columns;
-                    for i in 0..count {
-                        let plane = &images[(i * self.c_in + c) * hw..][..hw];
-                        let block = &mut patches[at + i * columns..][..columns];
-                        for (oy, out) in rows.clone().zip(block.chunks_exact_mut(self.ow)) {
-                            if oy < high.from || oy >= high.to {
-                                out.fill(0.0);
-                                continue;
-                            }
-                            let line = &plane[(high.start + (oy - high.from) * stride) * self.w..][..self.w];
-                            out[..wide.from].fill(0.0);
-                            out[wide.to..].fill(0.0);
-                            let out = &mut out[wide.from..wide.to];
-                            match stride {
-                                1 => out.copy_from_slice(&line[wide.start..][..out.len()]),
-                                _ => out
-                                    .iter_mut()
-                                    .zip(line[wide.start.min(self.w)..].iter().step_by(stride))
-                                    .for_each(|(o, v)| *o = *v),
-                            }
-                        }
-                    }
-                }
+        let (stride, ow) = (self.window.stride, self.ow);
+        self.matrix_lines(count, rows, |start, inside, from| {
+            let line = &mut patches[start..][..ow];
+            let Some(from) = from else { return line.fill(0.0) };
+            line[..inside.start].fill(0.0);
+            line[inside.end..].fill(0.0);
+            let line = &mut line[inside];
+            match stride {
+                1 => line.copy_from_slice(&images[from..][..line.len()]),
+                _ => line.iter_mut().zip(images[from..].iter().step_by(stride)).for_each(|(to, v)| *to = *v),
             }
-        }
+        });
     }
 
     /// Adds patches back to the images they were gathered from: the transpose of [`Self::gather`].
     pub(crate) fn fold(&self, patches: &[f32], count: usize, rows: Range<usize>, images: &mut [f32]) {
-        let (hw, stride) = (self.pixels(), self.window.stride);
-        let columns = rows.len() * self.ow;
-        for c in 0..self.group_in() {
-            for ky in 0..self.kh {
-                let high = self.run(ky, self.h, self.oh);
-                for kx in 0..self.kw {
-                    let wide = self.run(kx, self.w, self.ow);
-                    let at = ((c * self.kh + ky) * self.kw + kx) * count * columns;
-                    for i in 0..count {
-                        let plane = &mut images[(i * self.c_in + c) * hw..][..hw];
-                        let block = &patches[at + i * columns..][..columns];
-                        for (oy, from) in rows.clone().zip(block.chunks_exact(self.ow)) {
-                            if oy < high.from || oy >= high.to {
-                                continue;
-                            }
-                            let line = &mut plane[(high.start + (oy - high.from) * stride) * self.w..][..self.w];
-                            let from = &from[wide.from..wide.to];
-                            match stride {
-                                1 => line[wide.start..][..from.len()].iter_mut().zip(from).for_each(|(a, b)| *a += b),
-                                _ => line[wide.start.min(self.w)..]
-                                    .iter_mut()
-                                    .step_by(stride)
-                                    .zip(from)
-                                    .for_each(|(a, b)| *a += b),
-                            }
-                        }
-                    }
-                }
+        let stride = self.window.stride;
+        self.matrix_lines(count, rows, |start, inside, from| {
+            let Some(from) = from else { return };
+            let line = &patches[start..][inside];
+            match stride {
+                1 => images[from..].iter_mut().zip(line).for_each(|(to, v)| *to += v),
+                _ => images[from..].iter_mut().step_by(stride).zip(line).for_each(|(to, v)| *to += v),
             }
-        }
+        });
     }
 }
