@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use super::peers::Needs;
 use super::record::Record;
-use super::table::{busy, digits, megabytes, ratio, seconds};
+use super::table::{conditions, digits, megabytes, ratio, seconds};
 use super::versus::{Contest, Measured};
 
 pub(super) const CONTEST: Contest = Contest {
@@ -23,9 +23,7 @@ pub(super) const CONTEST: Contest = Contest {
 };
 
 fn markdown(record: &Record, rows: &[Measured]) -> String {
-    let programs: Vec<&str> = record.programs.iter().filter_map(|p| p["program"].as_str()).collect();
-    let mut text = format!("{} threads, {}; {}.\n", record.threads, record.cpu, programs.join("; "));
-    text.push_str(&busy(record));
+    let mut text = conditions("", record);
     text.push_str(
         "Batches are tensors of f32 in memory, normalised. Floor: the decoder and the resizer alone, on as many threads; of \
          small images, the writing of their values. The peer's plan is made without batches. Peaks are of the main process \

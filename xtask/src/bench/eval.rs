@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use super::peers::Needs;
 use super::record::Record;
-use super::table::{busy, digits, megabytes, ratio, seconds};
+use super::table::{conditions, digits, megabytes, ratio, seconds};
 use super::versus::{Contest, Measured};
 use super::worker::Case;
 
@@ -30,9 +30,7 @@ fn flops(case: &Case) -> f64 {
 }
 
 fn markdown(record: &Record, rows: &[Measured]) -> String {
-    let programs: Vec<&str> = record.programs.iter().filter_map(|p| p["program"].as_str()).collect();
-    let mut text = format!("float32, {} threads, {}; {}.\n", record.threads, record.cpu, programs.join("; "));
-    text.push_str(&busy(record));
+    let mut text = conditions("float32, ", record);
     let product = rows.iter().find(|row| row.case.loss == "product");
     let rate = product.and_then(|row| Some(flops(&row.case) / seconds(row, "ours")?));
     let _ = writeln!(

@@ -34,22 +34,19 @@ fn is_product(row: &Measured) -> bool {
     row.case.loss == "gemm"
 }
 
-/// The conditions of a run.
-fn conditions(record: &Record) -> String {
-    let programs: Vec<String> =
-        record.programs.iter().filter_map(|p| Some(p["program"].as_str()?.to_owned())).collect();
-    let mut text = format!(
-        "Forward and backward, from an embedding tensor to gradients on the host, float32, {} threads, {}; {}.\n",
-        record.threads,
-        record.cpu,
-        programs.join("; ")
-    );
+/// The conditions of a run, of which the first are `what`.
+pub(super) fn conditions(what: &str, record: &Record) -> String {
+    let programs: Vec<&str> = record.programs.iter().filter_map(|p| p["program"].as_str()).collect();
+    let mut text = format!("{what}{} threads, {}; {}.\n", record.threads, record.cpu, programs.join("; "));
     text.push_str(&busy(record));
     text
 }
 
+/// Those of losses.
+const OF_LOSSES: &str = "Forward and backward, from an embedding tensor to gradients on the host, float32, ";
+
 /// A warning, where others had work for the machine too.
-pub(super) fn busy(record: &Record) -> String {
+fn busy(record: &Record) -> String {
     record.load_per_core.filter(|&load| load > BUSY).map_or_else(String::new, |load| {
         format!(
             "**The machine was busy** (load average {load:.1} a core before the start): times are unsteady, ratios too.\n"
@@ -60,7 +57,7 @@ pub(super) fn busy(record: &Record) -> String {
 /// Markdown of a run: the conditions, a row a case, and what was left out.
 pub(super) fn markdown(record: &Record, rows: &[Measured]) -> String {
     let peers = rows.iter().any(|row| row.seconds.contains_key("pml"));
-    let mut text = conditions(record);
+    let mut text = conditions(OF_LOSSES, record);
     let _ = writeln!(
         text,
         "Median ± half the interquartile range, in ms; peak memory beyond the inputs. Floor: normalisation and the matrix \
@@ -140,7 +137,7 @@ pub(super) fn summary(record: &Record, rows: &[Measured]) -> String {
     for row in &usual {
         lines.entry((row.case.title.as_str(), row.case.classes)).or_default().insert(row.case.n, row);
     }
-    let mut text = conditions(record);
+    let mut text = conditions(OF_LOSSES, record);
     let list = sizes.iter().map(usize::to_string).collect::<Vec<_>>().join(" · ");
     let _ = writeln!(
         text,
