@@ -24,5 +24,6 @@ pub use encoder::{Encoder, Input, Mode, Tokens};
 pub use error::{Error, Result};
 pub use head::HeadConfig;
 pub use network::{Architecture, EncoderConfig, Network};
+pub use ops::gradients;
 pub use pooling::Pooling;
 pub use weights::{Parameter, Weights, without_gradients};

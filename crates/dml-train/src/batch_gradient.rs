@@ -4,7 +4,7 @@ use crate::Result;
 use candle_core::backprop::GradStore;
 use candle_core::{Tensor, Var};
 use dml_losses::Objective;
-use dml_models::{Encoder, Input, Mode, without_gradients};
+use dml_models::{Encoder, Input, Mode, gradients, without_gradients};
 
 /// Loss of a batch of images, and the gradient of encoder and objective.
 ///
@@ -20,9 +20,11 @@ pub(crate) fn of_batch(
 ) -> Result<(f32, GradStore)> {
     let n = images.dim(0)?;
     if chunk == 0 || chunk >= n {
-        let embeddings = encoder.embed(&Input::Images(images.clone()), Mode::Train)?;
-        let loss = objective.loss(&embeddings, labels)?;
-        return Ok((loss.to_scalar()?, loss.backward()?));
+        let (loss, store) = gradients(|| -> Result<Tensor> {
+            let embeddings = encoder.embed(&Input::Images(images.clone()), Mode::Train)?;
+            Ok(objective.loss(&embeddings, labels)?)
+        })?;
+        return Ok((loss.to_scalar()?, store));
     }
     let parts: Vec<(usize, usize)> = (0..n).step_by(chunk).map(|start| (start, chunk.min(n - start))).collect();
     let embed = |&(start, length): &(usize, usize)| -> Result<Tensor> {
@@ -32,24 +34,23 @@ pub(crate) fn of_batch(
     let embeddings = Var::from_tensor(&Tensor::cat(&parts_embedded, 0)?)?;
     let loss = objective.loss(embeddings.as_tensor(), labels)?;
     let value = loss.to_scalar()?;
-    let mut gradients = loss.backward()?;
+    let mut store = loss.backward()?;
     // A loss of nothing has no gradient.
-    let Some(of_embeddings) = gradients.remove(embeddings.as_tensor()) else { return Ok((value, gradients)) };
+    let Some(of_embeddings) = store.remove(embeddings.as_tensor()) else { return Ok((value, store)) };
     let trainable = encoder.weights().trainable();
     for part in &parts {
         let upstream = of_embeddings.narrow(0, part.0, part.1)?;
-        let surrogate = (embed(part)? * upstream)?.sum_all()?;
-        let of_part = surrogate.backward()?;
+        let (_, of_part) = gradients(|| -> Result<Tensor> { Ok((embed(part)? * upstream)?.sum_all()?) })?;
         for (_, var) in &trainable {
             let Some(new) = of_part.get(var) else { continue };
-            let sum = match gradients.get(var) {
+            let sum = match store.get(var) {
                 Some(old) => (old + new)?.detach(),
                 None => new.clone(),
             };
-            gradients.insert(var, sum);
+            store.insert(var, sum);
         }
     }
-    Ok((value, gradients))
+    Ok((value, store))
 }
 
 #[cfg(test)]

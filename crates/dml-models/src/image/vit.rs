@@ -7,7 +7,7 @@
 
 use crate::backbone::{Backbone, Features};
 use crate::layer::{LayerNorm, Linear, Scope, Start};
-use crate::ops::{Activation, Attended, attention};
+use crate::ops::{Activation, Attended, add, attention};
 use crate::weights::Parameter;
 use crate::{Error, Input, Mode, Result};
 use candle_core::{IndexOp, Tensor};
@@ -112,9 +112,9 @@ impl Block {
     fn forward(&self, x: &Tensor) -> Result<Tensor> {
         let qkv = self.qkv.forward(&self.norms[0].forward(x)?)?;
         let attended = self.projection.forward(&attention(&qkv, self.heads, &Attended::default())?)?;
-        let x = (x + self.scaled(attended, 0)?)?;
+        let x = add(x, &self.scaled(attended, 0)?)?;
         let hidden = self.activation.apply(&self.mlp[0].forward(&self.norms[1].forward(&x)?)?)?;
-        Ok((&x + self.scaled(self.mlp[1].forward(&hidden)?, 1)?)?)
+        Ok(add(&x, &self.scaled(self.mlp[1].forward(&hidden)?, 1)?)?)
     }
 
     fn scaled(&self, branch: Tensor, which: usize) -> Result<Tensor> {

@@ -1,6 +1,7 @@
 //! Functions of one number, with their slopes.
 
 use super::slice;
+use super::tape::apply1;
 use super::vector::{erf, exp, sigmoid, widest};
 use candle_core::{CpuStorage, CustomOp1, Layout, Result, Shape, Tensor};
 use rayon::prelude::*;
@@ -133,7 +134,7 @@ impl Activation {
     pub fn apply(self, x: &Tensor) -> Result<Tensor> {
         match self {
             Self::Identity => Ok(x.clone()),
-            _ if slice::fits(&[x]) => x.contiguous()?.apply_op1(Elementwise(self)),
+            _ if slice::fits(&[x]) => apply1(Elementwise(self), &x.contiguous()?),
             _ => self.composed(x),
         }
     }

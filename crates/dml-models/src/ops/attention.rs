@@ -5,6 +5,7 @@
 
 use super::product::{Product, View};
 use super::slice;
+use super::tape::apply1;
 use super::vector::{exp, sum_over, widest};
 use candle_core::{CpuStorage, CustomOp1, D, DType, Layout, Result, Shape, Tensor, bail};
 use rayon::prelude::*;
@@ -40,7 +41,7 @@ pub fn attention(qkv: &Tensor, heads: usize, attended: &Attended) -> Result<Tens
         }
         None => vec![true; n * t],
     };
-    qkv.contiguous()?.apply_op1(Attention { heads, keep, causal: attended.causal })
+    apply1(Attention { heads, keep, causal: attended.causal }, &qkv.contiguous()?)
 }
 
 /// The same from candle's operations.

@@ -7,6 +7,7 @@
 use super::activation::{Activation, Curve, with_curve};
 use super::slice;
 use super::statistics::{ChannelStatistics, added, planes};
+use super::tape::{apply2, apply3};
 use super::vector::{sum_over, widest};
 use candle_core::{CpuStorage, CustomOp2, CustomOp3, Layout, Result, Shape, Tensor, bail};
 use rayon::prelude::*;
@@ -52,8 +53,8 @@ pub fn batch_norm(
     let inverse = how.statistics.variance.iter().map(|&v| (1.0 / (f64::from(v) + how.epsilon).sqrt()) as f32).collect();
     let op = BatchNorm { mean: how.statistics.mean, inverse, of_batch: how.of_batch, activation: how.activation };
     match residual {
-        Some(residual) => x.apply_op3(&affine, &residual.contiguous()?, op),
-        None => x.apply_op2(&affine, op),
+        Some(residual) => apply3(op, [&x, &affine, &residual.contiguous()?]),
+        None => apply2(op, &x, &affine),
     }
 }
 

@@ -8,6 +8,7 @@
 
 use super::patches::{Geometry, Window};
 use super::product::{Product, View};
+use super::tape::apply2;
 use super::{depthwise, slice};
 use candle_core::{CpuStorage, CustomOp2, Layout, Result, Shape, Tensor};
 use rayon::prelude::*;
@@ -29,7 +30,7 @@ pub fn conv2d(x: &Tensor, weight: &Tensor, window: Window) -> Result<Tensor> {
     // Refused alike on every device.
     Geometry::new(x.shape(), weight.shape(), window)?;
     if slice::fits(&[x, weight]) {
-        x.contiguous()?.apply_op2(&weight.contiguous()?, Conv2d(window))
+        apply2(Conv2d(window), &x.contiguous()?, &weight.contiguous()?)
     } else {
         let Window { stride, padding, dilation, groups } = window;
         x.conv2d(weight, padding, stride, dilation, groups)

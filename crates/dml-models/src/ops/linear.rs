@@ -3,6 +3,7 @@
 use super::product::{Product, View};
 use super::slice;
 use super::statistics::added;
+use super::tape::apply3;
 use super::vector::widest;
 use candle_core::{CpuStorage, CustomOp3, D, Layout, Result, Shape, Tensor, bail};
 use rayon::prelude::*;
@@ -17,22 +18,25 @@ pub fn linear(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>) -> Result<Tens
     if wide != d_in || bias.is_some_and(|bias| bias.dims() != [d_out]) {
         bail!("linear: a weight of {d_out}x{d_in} takes rows of {d_in} and a bias of {d_out}; rows have {wide}");
     }
-    let mut shape = x.dims().to_vec();
-    *shape.last_mut().expect("it has a last dimension") = d_out;
-    let rows = x.reshape(((), d_in))?;
     if slice::fits(&[x, weight]) {
         let bias = match bias {
             Some(bias) => bias.contiguous()?,
             // No numbers: none are added.
             None => Tensor::zeros(0, x.dtype(), x.device())?,
         };
-        return rows.contiguous()?.apply_op3(&weight.contiguous()?, &bias, Linear)?.reshape(shape);
+        return apply3(Linear, [&x.contiguous()?, &weight.contiguous()?, &bias]);
     }
-    let y = rows.matmul(&weight.t()?)?;
+    let shape = with_last(x.dims(), d_out);
+    let y = x.reshape(((), d_in))?.matmul(&weight.t()?)?;
     match bias {
         Some(bias) => y.broadcast_add(bias)?.reshape(shape),
         None => y.reshape(shape),
     }
+}
+
+/// The shape of rows of another length.
+fn with_last(dims: &[usize], last: usize) -> Vec<usize> {
+    dims.iter().take(dims.len().saturating_sub(1)).copied().chain([last]).collect()
 }
 
 struct Linear;
@@ -54,7 +58,8 @@ impl CustomOp3 for Linear {
         b: &CpuStorage,
         bl: &Layout,
     ) -> Result<(CpuStorage, Shape)> {
-        let ((n, k), (m, _)) = (xl.shape().dims2()?, wl.shape().dims2()?);
+        let (m, k) = wl.shape().dims2()?;
+        let n = xl.shape().elem_count() / k.max(1);
         let (x, w, b) = (slice::of_storage(x, xl)?, slice::of_storage(w, wl)?, slice::of_storage(b, bl)?);
         let mut y = vec![0f32; n * m];
         let mut product = Product::new(n, m, k).by_all();
@@ -63,7 +68,7 @@ impl CustomOp3 for Linear {
             product = product.added();
         }
         product.into(View::rows(x, k), View::rows(w, k).transposed(), &mut y);
-        Ok((CpuStorage::F32(y), Shape::from((n, m))))
+        Ok((CpuStorage::F32(y), Shape::from(with_last(xl.dims(), m))))
     }
 
     fn bwd(
@@ -74,7 +79,8 @@ impl CustomOp3 for Linear {
         _y: &Tensor,
         dy: &Tensor,
     ) -> Result<(Option<Tensor>, Option<Tensor>, Option<Tensor>)> {
-        let ((n, k), (m, _)) = (x.dims2()?, w.dims2()?);
+        let (m, k) = w.dims2()?;
+        let n = x.elem_count() / k.max(1);
         let dy = dy.contiguous()?;
         let (want_x, want_w, want_b) = (x.track_op(), w.track_op(), b.track_op());
         let (dx, dw, db) = slice::with3([x, w, &dy], |[x, w, dy]| {

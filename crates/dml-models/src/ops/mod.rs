@@ -5,26 +5,34 @@
 //! with and that other devices and types run.
 
 pub mod activation;
+pub mod add;
 pub mod attention;
 pub mod batch_norm;
 pub mod conv2d;
 mod depthwise;
 pub mod layer_norm;
 pub mod linear;
+pub mod look_up;
 pub mod norm_pool;
 pub(crate) mod patches;
 pub mod pool;
 mod product;
 pub(crate) mod slice;
+mod stack;
 pub mod statistics;
+mod tape;
 mod vector;
 
 pub use activation::Activation;
+pub use add::add;
 pub use attention::{Attended, attention};
 pub use batch_norm::{Normalization, batch_norm};
 pub use conv2d::conv2d;
 pub use layer_norm::layer_norm;
 pub use linear::linear;
+pub use look_up::look_up;
 pub use patches::Window;
 pub use pool::{Pool, PoolWindow, global_mean, pool2d};
+pub use stack::stack3;
 pub use statistics::ChannelStatistics;
+pub use tape::gradients;

@@ -5,6 +5,7 @@
 
 use super::slice;
 use super::statistics::ChannelStatistics;
+use super::tape::apply3;
 use candle_core::{CpuStorage, CustomOp3, D, Layout, Result, Shape, Tensor, bail};
 use rayon::prelude::*;
 
@@ -37,7 +38,7 @@ pub fn norm_relu_pool(
     }
     let inverse_std = statistics.variance.iter().map(|&v| (1.0 / (f64::from(v) + EPSILON).sqrt()) as f32).collect();
     let op = NormReluPool { mean: statistics.mean, inverse_std, of_batch };
-    x.contiguous()?.apply_op3(&gamma.contiguous()?, &beta.contiguous()?, op)
+    apply3(op, [&x.contiguous()?, &gamma.contiguous()?, &beta.contiguous()?])
 }
 
 /// The same from candle's operations: used off the CPU, and the oracle of the fused form.

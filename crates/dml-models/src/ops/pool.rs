@@ -1,6 +1,7 @@
 //! Pooling of images: largest or mean of a window. candle's own has a gradient only where windows do not overlap.
 
 use super::slice;
+use super::tape::apply1;
 use candle_core::{CpuStorage, CustomOp1, Layout, Result, Shape, Tensor, bail};
 use rayon::prelude::*;
 use std::ops::Range;
@@ -32,7 +33,7 @@ pub struct PoolWindow {
 /// # Errors
 /// When the image is smaller than the window.
 pub fn pool2d(x: &Tensor, pool: Pool, window: PoolWindow) -> Result<Tensor> {
-    let (n, c, h, w) = x.dims4()?;
+    let (_, _, h, w) = x.dims4()?;
     let (oh, ow) = (window.places(h), window.places(w));
     if oh == 0 || ow == 0 || window.padding > window.side / 2 {
         bail!("pool2d: {window:?} finds no place in an image of {h}x{w}");
@@ -41,7 +42,7 @@ pub fn pool2d(x: &Tensor, pool: Pool, window: PoolWindow) -> Result<Tensor> {
         return composed(x, pool, window);
     }
     let op = Pool2d { pool, window, h, w };
-    x.contiguous()?.apply_op1(op)?.reshape((n, c, oh, ow))
+    apply1(op, &x.contiguous()?)
 }
 
 /// The mean of every plane of `x` (`[n, c, h, w]`): `[n, c]`.
@@ -49,14 +50,11 @@ pub fn pool2d(x: &Tensor, pool: Pool, window: PoolWindow) -> Result<Tensor> {
 /// # Errors
 /// When `x` is of another rank.
 pub fn global_mean(x: &Tensor) -> Result<Tensor> {
-    let (n, c, h, w) = x.dims4()?;
     if !slice::fits(&[x]) {
         return x.flatten_from(2)?.mean(2);
     }
-    x.contiguous()?
-        .apply_op1(GlobalMean)?
-        .reshape((n, c))
-        .map_err(|error| error.context(format!("of planes of {h}x{w}")))
+    x.dims4()?;
+    apply1(GlobalMean, &x.contiguous()?)
 }
 
 impl PoolWindow {
@@ -162,7 +160,8 @@ impl CustomOp1 for Pool2d {
                 };
             });
         });
-        let shape = Shape::from(y.len());
+        let (n, c, _, _) = layout.shape().dims4()?;
+        let shape = Shape::from((n, c, self.window.places(self.h), self.window.places(self.w)));
         Ok((CpuStorage::F32(y), shape))
     }
 
@@ -201,7 +200,7 @@ impl CustomOp1 for GlobalMean {
         let x = slice::of_storage(x, layout)?;
         let mean = |plane: &[f32]| (plane.iter().map(|&v| f64::from(v)).sum::<f64>() / (h * w) as f64) as f32;
         let y: Vec<f32> = x.par_chunks(h * w).map(mean).collect();
-        Ok((CpuStorage::F32(y), Shape::from(n * c)))
+        Ok((CpuStorage::F32(y), Shape::from((n, c))))
     }
 
     fn bwd(&self, x: &Tensor, _y: &Tensor, dy: &Tensor) -> Result<Option<Tensor>> {

@@ -1,7 +1,7 @@
 //! What BERT and its kin have in common: attention and two layers, each with its residual and a norm behind it.
 
 use crate::layer::{LayerNorm, Linear, Scope, Start};
-use crate::ops::{Activation, Attended, attention, linear};
+use crate::ops::{Activation, Attended, add, attention, linear, stack3};
 use crate::weights::Parameter;
 use crate::{Error, Result};
 use candle_core::Tensor;
@@ -92,12 +92,12 @@ impl Block {
 
     pub(super) fn forward(&self, x: &Tensor, attended: &Attended) -> Result<Tensor> {
         // Files have three matrices; one product is faster than three.
-        let weight = Tensor::cat(&self.parts.each_ref().map(|part| part.weight.tensor()), 0)?;
-        let bias = Tensor::cat(&self.parts.each_ref().map(|part| part.bias.tensor()), 0)?;
+        let weight = stack3(self.parts.each_ref().map(|part| part.weight.tensor()))?;
+        let bias = stack3(self.parts.each_ref().map(|part| part.bias.tensor()))?;
         let qkv = linear(x, &weight, Some(&bias))?;
         let y = self.attended.forward(&attention(&qkv, self.heads, attended)?)?;
-        let x = self.attended_norm.forward(&(y + x)?)?;
+        let x = self.attended_norm.forward(&add(&y, x)?)?;
         let y = self.outer.forward(&self.activation.apply(&self.inner.forward(&x)?)?)?;
-        self.outer_norm.forward(&(y + x)?)
+        self.outer_norm.forward(&add(&y, &x)?)
     }
 }

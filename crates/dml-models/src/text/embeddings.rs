@@ -2,6 +2,7 @@
 
 use super::block::START;
 use crate::layer::{LayerNorm, Scope};
+use crate::ops::look_up;
 use crate::weights::Parameter;
 use crate::{Error, Result, Tokens};
 use candle_core::{DType, Tensor};
@@ -107,10 +108,4 @@ impl Embeddings {
         }
         Ok(t)
     }
-}
-
-/// A row of `table` for each number. Its gradient is added up row by row.
-fn look_up(table: &Tensor, numbers: &Tensor) -> Result<Tensor> {
-    let (n, t) = numbers.dims2()?;
-    Ok(table.index_select(&numbers.flatten_all()?, 0)?.reshape((n, t, table.dim(1)?))?)
 }
