@@ -1,6 +1,7 @@
 //! The `dml` binary: `dml train | evaluate | embed | baseline | report`.
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a binary talks to its user")]
 
+mod allocator;
 mod baseline;
 mod evaluate;
 mod report;
@@ -8,10 +9,6 @@ mod train;
 
 use clap::{Parser, Subcommand};
 use std::process::ExitCode;
-
-/// Large blocks of a training step are reused instead of being given back to the system.
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 #[derive(Parser)]
 #[command(name = "dml", version, about = "Deep metric learning: train, evaluate and embed")]
@@ -35,6 +32,7 @@ enum Task {
 }
 
 fn main() -> ExitCode {
+    allocator::keep_freed_memory();
     let outcome = match Arguments::parse().task {
         Task::Train(arguments) => train::train(&arguments),
         Task::Evaluate(arguments) => evaluate::evaluate(&arguments),

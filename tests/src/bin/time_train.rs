@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use anyhow::{Context as _, Result, bail};
 use candle_core::{Device, Tensor};
 use dml_models::image::VitConfig;
-use dml_models::{Architecture, Encoder, EncoderConfig, Input, Mode, Network, Tokens, without_gradients};
+use dml_models::{Architecture, Encoder, EncoderConfig, Input, Mode, Network, Tokens, gradients, without_gradients};
 use dml_tests::timing::{self, Answer, Repeat};
 use dml_train::optimizer::{Group, Kind, Optimizer, OptimizerConfig};
 use serde::{Deserialize, Serialize};
@@ -67,6 +67,8 @@ fn contestants() -> [Contestant; 4] {
 }
 
 fn main() -> ExitCode {
+    // SAFETY: no other thread runs yet; `mi_option_purge_delay`, never.
+    unsafe { libmimalloc_sys::mi_option_set(15, -1) };
     timing::run(print_cases, |_| {
         timing::serve("dml-models", |line| {
             let case: Case = serde_json::from_str(&line)?;
@@ -116,8 +118,9 @@ fn turn(case: &Case) -> Result<Value> {
             black_box(without_gradients(|| network.embed(input, Mode::Eval))?);
             return Ok(());
         }
-        let loss = network.embed(input, Mode::Train)?.sqr()?.mean_all()?;
-        optimizer.step(&loss.backward()?, 1.0)?;
+        let (_, gradients) =
+            gradients(|| -> Result<Tensor> { Ok(network.embed(input, Mode::Train)?.sqr()?.mean_all()?) })?;
+        optimizer.step(&gradients, 1.0)?;
         Ok(())
     })?;
     let flops = 2.0 * of.macs * case.n as f64 * if training { 3.0 } else { 1.0 };
