@@ -3,6 +3,7 @@
 //! Safe to kill at any moment: a job that is complete is not run again, one that is not goes on from its checkpoint,
 //! and no job outlives this process. Whether a folder still belongs to its recipe is for `dml train` to say.
 
+mod list;
 mod plan;
 mod pool;
 mod progress;
@@ -15,7 +16,7 @@ use std::time::Instant;
 use anyhow::{Context, Result, bail};
 
 use crate::workspace;
-use plan::Plan;
+use plan::{Place, Plan};
 use pool::Pool;
 
 /// Options of `cargo xtask reproduce-paper`.
@@ -25,8 +26,14 @@ pub(crate) struct Arguments {
     #[arg(long)]
     quick: bool,
     /// Only recipes/suites/NAME.toml [default: each suite that is not marked `on_request`]
-    #[arg(long, value_name = "NAME")]
+    #[arg(value_name = "NAME")]
     suite: Option<String>,
+    /// Say what there is, what it needs, what it costs and what papers report, and run nothing
+    #[arg(long)]
+    list: bool,
+    /// Where tensors live: `cpu`, `cuda`, `cuda:1` … or `metal`; all but the first are built with that feature
+    #[arg(long, default_value = "cpu")]
+    device: String,
     /// Folder of the runs and the report [default: runs/reproduce-paper, with --quick runs/reproduce-paper-quick]
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
@@ -45,18 +52,25 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     });
     let out = std::path::absolute(&out)?;
     let data = std::path::absolute(arguments.data_dir.clone().map_or_else(dml_data::data_dir, Ok)?)?;
-    let mut plan = Plan::read(&workspace::root().join("recipes"), arguments.suite.as_deref(), &out, &data)?;
+    let place = Place { out: &out, data: &data, gpu: arguments.device != "cpu" };
+    let mut plan = Plan::read(&workspace::root().join("recipes"), arguments.suite.as_deref(), arguments.list, &place)?;
+    if arguments.list {
+        return list::print(&plan);
+    }
     if arguments.quick {
         plan.shorten(QUICK_STEPS);
     }
     // First, so that a broken build costs no time, and a broken plan no build.
-    // Without the hub: nothing here downloads weights.
-    let dml = workspace::build("dml-cli", "dml", &["--no-default-features"])?;
+    // Without the hub, which takes a while to build, unless something is to be downloaded from there.
+    let kind = arguments.device.split(':').next().unwrap_or_default();
+    let features = [plan.wants_weights().then_some("hub"), (kind != "cpu").then_some(kind)];
+    let features = features.into_iter().flatten().collect::<Vec<_>>().join(",");
+    let dml = workspace::build("dml-cli", "dml", &["--no-default-features", "--features", &features])?;
     plan.write(&out)?;
     for (job, why) in plan.skipped() {
-        eprintln!("{} skipped: {why}", job.title());
+        eprintln!("{} skipped, it needs {why}", job.title());
     }
-    let pool = Pool { dml: &dml, data: &data, threads: pool::threads()? };
+    let pool = Pool { dml: &dml, data: &data, device: &arguments.device, threads: pool::threads()? };
     pool.run(&plan.open_jobs())?;
     report(&dml, &out)?;
     let elapsed = started.elapsed().as_secs();

@@ -18,6 +18,9 @@ struct Suite {
     /// Only run when asked for by name: too long for the default run.
     #[serde(default)]
     on_request: bool,
+    /// What a run of it takes, in words, for `--list`.
+    #[serde(default)]
+    cost: String,
     /// Trained runs.
     #[serde(default)]
     job: Vec<SuiteJob>,
@@ -44,6 +47,12 @@ struct SuiteJob {
     set: Vec<String>,
     /// Data set that must have been fetched.
     needs: Option<String>,
+    /// Whether it would take days without a GPU.
+    #[serde(default)]
+    gpu: bool,
+    /// Whether it begins with weights from the hub.
+    #[serde(default)]
+    weights: bool,
 }
 
 /// A measurement without training: `dml baseline NAME`.
@@ -87,6 +96,9 @@ pub(crate) struct Job {
     pub(crate) work: Work,
     /// Why it is not run.
     pub(crate) skipped: Option<String>,
+    /// Whether it begins with weights from the hub.
+    #[serde(skip)]
+    pub(crate) weights: bool,
 }
 
 /// What a job does.
@@ -143,25 +155,37 @@ pub(crate) struct Plan {
 }
 
 #[derive(Serialize)]
-struct Heading {
-    suite: String,
-    title: String,
+pub(super) struct Heading {
+    pub(super) suite: String,
+    pub(super) title: String,
+    #[serde(skip)]
+    pub(super) cost: String,
     #[serde(flatten)]
-    table: toml::Table,
+    pub(super) table: toml::Table,
+}
+
+/// Where a plan is to run.
+pub(crate) struct Place<'a> {
+    /// Folder of the runs.
+    pub(crate) out: &'a Path,
+    /// Folder of the data sets.
+    pub(crate) data: &'a Path,
+    /// Whether there is more than a CPU.
+    pub(crate) gpu: bool,
 }
 
 impl Plan {
-    /// Reads `recipes/suites/*.toml`, or the one named `only`, into jobs below `out`.
-    pub(crate) fn read(recipes: &Path, only: Option<&str>, out: &Path, data: &Path) -> Result<Self> {
+    /// Reads `recipes/suites/*.toml`, with `all` those that run on request only as well, or the one named `only`.
+    pub(crate) fn read(recipes: &Path, only: Option<&str>, all: bool, place: &Place<'_>) -> Result<Self> {
         let mut plan = Self { suites: vec![], jobs: vec![] };
         for path in suite_files(&recipes.join("suites"), only)? {
-            plan.add(&path, recipes, only.is_some(), out, data)
+            plan.add(&path, recipes, all || only.is_some(), place)
                 .with_context(|| format!("suite {}", workspace::shown(&path)))?;
         }
         Ok(plan)
     }
 
-    fn add(&mut self, path: &Path, recipes: &Path, asked: bool, out: &Path, data: &Path) -> Result<()> {
+    fn add(&mut self, path: &Path, recipes: &Path, asked: bool, &Place { out, data, gpu }: &Place<'_>) -> Result<()> {
         let suite: Suite = toml::from_str(&fs::read_to_string(path)?)?;
         if suite.on_request && !asked {
             return Ok(());
@@ -175,6 +199,7 @@ impl Plan {
                 dir: out.join(&stem).join(&baseline.name),
                 work: Work::Baseline,
                 skipped: missing(baseline.needs.as_deref(), data)?,
+                weights: false,
             });
             check_name(&baseline.name, &mut names)?;
         }
@@ -185,7 +210,9 @@ impl Plan {
             }
             let recipe = recipes.join(&job.recipe);
             let size = recipe_size(&recipe).with_context(|| format!("job `{}`: {}", job.name, recipe.display()))?;
-            let skipped = missing(job.needs.as_deref(), data)?;
+            let no_gpu = (job.gpu && !gpu).then(|| "a GPU: add --device cuda".to_owned());
+            let lacks: Vec<String> = missing(job.needs.as_deref(), data)?.into_iter().chain(no_gpu).collect();
+            let skipped = (!lacks.is_empty()).then(|| lacks.join("; and "));
             let steps = overridden_steps(&job.set)?.unwrap_or(size.train.steps);
             for &seed in &job.seeds {
                 self.jobs.push(Job {
@@ -200,10 +227,11 @@ impl Plan {
                         batch: size.sampler.classes * size.sampler.per_class,
                     },
                     skipped: skipped.clone(),
+                    weights: job.weights,
                 });
             }
         }
-        self.suites.push(Heading { suite: stem, title: suite.title, table: suite.table });
+        self.suites.push(Heading { suite: stem, title: suite.title, cost: suite.cost, table: suite.table });
         Ok(())
     }
 
@@ -229,6 +257,21 @@ impl Plan {
         let mut jobs: Vec<&Job> = self.jobs.iter().filter(|job| job.skipped.is_none()).filter(open).collect();
         jobs.sort_by_key(|job| !job.was_complete());
         jobs
+    }
+
+    /// Whether a job that can run begins with weights from the hub.
+    pub(crate) fn wants_weights(&self) -> bool {
+        self.jobs.iter().any(|job| job.weights && job.skipped.is_none())
+    }
+
+    /// All suites.
+    pub(super) fn suites(&self) -> &[Heading] {
+        &self.suites
+    }
+
+    /// All jobs of a suite, in its order.
+    pub(super) fn jobs_of(&self, suite: &str) -> impl Iterator<Item = &Job> {
+        self.jobs.iter().filter(move |job| job.suite == suite)
     }
 
     /// Jobs that cannot run, with the reason; one entry for all seeds of a recipe.
@@ -307,7 +350,7 @@ pub(super) mod tests {
 
     fn job(out: &Path, name: &str, work: Work, complete: bool) -> Job {
         let dir = out.join(name);
-        let job = Job { suite: "suite".into(), name: name.into(), dir, work, skipped: None };
+        let job = Job { suite: "suite".into(), name: name.into(), dir, work, skipped: None, weights: false };
         fs::create_dir_all(&job.dir).unwrap();
         if complete {
             fs::write(job.result(), "{}").unwrap();

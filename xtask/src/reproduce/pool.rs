@@ -22,6 +22,8 @@ pub(crate) struct Pool<'a> {
     pub(crate) dml: &'a Path,
     /// Folder of the fetched data sets.
     pub(crate) data: &'a Path,
+    /// Where tensors live, as `dml` has it.
+    pub(crate) device: &'a str,
     /// Threads of all running jobs together.
     pub(crate) threads: usize,
 }
@@ -140,6 +142,7 @@ impl Pool<'_> {
                 for change in set {
                     command.args(["--set", change]);
                 }
+                command.args(["--device", self.device]);
             }
             Work::Baseline => {
                 command.args(["baseline", &job.name]).arg("--out").arg(job.result());
