@@ -14,9 +14,10 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("dml-losses", &["dml-core"]),
     ("dml-data", &[]),
     ("dml-eval", &["dml-core"]),
+    ("dml-gallery", &["dml-eval", "dml-core"]),
     ("dml-models", &[]),
     ("dml-train", &["dml-losses", "dml-eval", "dml-data", "dml-models", "dml-core"]),
-    ("dml-cli", &["dml-train", "dml-losses", "dml-eval", "dml-data", "dml-models", "dml-core"]),
+    ("dml-cli", &["dml-train", "dml-gallery", "dml-losses", "dml-eval", "dml-data", "dml-models", "dml-core"]),
     ("dml-testkit", &[]),
     ("xtask", &["dml-data"]),
 ];

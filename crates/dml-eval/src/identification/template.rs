@@ -18,6 +18,17 @@ pub enum Templates {
     Medoid,
 }
 
+impl Templates {
+    /// What is kept of an identity that enrolled `rows`, one or more, of `x` (`[n, d]`): `[kept, d]`, row by row.
+    pub fn of_rows(self, metric: Metric, x: Matrix<'_>, rows: &[usize]) -> Vec<f32> {
+        match self {
+            Self::PerImage => rows.iter().flat_map(|&row| x.row(row)).copied().collect(),
+            Self::Mean => mean(metric, x, rows),
+            Self::Medoid => x.row(medoid(metric, x, rows)).to_vec(),
+        }
+    }
+}
+
 /// Rows that probes are compared with, identity by identity.
 pub(super) struct Gallery {
     values: Vec<f32>,
@@ -33,15 +44,9 @@ impl Gallery {
     pub(super) fn new(metric: Metric, x: Matrix<'_>, identities: &[Vec<usize>], templates: Templates) -> Self {
         let mut gallery = Self { values: Vec::new(), cols: x.cols(), owners: Vec::new(), most: 1 };
         for (rows, owner) in identities.iter().zip(0u32..) {
-            let kept = match templates {
-                Templates::PerImage => rows.len(),
-                Templates::Mean | Templates::Medoid => 1,
-            };
-            match templates {
-                Templates::PerImage => rows.iter().for_each(|&row| gallery.values.extend_from_slice(x.row(row))),
-                Templates::Mean => gallery.values.extend(mean(metric, x, rows)),
-                Templates::Medoid => gallery.values.extend_from_slice(x.row(medoid(metric, x, rows))),
-            }
+            let values = templates.of_rows(metric, x, rows);
+            let kept = values.len() / x.cols().max(1);
+            gallery.values.extend(values);
             gallery.owners.extend(std::iter::repeat_n(owner, kept));
             gallery.most = gallery.most.max(kept);
         }
