@@ -16,6 +16,7 @@ use dml_eval::retrieval::Preset;
 use dml_eval::verification::LfwPairs;
 use indicatif::{ProgressBar, ProgressStyle};
 use rows::Chosen;
+pub(crate) use rows::column_names;
 use std::fs;
 use std::io::IsTerminal;
 use std::ops::ControlFlow;

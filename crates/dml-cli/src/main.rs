@@ -1,9 +1,10 @@
-//! The `dml` binary: `dml train | evaluate | embed | baseline | report`.
+//! The `dml` binary: `dml train | evaluate | embed | gallery | enroll | verify | identify | baseline | report`.
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a binary talks to its user")]
 
 mod allocator;
 mod baseline;
 mod evaluate;
+mod gallery;
 mod report;
 mod train;
 
@@ -11,7 +12,7 @@ use clap::{Parser, Subcommand};
 use std::process::ExitCode;
 
 #[derive(Parser)]
-#[command(name = "dml", version, about = "Deep metric learning: train, evaluate and embed")]
+#[command(name = "dml", version, about = "Deep metric learning: train, evaluate, embed and recognise")]
 struct Arguments {
     #[command(subcommand)]
     task: Task,
@@ -25,6 +26,14 @@ enum Task {
     Evaluate(Box<evaluate::Evaluate>),
     /// Write the embeddings of a run folder's test images to a safetensors file
     Embed(train::Embed),
+    /// Make a gallery of identities, calibrate it, forget, export and import
+    Gallery(gallery::GalleryArguments),
+    /// Enrol identities, or more samples of them: nothing is trained
+    Enroll(gallery::Enroll),
+    /// Are these who they say? 1:1
+    Verify(gallery::Verify),
+    /// Who are these, if anybody who is enrolled? 1:K
+    Identify(gallery::Identify),
     /// Measure what needs no training
     Baseline(baseline::Baseline),
     /// Make report.md and report.html from the run folders of `cargo xtask reproduce-paper`
@@ -37,6 +46,10 @@ fn main() -> ExitCode {
         Task::Train(arguments) => train::train(&arguments),
         Task::Evaluate(arguments) => evaluate::evaluate(&arguments),
         Task::Embed(arguments) => train::embed(&arguments),
+        Task::Gallery(arguments) => gallery::gallery(&arguments),
+        Task::Enroll(arguments) => gallery::enroll(&arguments),
+        Task::Verify(arguments) => gallery::verify(&arguments),
+        Task::Identify(arguments) => gallery::identify(&arguments),
         Task::Baseline(arguments) => baseline::baseline(&arguments),
         Task::Report(arguments) => report::report(&arguments),
     };

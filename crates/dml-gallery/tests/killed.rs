@@ -79,8 +79,8 @@ fn no_acknowledged_change_is_lost_and_nobody_is_there_in_part() {
         enrolled.extend(numbers('+'));
         removed.extend(numbers('-'));
         // What it was at when it was killed, said or not.
-        let last = numbers('+').last().map_or(from, |last| last + 1);
-        let going = numbers('+').last().filter(|last| *last >= from + STAY).map(|last| last - STAY);
+        let last = numbers('+').next_back().map_or(from, |last| last + 1);
+        let going = numbers('+').next_back().filter(|last| *last >= from + STAY).map(|last| last - STAY);
         for &batch in &removed {
             assert_eq!(there(batch), 0, "kill {kill}: batch {batch} was removed");
         }

@@ -4,7 +4,7 @@ use anyhow::{Context, Result, bail};
 use dml_eval::input::{ColumnNames, Table};
 use std::borrow::Cow;
 
-pub(super) fn column_names(columns: &[String]) -> Result<ColumnNames> {
+pub(crate) fn column_names(columns: &[String]) -> Result<ColumnNames> {
     let mut names = ColumnNames::default();
     for column in columns {
         let (role, name) = column.split_once('=').with_context(|| format!("--column {column}: want ROLE=NAME"))?;

@@ -5,9 +5,9 @@ use dml_core::{Matrix, Metric};
 use dml_gallery::{Change, Embeddings, Gallery, Metadata, Model};
 use std::path::Path;
 
-pub const DIM: usize = 16;
+pub(crate) const DIM: usize = 16;
 
-pub fn model() -> Model {
+pub(crate) fn model() -> Model {
     Model {
         weights_sha256: Some("c0ffee".to_owned()),
         dim: DIM,
@@ -16,16 +16,16 @@ pub fn model() -> Model {
     }
 }
 
-pub fn name(i: usize) -> String {
+pub(crate) fn name(i: usize) -> String {
     format!("Nominal Person {i:06}")
 }
 
-pub fn metadata(i: usize) -> Metadata {
+pub(crate) fn metadata(i: usize) -> Metadata {
     [("badge".to_owned(), format!("secret badge {i:06}"))].into()
 }
 
 /// One to three samples.
-pub fn values(i: usize) -> Vec<f32> {
+pub(crate) fn values(i: usize) -> Vec<f32> {
     let number = |j: usize| {
         let mut z = (i as u64) << 20 | j as u64;
         z = (z ^ z >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9).wrapping_add(0x9e37_79b9_7f4a_7c15);
@@ -36,7 +36,7 @@ pub fn values(i: usize) -> Vec<f32> {
 }
 
 /// Enrols people, all at once.
-pub fn enrol(gallery: &dyn Gallery, who: impl Iterator<Item = usize>) -> dml_gallery::Result<()> {
+pub(crate) fn enrol(gallery: &dyn Gallery, who: impl Iterator<Item = usize>) -> dml_gallery::Result<()> {
     let model = model();
     let people: Vec<(usize, String, Vec<f32>)> = who.map(|i| (i, name(i), values(i))).collect();
     let mut changes = Vec::new();
@@ -47,13 +47,13 @@ pub fn enrol(gallery: &dyn Gallery, who: impl Iterator<Item = usize>) -> dml_gal
     gallery.apply(&changes).map(drop)
 }
 
-pub fn remove(gallery: &dyn Gallery, who: impl Iterator<Item = usize>) -> dml_gallery::Result<()> {
+pub(crate) fn remove(gallery: &dyn Gallery, who: impl Iterator<Item = usize>) -> dml_gallery::Result<()> {
     let names: Vec<String> = who.map(name).collect();
     gallery.remove(&names.iter().map(String::as_str).collect::<Vec<_>>())
 }
 
 /// Whether a person is there, as they were enrolled; panics where a part of them is.
-pub fn is_there(gallery: &dyn Gallery, i: usize) -> bool {
+pub(crate) fn is_there(gallery: &dyn Gallery, i: usize) -> bool {
     match gallery.samples(&name(i)) {
         Ok((identity, found)) => {
             assert_eq!((identity.metadata, found), (metadata(i), values(i)), "{}", name(i));
@@ -65,7 +65,7 @@ pub fn is_there(gallery: &dyn Gallery, i: usize) -> bool {
 }
 
 /// Whether anything of a person stands in a file of the folder.
-pub fn leaves_a_trace(folder: &Path, i: usize) -> Option<String> {
+pub(crate) fn leaves_a_trace(folder: &Path, i: usize) -> Option<String> {
     let values: Vec<u8> = values(i).iter().take(4).flat_map(|v| v.to_le_bytes()).collect();
     let needles = [name(i).into_bytes(), metadata(i)["badge"].clone().into_bytes(), values];
     for entry in std::fs::read_dir(folder).unwrap() {

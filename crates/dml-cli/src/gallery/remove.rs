@@ -1,0 +1,35 @@
+//! `dml gallery remove`.
+
+use super::print_json;
+use anyhow::Result;
+use clap::Args;
+use dml_gallery::{FileGallery, Filter, Gallery};
+use std::path::PathBuf;
+
+#[derive(Args)]
+pub(crate) struct Remove {
+    /// The gallery
+    gallery: PathBuf,
+    /// Whom to forget: all of them, or nobody if one is not enrolled
+    #[arg(required = true)]
+    names: Vec<String>,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+pub(super) fn remove(arguments: &Remove) -> Result<()> {
+    let gallery = FileGallery::open(&arguments.gallery)?;
+    gallery.remove(&arguments.names.iter().map(String::as_str).collect::<Vec<_>>())?;
+    let left = gallery.count(&Filter::everybody())?;
+    if arguments.json {
+        return print_json(&serde_json::json!({ "removed": arguments.names, "left": left }));
+    }
+    println!(
+        "{} forgotten, {} identities left: {}",
+        arguments.names.len(),
+        left.identities,
+        arguments.gallery.display()
+    );
+    Ok(())
+}
