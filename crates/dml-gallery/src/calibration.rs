@@ -2,8 +2,8 @@
 //!
 //! Held-out identities are dealt into enrolled ones and strangers, several times; each time the enrolled ones make a gallery of
 //! the same model and templates as the one that is calibrated, and all their other samples and those of the strangers probe it.
-//! So the scores are those that the gallery's own answers carry. Thresholds and probabilities are fitted by
-//! [`dml_eval::calibration`].
+//! So the scores are those that the gallery's own answers carry. To a gallery that holds somebody all who are held out are
+//! strangers, and its FPIR is measured on itself. Thresholds and probabilities are fitted by [`dml_eval::calibration`].
 
 use crate::{Change, Embeddings, Error, Filter, Gallery, MemoryGallery, Metadata, Result};
 use dml_core::Matrix;
@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 pub struct Calibrated {
     /// The threshold, the rate that it was chosen for and the one that it achieved.
     pub threshold: CalibratedThreshold,
-    /// Share of genuine comparisons that pass: 1 − FNMR of verification, TPIR at rank 1 of identification.
+    /// Share of genuine comparisons of all draws that pass: 1 − FNMR of verification, TPIR at rank 1 of identification.
     pub found: f64,
     /// Genuine comparisons that it was measured on.
     pub genuine: usize,
@@ -43,7 +43,8 @@ pub struct CalibrationOptions {
     pub fpir: f64,
     /// Samples enrolled of each identity. Default 1.
     pub shots: usize,
-    /// Identities enrolled. Default `None`: as many as the gallery has, at most half of those held out.
+    /// Identities enrolled of those held out, and the size of gallery that FPIR is for. Default `None`: as many as the gallery has,
+    /// at most half of those held out; and FPIR is that of the gallery itself, unless it is empty.
     pub enrolled: Option<usize>,
     /// Random draws. Default 10.
     pub draws: usize,
@@ -112,7 +113,8 @@ pub(crate) fn calibrate(
     let mut classes = labels.to_vec();
     classes.sort_unstable();
     classes.dedup();
-    let enrolled = match (options.enrolled, gallery.count(&Filter::everybody())?.identities) {
+    let here = gallery.count(&Filter::everybody())?.identities;
+    let enrolled = match (options.enrolled, here) {
         (Some(enrolled), _) => enrolled,
         (None, 0) => classes.len() / 2,
         (None, here) => here.min(classes.len() / 2),
@@ -138,11 +140,16 @@ pub(crate) fn calibrate(
             seen.strangers.len()
         )));
     }
+    let itself = options.enrolled.is_none() && here > 0;
+    if itself {
+        let lists = gallery.nearest(held_out, 1, &Filter::everybody())?;
+        seen.strangers = lists.iter().filter_map(|list| list.first()).map(|best| best.score).collect();
+    }
     let larger_is_closer = gallery.model().metric.is_similarity();
     let impostors: Vec<f32> = seen.pairs.of(false).collect();
     let by_pairs = CalibratedThreshold::of_scores(ErrorRate::Fmr, larger_is_closer, &impostors, options.fmr)?;
     let by_best = CalibratedThreshold::of_scores(ErrorRate::Fpir, larger_is_closer, &seen.strangers, options.fpir)?;
-    let by_best = CalibratedThreshold { gallery: Some(enrolled), ..by_best };
+    let by_best = CalibratedThreshold { gallery: Some(if itself { here } else { enrolled }), ..by_best };
     let genuine: Vec<f32> = seen.pairs.of(true).collect();
     Ok(Calibration {
         verification: calibrated(by_pairs, &genuine, genuine.len(), &seen.pairs)?,

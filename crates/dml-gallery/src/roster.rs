@@ -60,6 +60,7 @@ pub(crate) struct Roster {
     owners: Vec<u32>,
     /// The most rows that an identity has had.
     most: usize,
+    samples: usize,
     pub(crate) next: Next,
 }
 
@@ -69,7 +70,7 @@ pub(crate) type Found = (u32, f32);
 impl Roster {
     pub(crate) fn new(model: Model, templates: Templates) -> Self {
         let (entries, keys, rows, owners) = (Vec::new(), HashMap::new(), Vec::new(), Vec::new());
-        Self { model, templates, entries, keys, rows, owners, most: 1, next: Next::default() }
+        Self { model, templates, entries, keys, rows, owners, most: 1, samples: 0, next: Next::default() }
     }
 
     /// Takes in somebody from a storage, by rising key.
@@ -176,6 +177,7 @@ impl Roster {
         let d = self.model.dim;
         let (entries, rows) = (std::mem::take(&mut self.entries), std::mem::take(&mut self.rows));
         self.owners.clear();
+        self.samples = 0;
         self.rows.reserve(rows.len());
         for mut entry in entries {
             let new = match update.touched.get(&entry.key) {
@@ -210,6 +212,7 @@ impl Roster {
     fn own(&mut self, entry: Entry) {
         self.owners.resize(entry.first + entry.rows, self.entries.len() as u32);
         self.most = self.most.max(entry.rows);
+        self.samples += entry.identity.samples.len();
         self.entries.push(entry);
     }
 
@@ -254,6 +257,9 @@ impl Roster {
     }
 
     pub(crate) fn count(&self, filter: &Filter) -> Count {
+        if filter.is_everybody() {
+            return Count { identities: self.entries.len(), samples: self.samples };
+        }
         let admitted = self.entries.iter().map(|entry| &entry.identity).filter(|who| filter.admits(&who.metadata));
         admitted.fold(Count::default(), |count, who| Count {
             identities: count.identities + 1,

@@ -3,11 +3,11 @@
 mod people;
 
 use dml_core::Matrix;
-use dml_eval::calibration::ErrorRate;
+use dml_eval::calibration::{CalibratedThreshold, ErrorRate};
 use dml_eval::identification::{EnrolmentProtocol, ProbeScores};
 use dml_gallery::{
-    CalibrationOptions, Decision, Embeddings, Gallery, IdentifyOptions, MemoryGallery, Metadata, Model, Templates,
-    export, import,
+    CalibrationOptions, Decision, Embeddings, Filter, Gallery, IdentifyOptions, MemoryGallery, Metadata, Model,
+    Templates, export, import,
 };
 use people::{DIM, enrol, model, name, values};
 use std::fs;
@@ -39,7 +39,7 @@ fn thresholds_are_those_of_dml_eval() {
         let protocol = EnrolmentProtocol { shots: 2, enrolled: 30, strangers: None, draws: 4, seed: 7 };
         let matrix = Matrix::new(&x, labels.len(), DIM).unwrap();
         let expected =
-            dml_eval::CalibratedThreshold::for_fpir(model.metric, matrix, &labels, &protocol, templates, 0.05).unwrap();
+            CalibratedThreshold::for_fpir(model.metric, matrix, &labels, &protocol, templates, 0.05).unwrap();
         assert_eq!(found.identification.threshold, expected);
         let (mut passing, mut mated) = (0.0, 0);
         for number in 0..4 {
@@ -64,9 +64,13 @@ fn answers_carry_what_was_calibrated() {
     let (model, (x, labels)) = (model(), held_out(80, 0.9));
     let gallery = MemoryGallery::new(model.clone(), Templates::PerImage).unwrap();
     enrol(&gallery, 0..40).unwrap();
-    let options = CalibrationOptions { fpir: 0.02, fmr: 0.01, ..CalibrationOptions::default() };
+    let options = CalibrationOptions { fpir: 0.05, fmr: 0.01, ..CalibrationOptions::default() };
     let found = gallery.calibrate(of(&model, &x), &labels, &options).unwrap();
-    assert_eq!(found.identification.threshold.gallery, Some(40), "as many as are enrolled");
+    // To those who are enrolled, all who are held out are strangers.
+    let best = gallery.nearest(of(&model, &x), 1, &Filter::everybody()).unwrap();
+    let best: Vec<f32> = best.iter().map(|list| list[0].score).collect();
+    let expected = CalibratedThreshold::of_scores(ErrorRate::Fpir, true, &best, 0.05).unwrap();
+    assert_eq!(found.identification.threshold, CalibratedThreshold { gallery: Some(40), ..expected });
     let own = values(9);
     let probes = [&own[..DIM], &values(777_777)[..DIM]].concat();
     let options = IdentifyOptions::default();

@@ -23,7 +23,7 @@ pub(crate) struct Calibrate {
     /// Samples enrolled of each identity
     #[arg(long, default_value_t = CalibrationOptions::default().shots)]
     shots: usize,
-    /// Identities enrolled [default: as many as the gallery has, at most half of those given]
+    /// Identities enrolled of those given, and the gallery that FPIR is for [default: FPIR of this gallery, unless it is empty]
     #[arg(long)]
     enrolled: Option<usize>,
     /// Random draws of who is enrolled and who is a stranger

@@ -152,16 +152,16 @@ impl FileGallery {
             let store = self.store().copied(file, &new)?;
             // The old file stays locked until the new one has its name: nobody can open what is about to go.
             fs::rename(&beside, &self.path).map_err(io)?;
-            sync_folder(&self.path).map_err(io)?;
             Ok(store)
         };
         let store = write().map_err(|error| {
             let _ = fs::remove_file(&beside);
             failed(error.to_string())
         })?;
+        // From here on the name leads to the new file, whatever else fails.
         *self.store.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(store);
         *settings = new;
-        Ok(())
+        sync_folder(&self.path).map_err(|error| failed(error.to_string()))
     }
 }
 
