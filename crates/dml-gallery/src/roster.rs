@@ -73,10 +73,14 @@ impl Roster {
         Self { model, templates, entries, keys, rows, owners, most: 1, samples: 0, next: Next::default() }
     }
 
-    /// Takes in somebody from a storage, by rising key.
-    pub(crate) fn load(&mut self, key: Key, record: &Record) -> Result<()> {
-        let rows = self.searched(&record.values)?;
-        self.push(key, record, &rows);
+    /// Takes in identities from a storage, by rising key.
+    pub(crate) fn load(&mut self, records: Vec<(Key, Record)>) -> Result<()> {
+        let rows = records.par_iter().map(|(_, record)| self.searched(&record.values));
+        let rows: Vec<Vec<f32>> = rows.collect::<Result<_>>()?;
+        for ((key, record), rows) in records.into_iter().zip(rows) {
+            let Record { name, metadata, samples, .. } = record;
+            self.push(key, Identity { name, metadata, samples }, &rows);
+        }
         Ok(())
     }
 
@@ -167,7 +171,7 @@ impl Roster {
         }
         for (key, record) in update.touched.range(first_new..) {
             if let (Some(record), Some(rows)) = (record, update.templates.get(key)) {
-                self.push(*key, record, rows);
+                self.push(*key, record.identity(), rows);
             }
         }
     }
@@ -200,11 +204,9 @@ impl Roster {
         }
     }
 
-    fn push(&mut self, key: Key, record: &Record, rows: &[f32]) {
-        let identity =
-            Identity { name: record.name.clone(), metadata: record.metadata.clone(), samples: record.samples.clone() };
+    fn push(&mut self, key: Key, identity: Identity, rows: &[f32]) {
+        self.keys.insert(identity.name.clone(), key);
         let entry = Entry { key, identity, first: self.owners.len(), rows: rows.len() / self.model.dim };
-        self.keys.insert(record.name.clone(), key);
         self.rows.extend_from_slice(rows);
         self.own(entry);
     }

@@ -99,7 +99,7 @@ impl FileGallery {
         }
         let settings = store.settings()?;
         let mut roster = Roster::new(settings.model.clone(), settings.templates);
-        store.for_each(settings.model.dim, &mut |key, record| roster.load(key, &record))?;
+        store.for_each_part(settings.model.dim, &mut |records| roster.load(records))?;
         roster.next = settings.next();
         let gallery = Self {
             path: path.to_owned(),

@@ -9,6 +9,7 @@ use super::record;
 use crate::roster::{Key, Next, Record, Update};
 use crate::{Calibration, Error, Model, Result, SampleId};
 use dml_eval::identification::Templates;
+use rayon::prelude::*;
 use redb::backends::FileBackend;
 use redb::{
     Builder, Database, DatabaseError, ReadableDatabase, ReadableTable, StorageError, TableDefinition, WriteTransaction,
@@ -155,6 +156,31 @@ impl Store {
     /// Visits all records, by rising key, as they are at one moment.
     pub(super) fn for_each(&self, dim: usize, visit: &mut dyn FnMut(Key, Record) -> Result<()>) -> Result<()> {
         self.for_each_value(&mut |key, value| visit(key, self.decoded(key, value, dim)?))
+    }
+
+    /// Visits all records some at a time, by rising key: they are decoded on all threads.
+    pub(super) fn for_each_part(
+        &self,
+        dim: usize,
+        visit: &mut dyn FnMut(Vec<(Key, Record)>) -> Result<()>,
+    ) -> Result<()> {
+        /// Bytes of a part.
+        const PART: usize = 8 << 20;
+        let (mut part, mut bytes) = (Vec::<(Key, Vec<u8>)>::new(), 0);
+        let mut give = |part: &[(Key, Vec<u8>)]| {
+            let decoded = part.par_iter().map(|(key, value)| Ok((*key, self.decoded(*key, value, dim)?)));
+            visit(decoded.collect::<Result<_>>()?)
+        };
+        self.for_each_value(&mut |key, value| {
+            part.push((key, value.to_vec()));
+            bytes += value.len();
+            if bytes >= PART {
+                give(&part)?;
+                (bytes, part) = (0, Vec::new());
+            }
+            Ok(())
+        })?;
+        give(&part)
     }
 
     fn for_each_value(&self, visit: &mut dyn FnMut(Key, &[u8]) -> Result<()>) -> Result<()> {
