@@ -2,6 +2,7 @@
 
 mod data;
 mod eval;
+mod gallery;
 mod losses;
 mod peers;
 mod readme;
@@ -26,6 +27,8 @@ enum What {
     Losses(versus::Arguments),
     /// Time exact search, retrieval measures, clustering and verification of embeddings
     Eval(versus::Arguments),
+    /// Time a gallery: opened, enrolled into, asked who somebody is
+    Gallery(versus::Arguments),
     /// Time image files to batches, sampling, and the opening of a set
     Data(versus::Arguments),
     /// Time steps of training and inference of networks on the CPU
@@ -36,6 +39,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     match &arguments.what {
         What::Losses(arguments) => versus::run(&losses::CONTEST, arguments),
         What::Eval(arguments) => versus::run(&eval::CONTEST, arguments),
+        What::Gallery(arguments) => versus::run(&gallery::CONTEST, arguments),
         What::Data(arguments) => versus::run(&data::CONTEST, arguments),
         What::Train(arguments) => versus::run(&train::CONTEST, arguments),
     }

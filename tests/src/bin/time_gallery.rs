@@ -1,0 +1,171 @@
+//! Times a gallery in a file. `cargo xtask bench gallery` drives it.
+//! Called and asked as `dml_tests::timing` says; the vectors of a case are what other contestants find in its folder.
+
+use std::hint::black_box;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use anyhow::{Context as _, Result, bail};
+use dml_core::{Matrix, Metric, scores};
+use dml_gallery::{Change, Embeddings, FileGallery, Gallery, IdentifyOptions, Metadata, Model, Templates};
+use dml_tests::embedded;
+use dml_tests::timing::{self, Answer, Repeat};
+use rayon::prelude::*;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+/// As in the `dml` binary.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+/// Short times are taken often.
+const REPEAT: Repeat = Repeat { times: 7, unless_first_takes: 5.0 };
+/// Identities that are enrolled in one durable step.
+const BATCH: usize = 10_000;
+
+type Case = timing::Case<Params>;
+
+/// What a case needs to know. `Case::loss` is `identify`, `open` or `enrol`.
+#[derive(Default, Serialize, Deserialize)]
+struct Params {
+    /// Probes that ask together.
+    probes: usize,
+    /// Candidates.
+    k: usize,
+}
+
+fn main() -> ExitCode {
+    let serve = |folder: &Path| {
+        // Opened once for all cases that ask.
+        let mut open: Option<(PathBuf, FileGallery)> = None;
+        timing::serve("dml-gallery", |line| {
+            let case: Case = serde_json::from_str(&line)?;
+            turn(&case, folder, &mut open).with_context(|| case.title.clone())
+        })
+    };
+    timing::run(|quick| print_cases(if quick { 10 } else { 1 }), serve)
+}
+
+/// All cases, with so many times fewer identities.
+fn print_cases(fewer: usize) -> Result<()> {
+    let print = |title: &str, what: &str, n: usize, probes: usize| {
+        let params = Params { probes, k: 10 };
+        let (title, loss) = (title.to_owned(), what.to_owned());
+        let case = Case { title, loss, params, n, d: 128, classes: n, per_class: 1, tile: 0, budget_s: 0.0 };
+        case.print()
+    };
+    let n = 1_000_000 / fewer;
+    print("identify 1", "identify", n, 1)?;
+    print("identify 64 together", "identify", n, 64)?;
+    print("open", "open", n, 0)?;
+    print("enrol, 10,000 in a durable step", "enrol", n / 10, 0)
+}
+
+fn model(d: usize) -> Model {
+    Model { weights_sha256: None, dim: d, metric: Metric::Cosine, preprocessing: String::new() }
+}
+
+fn enrol(gallery: &FileGallery, x: Matrix<'_>) -> Result<()> {
+    let (model, d) = (model(x.cols()), x.cols());
+    for start in (0..x.rows()).step_by(BATCH) {
+        let end = (start + BATCH).min(x.rows());
+        let names: Vec<String> = (start..end).map(|i| format!("identity {i:07}")).collect();
+        let mut changes = Vec::with_capacity(names.len());
+        for (i, name) in (start..end).zip(&names) {
+            let embeddings = Embeddings::new(&model, Matrix::new(&x.data()[i * d..(i + 1) * d], 1, d)?);
+            changes.push(Change::Enrol { name, embeddings, metadata: Metadata::new() });
+        }
+        gallery.apply(&changes)?;
+    }
+    Ok(())
+}
+
+/// The vectors of a case, of unit length, and in the file where others find them.
+fn vectors(case: &Case, folder: &Path) -> Result<Vec<f32>> {
+    let path = folder.join(format!("{}x{}.f32", case.n, case.d));
+    if path.exists() {
+        let bytes = std::fs::read(&path)?;
+        return Ok(bytes.chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect());
+    }
+    let labels: Vec<u32> = (0..case.n as u32).collect();
+    let values = embedded::vectors(&labels, case.d, 1);
+    let bytes: Vec<u8> = values.iter().flat_map(|v| v.to_le_bytes()).collect();
+    std::fs::write(&path, bytes)?;
+    Ok(values)
+}
+
+fn turn(case: &Case, folder: &Path, open: &mut Option<(PathBuf, FileGallery)>) -> Result<Value> {
+    let values = vectors(case, folder)?;
+    let x = Matrix::new(&values, case.n, case.d)?;
+    let path = folder.join(format!("{}.gallery", case.n));
+    let mut answer = Answer::new(REPEAT);
+    if case.loss != "enrol" && !path.exists() {
+        enrol(&FileGallery::create(&path, model(case.d), Templates::PerImage)?, x)?;
+    }
+    if case.loss != "identify" || open.as_ref().is_some_and(|(opened, _)| *opened != path) {
+        *open = None;
+    }
+    match case.loss.as_str() {
+        "identify" => {
+            let gallery = match open {
+                Some((_, gallery)) => gallery,
+                None => &mut open.insert((path.clone(), FileGallery::open(&path)?)).1,
+            };
+            let model = model(case.d);
+            let probes = Matrix::new(&values[..case.params.probes * case.d], case.params.probes, case.d)?;
+            let options = IdentifyOptions { k: case.params.k, ..IdentifyOptions::default() };
+            answer.time("ours", || {
+                black_box(gallery.identify(Embeddings::new(&model, probes), &options)?);
+                Ok(())
+            })?;
+            match case.params.probes {
+                1 => answer.time("floor", || {
+                    black_box(streamed(&values));
+                    Ok(())
+                })?,
+                _ => answer.time("floor", || product(probes, x))?,
+            }
+        }
+        "open" => {
+            answer.time("ours", || {
+                black_box(FileGallery::open(&path)?);
+                Ok(())
+            })?;
+            answer.time("floor", || {
+                black_box(std::fs::read(&path)?);
+                Ok(())
+            })?;
+        }
+        "enrol" => {
+            answer.time("ours", || {
+                let place = tempfile::tempdir_in(folder)?;
+                enrol(&FileGallery::create(place.path().join("g"), model(case.d), Templates::PerImage)?, x)
+            })?;
+        }
+        other => bail!("nothing is called {other:?}"),
+    }
+    Ok(serde_json::to_value(answer)?)
+}
+
+/// Reads all values once.
+fn streamed(values: &[f32]) -> f32 {
+    let sum = |chunk: &[f32]| {
+        let mut sums = [0f32; 64];
+        chunk.chunks_exact(64).for_each(|row| sums.iter_mut().zip(row).for_each(|(sum, v)| *sum += v));
+        sums.iter().sum::<f32>()
+    };
+    values.par_chunks(1 << 20).map(sum).sum()
+}
+
+/// All scores, a block of the gallery at a time, with nothing done to them.
+fn product(probes: Matrix<'_>, x: Matrix<'_>) -> Result<()> {
+    const ROWS: usize = 1 << 14;
+    let d = x.cols();
+    let mut out = vec![0f32; probes.rows() * ROWS];
+    for block in x.data().chunks(ROWS * d) {
+        let rows = block.len() / d;
+        scores(Metric::Dot, probes, Matrix::new(block, rows, d)?, &mut out[..probes.rows() * rows])?;
+        black_box(&out);
+    }
+    Ok(())
+}

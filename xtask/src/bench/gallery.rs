@@ -1,0 +1,50 @@
+//! `cargo xtask bench gallery`.
+
+use std::fmt::Write;
+
+use super::peers::Needs;
+use super::record::Record;
+use super::table::{conditions, ratio, seconds};
+use super::versus::{Contest, Measured};
+
+pub(super) const CONTEST: Contest = Contest {
+    name: "gallery",
+    folder: "bench-gallery",
+    program: "time_gallery",
+    ours: "ours",
+    script: "time_gallery_peers.py",
+    peer: "peers",
+    needs: Needs::Search,
+    // They repeat themselves.
+    rounds: 1,
+    chosen_by: |case| &case.title,
+    markdown,
+    summary: markdown,
+};
+
+fn markdown(record: &Record, rows: &[Measured]) -> String {
+    let mut text = conditions("float32, cosine, 10 candidates, ", record);
+    text.push_str(
+        "Floor: of one probe, reading the gallery's vectors from memory once; of 64, the bare product; of opening, reading the \
+         file. faiss is its flat index in memory, and its file, without names, metadata or crash safety.\n\n",
+    );
+    text.push_str("| work | identities | d | ours, ms | identities/s | faiss, ms | times as fast | floor, ms | times the floor |\n");
+    text.push_str("|---|---:|---:|---:|---:|---:|---:|---:|---:|\n");
+    for row in rows {
+        let time = |who: &str| seconds(row, who).map_or_else(|| "–".to_owned(), |s| format!("{:.1}", 1e3 * s));
+        let rate = seconds(row, "ours").map_or_else(String::new, |s| format!("{:.0}", row.case.n as f64 / s));
+        let cells = [
+            time("ours"),
+            rate,
+            time("faiss"),
+            ratio(row, "faiss", "ours"),
+            time("floor"),
+            ratio(row, "ours", "floor"),
+        ];
+        let _ = writeln!(text, "| {} | {} | {} | {} |", row.case.title, row.case.n, row.case.d, cells.join(" | "));
+    }
+    for (row, why) in rows.iter().flat_map(|row| row.skipped.values().map(move |why| (row, why))) {
+        let _ = writeln!(text, "\n– {}: {why}", row.case.title);
+    }
+    text
+}
