@@ -1,4 +1,4 @@
-//! The `dml` binary: `dml train | evaluate | embed | gallery | enroll | verify | identify | baseline | report`.
+//! The `dml` binary: `dml train | search | evaluate | embed | gallery | enroll | verify | identify | baseline | report`.
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a binary talks to its user")]
 
 mod allocator;
@@ -6,6 +6,8 @@ mod baseline;
 mod evaluate;
 mod gallery;
 mod report;
+mod search;
+mod several;
 mod train;
 
 use clap::{Parser, Subcommand};
@@ -20,8 +22,10 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Task {
-    /// Train a recipe into a run folder, or go on where it was interrupted
+    /// Train a recipe into a run folder, or go on where it was interrupted; several seeds and folds if asked
     Train(train::Train),
+    /// Search for the values of a recipe's keys that do best on validation classes
+    Search(Box<search::Search>),
     /// Measure embeddings with their labels, and write a report; or measure a run folder's encoder again
     Evaluate(Box<evaluate::Evaluate>),
     /// Write the embeddings of a run folder's test images to a safetensors file
@@ -44,6 +48,7 @@ fn main() -> ExitCode {
     allocator::keep_freed_memory();
     let outcome = match Arguments::parse().task {
         Task::Train(arguments) => train::train(&arguments),
+        Task::Search(arguments) => search::search(&arguments),
         Task::Evaluate(arguments) => evaluate::evaluate(&arguments),
         Task::Embed(arguments) => train::embed(&arguments),
         Task::Gallery(arguments) => gallery::gallery(&arguments),
@@ -57,9 +62,9 @@ fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("error: {error:#}");
-            match error.downcast_ref() {
+            match error.downcast_ref::<dml_train::Error>() {
                 // As shells say of a program that Ctrl-C ended.
-                Some(dml_train::Error::Interrupted { .. }) => ExitCode::from(130),
+                Some(error) if error.is_interruption() => ExitCode::from(130),
                 _ => ExitCode::FAILURE,
             }
         }

@@ -6,10 +6,10 @@ mod plan;
 
 use anyhow::Result;
 use clap::Args;
-use columns::Column;
 use dml_eval::report::{Table, html_page};
 use dml_train::checkpoint::write_atomically;
 use dml_train::evaluation::Evaluation;
+use dml_train::figures::{Figure, cell};
 use plan::{Job, Plan, Suite};
 use std::path::PathBuf;
 
@@ -58,13 +58,13 @@ fn table(suite: &Suite, jobs: &[Job]) -> Result<Table> {
     for job in &jobs {
         if !done.contains(&job.name.as_str()) {
             done.push(&job.name);
-            rows.push(row(&job.name, &[&job.name], &jobs, columns)?);
+            rows.push(row(&job.name, &[&job.name], &jobs, &columns)?);
         }
     }
     // Of a single job there is a row already.
     for comparison in suite.comparison.iter().filter(|comparison| comparison.of.len() > 1) {
         let names: Vec<&str> = comparison.of.iter().map(String::as_str).collect();
-        rows.push(row(&comparison.name, &names, &jobs, columns)?);
+        rows.push(row(&comparison.name, &names, &jobs, &columns)?);
     }
     for published in &suite.published {
         let figures = columns
@@ -82,7 +82,7 @@ fn table(suite: &Suite, jobs: &[Job]) -> Result<Table> {
 }
 
 /// One row from all runs of the jobs in `names`.
-fn row(title: &str, names: &[&str], jobs: &[&Job], columns: &[Column]) -> Result<Vec<String>> {
+fn row(title: &str, names: &[&str], jobs: &[&Job], columns: &[&Figure]) -> Result<Vec<String>> {
     let jobs: Vec<&Job> = jobs.iter().copied().filter(|job| names.contains(&job.name.as_str())).collect();
     if let Some(why) = jobs.iter().find_map(|job| job.skipped.clone()) {
         let mut cells = vec![title.to_owned(), format!("skipped: {why}")];
@@ -90,6 +90,6 @@ fn row(title: &str, names: &[&str], jobs: &[&Job], columns: &[Column]) -> Result
         return Ok(cells);
     }
     let runs = jobs.iter().map(|job| job.evaluation()).collect::<Result<Vec<Evaluation>>>()?;
-    let figures = columns.iter().map(|column| column.over(&runs));
+    let figures = columns.iter().map(|column| cell(&runs.iter().filter_map(|run| column.of(run)).collect::<Vec<_>>()));
     Ok([title.to_owned(), runs.len().to_string()].into_iter().chain(figures).collect())
 }

@@ -1,5 +1,6 @@
 //! Commands that run a model.
 
+use crate::several::{self, Several};
 use anyhow::{Context, Result, bail};
 use candle_core::{Device, Tensor};
 use clap::Args;
@@ -17,12 +18,14 @@ use std::sync::atomic::{AtomicBool, Ordering};
 pub(crate) struct Train {
     /// The recipe, TOML
     recipe: PathBuf,
-    /// Folder for the checkpoint, the log and the result
+    /// Folder for the checkpoint, the log and the result; of several runs, for a folder of each and `summary.json`
     #[arg(long)]
     run_dir: PathBuf,
     /// Seed, instead of the recipe's
     #[arg(long)]
     seed: Option<u64>,
+    #[command(flatten)]
+    several: Several,
     /// Change a key of the recipe, e.g. train.steps=100
     #[arg(long = "set", value_name = "KEY=VALUE")]
     set: Vec<String>,
@@ -85,8 +88,13 @@ impl Parent {
 
 pub(crate) fn train(arguments: &Train) -> Result<()> {
     arguments.parent.watch();
-    let mut recipe = Recipe::read(&arguments.recipe, &arguments.set)?;
+    let changes: Vec<String> = arguments.set.iter().cloned().chain(arguments.several.change()).collect();
+    let mut recipe = Recipe::read(&arguments.recipe, &changes)?;
     recipe.seed = arguments.seed.unwrap_or(recipe.seed);
+    let runs = arguments.several.runs(&recipe)?;
+    if !runs.is_one() {
+        return several::train(&runs, &arguments.run_dir, arguments.several.jobs, &arguments.parent);
+    }
     let folder = RunFolder::open(&arguments.run_dir)?;
     let bar = std::io::stdout().is_terminal().then(|| progress_bar(recipe.train.steps)).transpose()?;
     let mut said = String::new();
@@ -121,7 +129,7 @@ pub(crate) fn train(arguments: &Train) -> Result<()> {
 }
 
 /// Becomes true when the user presses Ctrl-C: the step is finished and saved then. Pressed again, the process ends at once.
-fn stop_on_signal() -> Result<Arc<AtomicBool>> {
+pub(crate) fn stop_on_signal() -> Result<Arc<AtomicBool>> {
     let stop = Arc::new(AtomicBool::new(false));
     let asked = stop.clone();
     ctrlc::set_handler(move || {
@@ -134,7 +142,7 @@ fn stop_on_signal() -> Result<Arc<AtomicBool>> {
     Ok(stop)
 }
 
-fn progress_bar(steps: u64) -> Result<ProgressBar> {
+pub(crate) fn progress_bar(steps: u64) -> Result<ProgressBar> {
     let style = ProgressStyle::with_template("{bar:30} {pos}/{len} steps, {per_sec}, {eta} left, {msg}")?;
     Ok(ProgressBar::new(steps).with_style(style))
 }

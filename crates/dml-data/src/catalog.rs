@@ -11,7 +11,7 @@ pub use files::{FileEntry, Files, Span};
 pub(crate) use files::{LARGEST_SAMPLE, stays_inside};
 
 use crate::strings::Strings;
-use crate::{Error, Expected, Result, SplitRule};
+use crate::{ClassFolds, Error, Expected, Result, SplitRule};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
@@ -193,6 +193,32 @@ impl<S: Samples> Catalog<S> {
         whole.parts = whole.labels.iter().map(|&label| part_of[label as usize]).collect();
         whole.part_names = ["train", "validation", "test"].map(str::to_owned).to_vec();
         Ok(whole)
+    }
+
+    /// The same samples; the classes of the parts `train` and `validation` are dealt to these two anew: those of fold `fold` are for
+    /// validation. Other parts stay.
+    ///
+    /// # Errors
+    /// As [`ClassFolds::held_out`].
+    pub fn with_fold(mut self, folds: &ClassFolds, fold: usize) -> Result<Self> {
+        let pooled: Vec<bool> = self.part_names.iter().map(|name| name == "train" || name == "validation").collect();
+        let pooled: Vec<usize> = (0..self.len()).filter(|&i| pooled[self.parts[i] as usize]).collect();
+        let mut there = vec![false; self.class_names.len()];
+        pooled.iter().for_each(|&i| there[self.labels[i] as usize] = true);
+        let classes: Vec<usize> = (0..there.len()).filter(|&class| there[class]).collect();
+        let names: Vec<String> = classes.iter().map(|&class| self.class_names[class].clone()).collect();
+        let mut held_out = vec![false; self.class_names.len()];
+        folds.held_out(&names, fold)?.into_iter().for_each(|class| held_out[classes[class as usize]] = true);
+        let [train, validation] = ["train", "validation"].map(|name| {
+            self.part_names.iter().position(|part| part == name).unwrap_or_else(|| {
+                self.part_names.push(name.to_owned());
+                self.part_names.len() - 1
+            })
+        });
+        for i in pooled {
+            self.parts[i] = if held_out[self.labels[i] as usize] { validation as u8 } else { train as u8 };
+        }
+        Ok(self)
     }
 
     /// The same samples; only those of `part` keep their roles, the others are neither query nor gallery.

@@ -200,6 +200,26 @@ impl ImageSet {
         Ok((self.subset_of_classes(&inside)?, self.subset_of_classes(&outside)?))
     }
 
+    /// The images of this set and then those of `other`, whose classes are numbered on.
+    ///
+    /// # Errors
+    /// When their images differ in shape, or their domains.
+    pub fn joined(&self, other: &Self) -> Result<Self> {
+        if (self.shape, &self.domain_names) != (other.shape, &other.domain_names) {
+            let (one, another) = (&self.name, &other.name);
+            return Err(Error::Invalid(format!(
+                "{one} and {another} have images of shape {:?} and {:?} from {:?} and {:?}: join sets of the same kind",
+                self.shape, other.shape, self.domain_names, other.domain_names
+            )));
+        }
+        let (mut joined, classes) = (self.clone(), self.class_names.len() as u32);
+        joined.pixels.extend_from_slice(&other.pixels);
+        joined.labels.extend(other.labels.iter().map(|label| classes + label));
+        joined.class_names.extend_from_slice(&other.class_names);
+        joined.domains.extend_from_slice(&other.domains);
+        Ok(joined)
+    }
+
     /// Four times the classes: each class turned by 0°, 90°, 180° and 270° (anticlockwise), as the few-shot literature
     /// treats Omniglot. Class `c` turned `r` quarters is class `r · C + c`, named `name` or `name@90`.
     ///

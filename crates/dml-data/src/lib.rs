@@ -23,6 +23,7 @@
 
 mod batch;
 mod catalog;
+mod class_folds;
 mod data_dir;
 mod dataset;
 mod decoded_cache;
@@ -48,6 +49,7 @@ pub mod unpack;
 
 pub use batch::{Batch, ByteBatch, byte_batches, eval_batches, input_batches};
 pub use catalog::{Catalog, CatalogBuilder, FileEntry, Files, Membership, Samples, Span, Texts};
+pub use class_folds::ClassFolds;
 pub use data_dir::data_dir;
 pub use dataset::{Dataset, Image, ImageSet};
 pub use decoded_cache::CachedImages;

@@ -56,8 +56,7 @@ impl SplitRule {
                 return Err(Error::Invalid(format!("split.{what} = {share}: give a share of at least 0 and below 1")));
             }
         }
-        let mut order: Vec<u32> = (0..names.len() as u32).collect();
-        order.sort_by_cached_key(|&class| (self.hash(&names[class as usize]), class));
+        let order = by_hash(names, self.seed);
         let tests = (names.len() as f64 * self.test).round() as usize;
         let validations = ((names.len() - tests) as f64 * self.validation).round() as usize;
         let too_few = (tests == 0 && self.test > 0.0) || (validations == 0 && self.validation > 0.0);
@@ -93,8 +92,14 @@ impl SplitRule {
             test: part(&classes.test, "test")?,
         })
     }
+}
 
-    fn hash(&self, name: &str) -> [u8; 32] {
-        Sha256::new().chain_update(self.seed.to_le_bytes()).chain_update(name).finalize().into()
-    }
+/// The classes called `names` in the order of SHA-256 of `<seed as 8 little-endian bytes><name>`.
+pub(crate) fn by_hash(names: &[String], seed: u64) -> Vec<u32> {
+    let hash = |name: &str| -> [u8; 32] {
+        Sha256::new().chain_update(seed.to_le_bytes()).chain_update(name).finalize().into()
+    };
+    let mut order: Vec<u32> = (0..names.len() as u32).collect();
+    order.sort_by_cached_key(|&class| (hash(&names[class as usize]), class));
+    order
 }

@@ -197,3 +197,27 @@ fn counts_name_the_class() {
     let error = check("train", Expected::default()).unwrap_err();
     assert!(error.contains("any has no part `train`: it has part 0, part 1"), "{error}");
 }
+
+#[test]
+fn folds_deal_training_and_validation_classes_anew_and_leave_the_test() {
+    let parts = ["train", "test", "train", "validation", "train", "train", "validation", "test", "train", "train"];
+    let mut builder = CatalogBuilder::new("any", "any", Files::below("any"));
+    for i in 0..30 {
+        let class = format!("class {}", i % 10);
+        builder.add(Membership::new(&class, parts[i % 10]), FileEntry::file(&format!("{i}.jpg"))).unwrap();
+    }
+    let whole = builder.finish();
+    let folds = dml_data::ClassFolds { folds: 4, shuffle: None };
+    let mut held_out = Vec::new();
+    for fold in 0..4 {
+        let dealt = whole.clone().with_fold(&folds, fold).unwrap();
+        dealt.check_disjoint().unwrap();
+        let [train, validation, test] = ["train", "validation", "test"].map(|part| dealt.part(part).unwrap());
+        assert_eq!((train.len(), validation.len(), test.len()), (18, 6, 6));
+        assert_eq!(test.class_names(), names(&["class 1", "class 7"]));
+        held_out.extend(validation.class_names().to_vec());
+    }
+    // Neighbours, in the order of the source, whose parts were others.
+    assert_eq!(held_out, [0, 2, 3, 4, 5, 6, 8, 9].map(|class| format!("class {class}")));
+    assert!(whole.with_fold(&dml_data::ClassFolds { folds: 5, shuffle: None }, 0).is_err());
+}

@@ -1,7 +1,7 @@
 //! No class is in two parts of a split, whether a rule deals the classes or the folders do.
 
 use dml_data::sources::image_folder;
-use dml_data::{Dataset, ImageSet, SplitRule};
+use dml_data::{ClassFolds, Dataset, ImageSet, SplitRule};
 use proptest::prelude::*;
 use std::collections::BTreeSet;
 use std::fs;
@@ -130,4 +130,78 @@ fn folders_without_images_are_named() {
     assert!(image_folder::load(root.path(), 4).unwrap_err().to_string().contains("has no class folders"));
     fs::create_dir(root.path().join("ant")).unwrap();
     assert!(image_folder::load(root.path(), 4).unwrap_err().to_string().contains("ant: a class without images"));
+}
+
+/// The names of the classes, in their order.
+fn classes(set: &ImageSet) -> Vec<String> {
+    set.class_names().to_vec()
+}
+
+proptest! {
+    #[test]
+    fn every_class_is_held_out_once(n in 4usize..120, folds in 2usize..9, shuffle: Option<u64>) {
+        prop_assume!(n / folds >= 2);
+        let dealer = ClassFolds { folds, shuffle };
+        let parts: Vec<Vec<u32>> = (0..folds).map(|fold| dealer.held_out(&names(n), fold).unwrap()).collect();
+        let sizes: Vec<usize> = parts.iter().map(Vec::len).collect();
+        prop_assert!(sizes.iter().max().unwrap() - sizes.iter().min().unwrap() <= 1);
+        prop_assert!(parts.iter().all(|part| part.is_sorted()));
+        let mut all = parts.concat();
+        if shuffle.is_none() {
+            prop_assert!(all.is_sorted());
+        }
+        all.sort_unstable();
+        prop_assert_eq!(all, (0..n as u32).collect::<Vec<_>>());
+    }
+}
+
+#[test]
+fn shuffled_folds_differ_by_seed_and_not_by_the_place_of_a_class() {
+    let held_out = |names: &[String], shuffle| -> BTreeSet<String> {
+        let classes = ClassFolds { folds: 4, shuffle }.held_out(names, 1).unwrap();
+        classes.into_iter().map(|class| names[class as usize].clone()).collect()
+    };
+    let mut turned = names(40);
+    turned.rotate_left(13);
+    assert_eq!(held_out(&names(40), Some(3)), held_out(&turned, Some(3)));
+    assert_ne!(held_out(&names(40), Some(3)), held_out(&names(40), Some(4)));
+    assert_ne!(held_out(&names(40), None), held_out(&turned, None));
+}
+
+#[test]
+fn folds_take_training_and_validation_classes_and_leave_the_test() {
+    let labels: Vec<u32> = (0..60).map(|image| image % 20).collect();
+    let set = ImageSet::from_pixels("toy", [1, 1, 1], (0..60).collect(), labels, names(20)).unwrap();
+    let split = SplitRule::default().split(&set).unwrap();
+    let folds = ClassFolds { folds: 4, shuffle: None };
+    let mut pooled = [classes(&split.train), classes(&split.validation)].concat();
+    pooled.sort();
+    let mut held_out = Vec::new();
+    for fold in 0..4 {
+        let dealt = split.with_fold(&folds, fold).unwrap();
+        assert_eq!(classes(&dealt.test), classes(&split.test));
+        assert_eq!([dealt.train.name(), dealt.validation.name()], ["toy/train", "toy/validation"]);
+        let mut both = [classes(&dealt.train), classes(&dealt.validation)].concat();
+        both.sort();
+        assert_eq!(both, pooled);
+        for part in [&dealt.train, &dealt.validation] {
+            assert_eq!(part.len(), 3 * part.class_names().len());
+            for (image, &label) in part.labels().iter().enumerate() {
+                let class = u32::from(part.pixels(image)[0]) % 20;
+                assert_eq!(part.class_names()[label as usize], format!("class {class}"));
+            }
+        }
+        held_out.extend(classes(&dealt.validation));
+    }
+    // Neighbours by name.
+    assert_eq!(held_out, pooled);
+}
+
+#[test]
+fn folds_that_cannot_be_are_refused() {
+    let message =
+        |folds, n, fold| ClassFolds { folds, shuffle: None }.held_out(&names(n), fold).unwrap_err().to_string();
+    assert!(message(4, 40, 4).contains("fold 4 of 4: folds count from 0"));
+    assert!(message(1, 40, 0).contains("want two folds or more"));
+    assert!(message(4, 7, 0).contains("4 folds of 7 classes"));
 }

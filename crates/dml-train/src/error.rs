@@ -49,6 +49,22 @@ pub enum Error {
         /// Steps done.
         step: u64,
     },
+    /// Asked to stop between two of several runs.
+    #[error("interrupted before {run}: what is finished stays, the same command goes on from there")]
+    InterruptedBefore {
+        /// The run that was not begun.
+        run: String,
+    },
+    /// A trial of a search failed.
+    #[error("trial {trial} ({values}): {source}")]
+    Trial {
+        /// Its number.
+        trial: u64,
+        /// Its values.
+        values: String,
+        /// What went wrong.
+        source: Box<Error>,
+    },
     /// A tensor operation failed.
     #[error(transparent)]
     Candle(#[from] candle_core::Error),
@@ -70,6 +86,11 @@ pub enum Error {
 }
 
 impl Error {
+    /// Whether it only says that it was asked to stop.
+    pub fn is_interruption(&self) -> bool {
+        matches!(self, Self::Interrupted { .. } | Self::InterruptedBefore { .. })
+    }
+
     /// A file error that names the file.
     pub(crate) fn file(path: &Path, problem: impl std::fmt::Display) -> Self {
         Self::File { path: path.display().to_string(), problem: problem.to_string() }

@@ -99,6 +99,49 @@ pub fn embed(encoder: &dyn Encoder, set: &dyn Inputs, device: &Device) -> Result
     Ok(Embeddings { values, dim: encoder.dim(), labels: set.labels().to_vec() })
 }
 
+/// Embeddings of all that a run is measured on.
+pub struct Embedded {
+    /// Of the validation classes.
+    pub validation: Option<Embeddings>,
+    /// Of the test classes.
+    pub test: Option<Embeddings>,
+    /// Of Lake's runs: those with a name, and those to be named.
+    pub one_shot: Vec<[Embeddings; 2]>,
+}
+
+impl Embedded {
+    /// All that `sets` has besides training images, by `encoder`.
+    ///
+    /// # Errors
+    /// As [`embed`].
+    pub fn new(encoder: &dyn Encoder, sets: &Sets, device: &Device) -> Result<Self> {
+        let embed = |set: &dyn Inputs| embed(encoder, set, device);
+        let of_set = |set: &Option<Arc<dyn Inputs>>| set.as_deref().map(embed).transpose();
+        let of_run = |run: &OneShotInputs| -> Result<_> { Ok([embed(&*run.train)?, embed(&*run.test)?]) };
+        Ok(Self {
+            validation: of_set(&sets.validation)?,
+            test: of_set(&sets.test)?,
+            one_shot: sets.one_shot.iter().map(of_run).collect::<Result<_>>()?,
+        })
+    }
+
+    /// All measures. `roles` says which test samples are queries and which are in the gallery, where the source does.
+    ///
+    /// # Errors
+    /// As [`of_embeddings`].
+    pub fn measure(&self, metric: Metric, roles: Option<&[[bool; 2]]>) -> Result<Evaluation> {
+        let mut evaluation = of_embeddings(metric, self.validation.as_ref(), self.test.as_ref())?;
+        if let (Some(roles), Some(test), Some(measures)) = (roles, &self.test, &mut evaluation.test) {
+            measures.retrieval = of_roles(metric, test, roles)?;
+        }
+        if !self.one_shot.is_empty() {
+            let runs = self.one_shot.iter().map(|[train, test]| one_shot_run(metric, train, test));
+            evaluation.one_shot = Some(dml_eval::one_shot(&runs.collect::<Result<Vec<_>>>()?)?);
+        }
+        Ok(evaluation)
+    }
+}
+
 /// Inputs that are embedded at a time.
 const BATCH: usize = 100;
 
@@ -119,19 +162,7 @@ pub fn pixels(set: &dyn Dataset) -> Result<Embeddings> {
 /// # Errors
 /// As [`embed`] and [`of_embeddings`].
 pub fn of_encoder(encoder: &dyn Encoder, metric: Metric, sets: &Sets, device: &Device) -> Result<Evaluation> {
-    let embed = |set: &dyn Inputs| embed(encoder, set, device);
-    let of_set = |set: &Option<Arc<dyn Inputs>>| set.as_deref().map(embed).transpose();
-    let (validation, test) = (of_set(&sets.validation)?, of_set(&sets.test)?);
-    let mut evaluation = of_embeddings(metric, validation.as_ref(), test.as_ref())?;
-    if let (Some(roles), Some(test), Some(measures)) = (&sets.roles, &test, &mut evaluation.test) {
-        measures.retrieval = of_roles(metric, test, roles)?;
-    }
-    if !sets.one_shot.is_empty() {
-        let run = |run: &OneShotInputs| one_shot_run(metric, &embed(&*run.train)?, &embed(&*run.test)?);
-        let runs = sets.one_shot.iter().map(run).collect::<Result<Vec<_>>>()?;
-        evaluation.one_shot = Some(dml_eval::one_shot(&runs)?);
-    }
-    Ok(evaluation)
+    Embedded::new(encoder, sets, device)?.measure(metric, sets.roles.as_deref())
 }
 
 /// Retrieval of queries in a gallery, where the source says which sample is what (In-Shop).

@@ -6,9 +6,10 @@
 use crate::evaluation::{self, Evaluation};
 use crate::moving_mean::with_weights;
 use crate::recipe::Evaluated;
+use crate::sets::Sets;
 use crate::{Error, Event, Recipe, Result, Trainer, checkpoint, sets};
 use candle_core::{Device, Tensor};
-use dml_models::Encoder;
+use dml_models::{Encoder, Network};
 use std::fs::{File, OpenOptions};
 use std::io::{ErrorKind, Write};
 use std::path::{Path, PathBuf};
@@ -69,6 +70,16 @@ impl RunFolder {
         self.0.join("evaluation.json")
     }
 
+    /// The encoder that the finished run of `recipe` has left here.
+    ///
+    /// # Errors
+    /// When it is missing or of another shape.
+    pub(crate) fn trained_encoder(&self, recipe: &Recipe, sets: &Sets, device: &Device) -> Result<Network> {
+        let encoder = Network::new(&recipe.model, sets.train.shape(), recipe.seed, device)?;
+        dml_models::pretrained::load(&encoder, &self.encoder())?;
+        Ok(encoder)
+    }
+
     /// Waits until no other process works in the folder.
     fn lock(&self) -> Result<File> {
         let path = self.0.join("lock");
@@ -120,9 +131,23 @@ pub fn run(
     stop: &AtomicBool,
     on_event: &mut dyn FnMut(&Event),
 ) -> Result<Evaluation> {
-    let sets = sets::open(recipe, data_dir)?;
+    run_on(recipe, &sets::open(recipe, data_dir)?, folder, device, stop, on_event)
+}
+
+/// As [`run`], on `sets` that the recipe's have become, e.g. without those for the test.
+///
+/// # Errors
+/// As [`run`].
+pub fn run_on(
+    recipe: &Recipe,
+    sets: &Sets,
+    folder: &RunFolder,
+    device: &Device,
+    stop: &AtomicBool,
+    on_event: &mut dyn FnMut(&Event),
+) -> Result<Evaluation> {
     let _lock = folder.lock()?;
-    let mut trainer = Trainer::new(recipe, &sets, device)?;
+    let mut trainer = Trainer::new(recipe, sets, device)?;
     folder.keep_recipe(recipe)?;
     if let Ok(text) = std::fs::read_to_string(folder.evaluation()) {
         return serde_json::from_str(&text).map_err(|e| Error::file(&folder.evaluation(), format!("{e}: remove it")));
@@ -137,7 +162,7 @@ pub fn run(
     if let Some(problem) = damaged {
         keep(&Event::Damaged { problem, step: trainer.step() })?;
     }
-    trainer.fit(&sets, folder, stop, &mut keep)?;
+    trainer.fit(sets, folder, stop, &mut keep)?;
     keep(&Event::Evaluating)?;
     let measured = match recipe.train.evaluate {
         Evaluated::Last => trainer.moving_weights(),
@@ -147,7 +172,7 @@ pub fn run(
     };
     let encoder = trainer.encoder();
     let mut evaluation = with_weights(encoder.weights(), measured.as_deref(), || {
-        evaluation::of_encoder(encoder, recipe.metric()?, &sets, device)
+        evaluation::of_encoder(encoder, recipe.metric()?, sets, device)
     })?;
     let mut weights = measured.unwrap_or_else(|| trainer.own_weights());
     // Without them the weights cannot be used elsewhere.

@@ -58,17 +58,17 @@ pub(super) struct Comparison {
 impl Comparison {
     /// A sentence: ours, theirs, and what follows. The interval is over our runs only: papers rarely give theirs.
     pub(super) fn verdict(&self, suite: &Suite, jobs: &[&Job]) -> Result<String> {
-        let column = columns::of(suite.table).iter().find(|column| column.key == self.column);
+        let column = columns::of(suite.table).into_iter().find(|column| column.key == self.column);
         let column = column
             .with_context(|| format!("{}: comparison column {:?} is not in its table", suite.suite, self.column))?;
         let jobs: Vec<&&Job> = jobs.iter().filter(|job| self.of.contains(&job.name)).collect();
         if jobs.is_empty() || jobs.iter().any(|job| job.skipped.is_some()) {
             return Ok(String::new());
         }
-        let values = column.values(&jobs.iter().map(|job| job.evaluation()).collect::<Result<Vec<_>>>()?);
+        let runs = jobs.iter().map(|job| job.evaluation()).collect::<Result<Vec<_>>>()?;
+        let values: Vec<f64> = runs.iter().filter_map(|run| Some(100.0 * column.of(run)?)).collect();
         let (ours, interval) = (mean(&values), if values.len() > 1 { ci95(&values) } else { f64::INFINITY });
-        let lower_is_better = matches!(column.key, "one_shot_error" | "eer");
-        let gain = if lower_is_better { self.figure - ours } else { ours - self.figure };
+        let gain = if column.lower_is_better { self.figure - ours } else { ours - self.figure };
         let verdict = match (gain.abs() <= interval, gain > 0.0) {
             (true, _) => "no difference that these runs can show".to_owned(),
             (false, true) => format!("better by {gain:.1} points"),

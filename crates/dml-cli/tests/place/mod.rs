@@ -3,8 +3,9 @@
 
 use dml_data::Dataset;
 use dml_data::sources::emoji;
+use std::io::{BufRead, BufReader};
 use std::path::PathBuf;
-use std::process::{Command, Output};
+use std::process::{Child, Command, Output, Stdio};
 use tempfile::TempDir;
 
 pub(crate) const RECIPE: &str = r#"
@@ -80,4 +81,20 @@ pub(crate) fn refusal(command: &mut Command) -> String {
     let output = command.output().unwrap();
     assert!(!output.status.success(), "it was not refused");
     String::from_utf8(output.stderr).unwrap()
+}
+
+/// Reads what `child` prints up to a line with all of `signs`, and drops the rest.
+pub(crate) fn read_until(child: &mut Child, signs: &[&str]) {
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines().map_while(Result::ok);
+    let reached = lines.find(|line| signs.iter().all(|sign| line.contains(sign)));
+    assert!(reached.is_some(), "it ended before it said {signs:?}");
+    std::thread::spawn(move || lines.for_each(drop));
+}
+
+/// Kills the command once it prints a line with all of `signs`.
+pub(crate) fn kill_at(command: &mut Command, signs: &[&str]) {
+    let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
+    read_until(&mut child, signs);
+    child.kill().unwrap();
+    child.wait().unwrap();
 }

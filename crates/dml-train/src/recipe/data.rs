@@ -1,7 +1,8 @@
 //! Where the images come from, as a recipe says it.
 
-use dml_data::Normalize;
+use crate::{Error, Result};
 use dml_data::image::{Decoder, Pipeline};
+use dml_data::{ClassFolds, Normalize};
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
 
@@ -31,6 +32,17 @@ pub struct DataConfig {
     /// Share of the training classes of a set of image files that is kept from training, to choose by, if the set has no part
     /// `validation`. Default 0.
     pub validation: f64,
+    /// Groups of the training and validation classes that take turns as validation classes, for cross-validation as in Musgrave et
+    /// al. 2020: `dml train` makes a run of each. Default none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub folds: Option<usize>,
+    /// Which of the `folds`, from 0, is for validation in this run. Default none: each in turn.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub fold: Option<usize>,
+    /// Seed by which classes are shuffled before they are dealt to `folds`. Default none: neighbouring classes are in one fold, as in
+    /// the paper; those of image files in the order of their source, others in order of their names.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub fold_shuffle: Option<u64>,
     /// Preprocessing of a paper: `imagenet` (default), `mlrc`, `proxy-anchor-bn-inception`, `proxy-anchor-resnet50`, `roadmap`,
     /// `hyp-dino`, `hyp-vit`.
     pub preset: String,
@@ -67,6 +79,9 @@ impl Default for DataConfig {
             rotations: false,
             hold_out: vec![],
             validation: 0.0,
+            folds: None,
+            fold: None,
+            fold_shuffle: None,
             preset: "imagenet".to_owned(),
             train_transforms: None,
             eval_transforms: None,
@@ -77,5 +92,45 @@ impl Default for DataConfig {
             workers: 2,
             ahead: 2,
         }
+    }
+}
+
+impl DataConfig {
+    /// The folds, and which one is held out in this run; `None` without folds.
+    ///
+    /// # Errors
+    /// When it is not said which one.
+    pub(crate) fn held_out(&self) -> Result<Option<(ClassFolds, usize)>> {
+        let Some(folds) = self.folds else { return Ok(None) };
+        let fold = self.fold.ok_or_else(|| {
+            Error::Recipe(format!(
+                "data.folds is {folds} but a single run holds out one of them: set data.fold to 0 … {}, or leave it to dml train",
+                folds.saturating_sub(1)
+            ))
+        })?;
+        Ok(Some((ClassFolds { folds, shuffle: self.fold_shuffle }, fold)))
+    }
+
+    pub(super) fn check(&self) -> Result<()> {
+        let wrong = |problem: String| Err(Error::Recipe(problem));
+        let Some(folds) = self.folds else {
+            return match (self.fold, self.fold_shuffle) {
+                (None, None) => Ok(()),
+                _ => wrong("data.fold and data.fold_shuffle are nothing without data.folds: set it too".to_owned()),
+            };
+        };
+        if folds < 2 {
+            return wrong(format!("data.folds is {folds}: want 2 or more, or leave it out"));
+        }
+        if let Some(fold) = self.fold.filter(|&fold| fold >= folds) {
+            return wrong(format!("data.fold is {fold} but there are {folds} folds: want 0 to {}", folds - 1));
+        }
+        if self.validation > 0.0 || !self.hold_out.is_empty() {
+            return wrong(
+                "data.folds and data.validation or data.hold_out all say which classes to choose by: keep one"
+                    .to_owned(),
+            );
+        }
+        Ok(())
     }
 }

@@ -106,6 +106,7 @@ impl Recipe {
 
     fn check(&self) -> Result<()> {
         self.train.check()?;
+        self.data.check()?;
         for (key, value) in [("classes", self.sampler.classes), ("per_class", self.sampler.per_class)] {
             if value == 0 {
                 return Err(Error::Recipe(format!("sampler.{key} is 0: want 1 or more")));

@@ -14,6 +14,10 @@ pub(super) fn of_catalog(catalog: Catalog, recipe: &Recipe) -> Result<Sets> {
         None => catalog,
     };
     catalog.check_disjoint()?;
+    let catalog = match config.held_out()? {
+        Some((folds, fold)) => catalog.with_fold(&folds, fold)?,
+        None => catalog,
+    };
     let preset = Preset::named(&config.preset)?;
     let how = Preparation {
         train: config.train_transforms.clone().unwrap_or(preset.train),

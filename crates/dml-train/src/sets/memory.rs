@@ -40,6 +40,10 @@ fn sets(train: ImageSet, parts: [Option<ImageSet>; 2], augment: &Augment) -> Res
 
 /// A set of three parts; with `rotate_all` those for validation and test are turned, too, where training images are.
 pub(super) fn of_split(split: Split, config: &DataConfig, augment: &Augment, rotate_all: bool) -> Result<Sets> {
+    let split = match config.held_out()? {
+        Some((folds, fold)) => split.with_fold(&folds, fold)?,
+        None => split,
+    };
     let turn = |set: ImageSet, turned: bool| if turned { set.with_rotations() } else { Ok(set) };
     let held_out = config.rotations && rotate_all;
     let parts = [Some(turn(split.validation, held_out)?), Some(turn(split.test, held_out)?)];
@@ -57,9 +61,15 @@ pub(super) fn of_background(data_dir: &Path, part: Part, config: &DataConfig, au
             config.set
         )));
     }
-    let (validation, train) = whole.partition_classes(|class| config.hold_out.contains(&alphabet(class)))?;
+    let (validation, train) = match config.held_out()? {
+        Some((folds, fold)) => {
+            let [train, validation] = folds.cut(&whole, fold)?;
+            (validation, train)
+        }
+        None => whole.partition_classes(|class| config.hold_out.contains(&alphabet(class)))?,
+    };
     let train = if config.rotations { train.with_rotations()? } else { train };
-    let mut sets = sets(train, [(!config.hold_out.is_empty()).then_some(validation), None], augment)?;
+    let mut sets = sets(train, [(!validation.is_empty()).then_some(validation), None], augment)?;
     let normalize = &sets.normalize;
     let as_inputs = |set: ImageSet| still(&Arc::new(set), normalize);
     let runs = omniglot::one_shot_runs(data_dir, OMNIGLOT_SIDE)?.into_iter();

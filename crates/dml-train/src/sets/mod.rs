@@ -33,6 +33,15 @@ pub struct Sets {
     pub normalize: Normalize,
 }
 
+impl Sets {
+    /// The same without what is only for the report, so that nothing can be chosen by it.
+    #[must_use]
+    pub fn without_test(self) -> Self {
+        let [validation, _] = self.images;
+        Self { test: None, roles: None, images: [validation, None], one_shot: vec![], ..self }
+    }
+}
+
 /// A run of Lake's: images with a name, and images to be named.
 pub struct OneShotInputs {
     /// One of each class.

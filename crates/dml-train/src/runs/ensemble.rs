@@ -1,0 +1,107 @@
+//! The models of all folds as one.
+
+use super::{Member, Setting};
+use crate::evaluation::{Embedded, Embeddings, Evaluation};
+use crate::run::RunFolder;
+use crate::{Error, Result, checkpoint, sets};
+use dml_core::Metric;
+use serde::{Deserialize, Serialize};
+use std::io::ErrorKind;
+use std::path::Path;
+
+/// What an ensemble achieves: `ensemble.json`.
+#[derive(Serialize, Deserialize)]
+pub(super) struct Ensemble {
+    /// How many models it is of.
+    pub(super) models: usize,
+    /// Length of its embeddings.
+    pub(super) dim: usize,
+    /// On the classes that none of its models has seen in any way.
+    pub(super) evaluation: Evaluation,
+}
+
+/// The trained `members`, folds of one recipe, as one model of the test classes: a sample's embeddings, each of unit length, are
+/// joined and brought to unit length again (Musgrave et al. 2020, "concatenated"). What was measured before is read from `file`.
+///
+/// # Errors
+/// When an encoder is missing, or `file` cannot be read or written.
+pub(super) fn of_folds(members: &[Member], root: &Path, file: &Path, setting: &Setting<'_>) -> Result<Ensemble> {
+    match std::fs::read_to_string(file) {
+        Ok(text) => return serde_json::from_str(&text).map_err(|e| Error::file(file, format!("{e}: remove it"))),
+        Err(e) if e.kind() == ErrorKind::NotFound => {}
+        Err(e) => return Err(Error::file(file, e)),
+    }
+    // The same for all folds.
+    let mut roles = None;
+    let mut parts = Vec::new();
+    for Member { name, recipe } in members {
+        // Its validation classes are training classes of the others.
+        let sets = sets::Sets { validation: None, ..sets::open(recipe, setting.data_dir)? };
+        let encoder = RunFolder::existing(&root.join(name))?.trained_encoder(recipe, &sets, setting.device)?;
+        parts.push(Embedded::new(&encoder, &sets, setting.device)?);
+        roles = sets.roles;
+    }
+    let (recipe, joined) = (&members[0].recipe, joined(&parts));
+    let of_any = joined.test.as_ref().or(joined.one_shot.first().map(|run| &run[0]));
+    let dim = of_any.map_or(0, |embeddings| embeddings.dim);
+    let mut evaluation = joined.measure(Metric::Cosine, roles.as_deref())?;
+    evaluation.name = format!("{}, {} folds", recipe.name, members.len());
+    evaluation.seed = recipe.seed;
+    let ensemble = Ensemble { models: members.len(), dim, evaluation };
+    let text = serde_json::to_string_pretty(&ensemble).map_err(|e| Error::file(file, e))?;
+    checkpoint::write_atomically(file, text.as_bytes())?;
+    Ok(ensemble)
+}
+
+/// Everything that all of `parts` have embedded, joined.
+fn joined(parts: &[Embedded]) -> Embedded {
+    let test: Option<Vec<&Embeddings>> = parts.iter().map(|part| part.test.as_ref()).collect();
+    let runs = parts.iter().map(|part| part.one_shot.len()).min().unwrap_or(0);
+    let of_run =
+        |run: usize, half: usize| concatenated(&parts.iter().map(|part| &part.one_shot[run][half]).collect::<Vec<_>>());
+    Embedded {
+        validation: None,
+        test: test.map(|test| concatenated(&test)),
+        one_shot: (0..runs).map(|run| [of_run(run, 0), of_run(run, 1)]).collect(),
+    }
+}
+
+/// Embeddings of the same samples by several models as one: `[x₁/‖x₁‖, x₂/‖x₂‖, …]/√m` of unit length. Those of length 0 stay.
+fn concatenated(models: &[&Embeddings]) -> Embeddings {
+    let samples = models.iter().map(|model| model.labels.len()).min().unwrap_or(0);
+    let dim = models.iter().map(|model| model.dim).sum();
+    let mut values = Vec::with_capacity(samples * dim);
+    for sample in 0..samples {
+        let start = values.len();
+        for model in models {
+            let from = values.len();
+            values.extend_from_slice(&model.values[sample * model.dim..(sample + 1) * model.dim]);
+            to_unit_length(&mut values[from..]);
+        }
+        to_unit_length(&mut values[start..]);
+    }
+    Embeddings { values, dim, labels: models.first().map(|model| model.labels.clone()).unwrap_or_default() }
+}
+
+fn to_unit_length(vector: &mut [f32]) {
+    let length = vector.iter().map(|&v| f64::from(v) * f64::from(v)).sum::<f64>().sqrt();
+    if length > 0.0 {
+        vector.iter_mut().for_each(|v| *v = (f64::from(*v) / length) as f32);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn models_weigh_the_same_however_long_their_embeddings_are() {
+        let one = Embeddings { values: vec![3.0, 4.0, 0.0, 0.0], dim: 2, labels: vec![7, 8] };
+        let other = Embeddings { values: vec![100.0, -0.5], dim: 1, labels: vec![7, 8] };
+        let joined = concatenated(&[&one, &other]);
+        let half = 0.5f32.sqrt();
+        let want = [0.6 * half, 0.8 * half, half, 0.0, 0.0, -1.0];
+        assert!(joined.values.iter().zip(want).all(|(a, b)| (a - b).abs() < 1e-6), "{:?}", joined.values);
+        assert_eq!((joined.dim, joined.labels), (3, vec![7, 8]));
+    }
+}
