@@ -25,13 +25,13 @@ use validation::Held;
 
 #[derive(Args)]
 pub(crate) struct Evaluate {
-    /// Embeddings, .npy or .safetensors; needs --labels, unless its file has them too
+    /// Embeddings, .npy, .safetensors or .parquet; needs --labels, unless its file has them too, or a .csv beside the .npy
     #[arg(required_unless_present = "run_dir", conflicts_with = "run_dir")]
     embeddings: Option<PathBuf>,
     /// A folder that `dml train` has finished, instead of embeddings: prints its measures as JSON
     #[arg(long)]
     run_dir: Option<PathBuf>,
-    /// Labels, and columns beside them: .csv, .tsv, .txt, .npy, .safetensors [default: the file of the embeddings]
+    /// Labels, and columns beside them: .csv, .tsv, .txt, .npy, .safetensors, .parquet [default: the file of the embeddings]
     #[arg(long, value_name = "FILE")]
     labels: Option<PathBuf>,
     /// Tensor that holds the embeddings [default: the only matrix]
@@ -118,9 +118,9 @@ fn evaluate_files(arguments: &Evaluate, embeddings: &Path) -> Result<()> {
     if arguments.against.is_some() && arguments.resamples == 0 {
         bail!("--against tests by drawing classes again: want --resamples 1 or more");
     }
-    let labels = arguments.labels.as_deref().unwrap_or(embeddings);
+    let labels = arguments.labels.clone().unwrap_or_else(|| labels_of(embeddings));
     let columns = rows::column_names(&arguments.columns)?;
-    let set = Labelled::open(embeddings, arguments.tensor.as_deref(), labels, &columns)?;
+    let set = Labelled::open(embeddings, arguments.tensor.as_deref(), &labels, &columns)?;
     let (n, d) = (set.vectors.rows(), set.vectors.dim());
     let chosen = Chosen::new(&set.table, arguments.validation.measured(&set.table, arguments.split.as_deref())?);
     let held = arguments.validation.held(&set, arguments.tensor.as_deref(), &columns)?;
@@ -191,6 +191,13 @@ fn measure(
         assessment.calibration = Some(calibrate(set, held, &options)?);
     }
     Ok(assessment)
+}
+
+/// Where the labels of a file of embeddings are looked for: in itself, or as `dml embed` writes them beside an `.npy` file.
+fn labels_of(embeddings: &Path) -> PathBuf {
+    let beside = embeddings.with_extension("csv");
+    let array = embeddings.extension().is_some_and(|ending| ending.eq_ignore_ascii_case("npy"));
+    if array && beside.is_file() { beside } else { embeddings.to_owned() }
 }
 
 fn pair_list(file: &Path) -> Result<LfwPairs> {

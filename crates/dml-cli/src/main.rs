@@ -1,16 +1,19 @@
-//! The `dml` binary: `dml train | search | evaluate | embed | gallery | enroll | verify | identify | baseline | report`.
+//! The `dml` binary: `dml train | search | evaluate | embed | inspect | gallery | enroll | verify | identify | baseline | report |
+//! completions`.
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a binary talks to its user")]
 
 mod allocator;
 mod baseline;
+mod embed;
 mod evaluate;
 mod gallery;
+mod inspect;
 mod report;
 mod search;
 mod several;
 mod train;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
 use std::process::ExitCode;
 
 #[derive(Parser)]
@@ -28,8 +31,10 @@ enum Task {
     Search(Box<search::Search>),
     /// Measure embeddings with their labels, and write a report; or measure a run folder's encoder again
     Evaluate(Box<evaluate::Evaluate>),
-    /// Write the embeddings of a run folder's test images to a safetensors file
-    Embed(train::Embed),
+    /// Write the embeddings of a run folder's test images to a file, with their labels and ids
+    Embed(embed::Embed),
+    /// Show what a run folder, checkpoint, encoder or file of embeddings holds
+    Inspect(inspect::Inspect),
     /// Make a gallery of identities, calibrate it, forget, export and import
     Gallery(gallery::GalleryArguments),
     /// Enrol identities, or more samples of them: nothing is trained
@@ -40,8 +45,13 @@ enum Task {
     Identify(gallery::Identify),
     /// Measure what needs no training
     Baseline(baseline::Baseline),
-    /// Make report.md and report.html from the run folders of `cargo xtask reproduce-paper`
+    /// Make the report.html of a run folder again; or report.md and report.html of all those of `cargo xtask reproduce-paper`
     Report(report::Report),
+    /// Write the completions of a shell to standard output
+    Completions {
+        /// The shell
+        shell: clap_complete::Shell,
+    },
 }
 
 fn main() -> ExitCode {
@@ -50,23 +60,26 @@ fn main() -> ExitCode {
         Task::Train(arguments) => train::train(&arguments),
         Task::Search(arguments) => search::search(&arguments),
         Task::Evaluate(arguments) => evaluate::evaluate(&arguments),
-        Task::Embed(arguments) => train::embed(&arguments),
+        Task::Embed(arguments) => embed::embed(&arguments),
+        Task::Inspect(arguments) => inspect::inspect(&arguments),
         Task::Gallery(arguments) => gallery::gallery(&arguments),
         Task::Enroll(arguments) => gallery::enroll(&arguments),
         Task::Verify(arguments) => gallery::verify(&arguments),
         Task::Identify(arguments) => gallery::identify(&arguments),
         Task::Baseline(arguments) => baseline::baseline(&arguments),
         Task::Report(arguments) => report::report(&arguments),
+        Task::Completions { shell } => {
+            clap_complete::generate(shell, &mut Arguments::command(), "dml", &mut std::io::stdout());
+            Ok(())
+        }
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("error: {error:#}");
-            match error.downcast_ref::<dml_train::Error>() {
-                // As shells say of a program that Ctrl-C ended.
-                Some(error) if error.is_interruption() => ExitCode::from(130),
-                _ => ExitCode::FAILURE,
-            }
+            let interrupted = error.downcast_ref().is_some_and(dml_train::Error::is_interruption);
+            // As shells say of a program that Ctrl-C ended.
+            if interrupted || error.is::<embed::Stopped>() { ExitCode::from(130) } else { ExitCode::FAILURE }
         }
     }
 }

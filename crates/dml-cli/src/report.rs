@@ -1,26 +1,33 @@
-//! `dml report`: run folders to tables, beside published figures.
+//! `dml report`: the page of a run folder; or many run folders to tables, beside published figures.
 
 mod columns;
 mod picture;
 mod plan;
 
-use anyhow::Result;
+use crate::train::{Parent, reopen};
+use anyhow::{Context, Result, bail};
 use clap::Args;
 use dml_eval::report::{Table, html_page};
 use dml_train::checkpoint::write_atomically;
-use dml_train::evaluation::Evaluation;
+use dml_train::evaluation::{self, Evaluation};
 use dml_train::figures::{Figure, cell};
+use dml_train::run::RunFolder;
 use plan::{Job, Plan, Suite};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 #[derive(Args)]
 pub(crate) struct Report {
+    /// A folder that `dml train` has finished: make its report.html again
+    #[arg(long)]
+    run_dir: Option<PathBuf>,
     /// Folder with plan.json and the runs
-    #[arg(long)]
-    runs: PathBuf,
-    /// Folder for report.md, report.html and retrieval.png
-    #[arg(long)]
-    out: PathBuf,
+    #[arg(long, conflicts_with = "run_dir", requires = "out")]
+    runs: Option<PathBuf>,
+    /// Folder for report.md, report.html and retrieval.png of the runs
+    #[arg(long, requires = "runs")]
+    out: Option<PathBuf>,
+    #[command(flatten)]
+    parent: Parent,
 }
 
 const TITLE: &str = "Deep metric learning, reproduced";
@@ -29,13 +36,35 @@ const NOTE: &str = "Percent; mean over seeds ± half-width of its 95 % confidenc
                     unseen in training; thresholds and recipes were chosen on validation classes.";
 
 pub(crate) fn report(arguments: &Report) -> Result<()> {
-    let plan = Plan::read(&arguments.runs)?;
+    match (&arguments.run_dir, &arguments.runs, &arguments.out) {
+        (Some(run_dir), ..) => of_run(run_dir, &arguments.parent),
+        (None, Some(runs), Some(out)) => of_runs(runs, out),
+        _ => bail!("nothing to report: give --run-dir, or --runs and --out"),
+    }
+}
+
+fn of_run(run_dir: &Path, parent: &Parent) -> Result<()> {
+    let device = parent.device()?;
+    let (recipe, sets, trainer) = reopen(run_dir, parent.data_dir.as_deref(), &device)?;
+    let folder = RunFolder::existing(run_dir)?;
+    let text = std::fs::read_to_string(folder.evaluation())
+        .with_context(|| format!("{}: run dml train again first", folder.evaluation().display()))?;
+    let measured: Evaluation = serde_json::from_str(&text).context("evaluation.json")?;
+    let test = sets.test.as_deref().map(|set| evaluation::embed(trainer.encoder(), set, &device)).transpose()?;
+    let page = dml_train::report::of_run(&recipe, &folder, &sets, &measured, test.as_ref())?.html()?;
+    write_atomically(&folder.report(), page.as_bytes())?;
+    println!("report: {}", folder.report().display());
+    Ok(())
+}
+
+fn of_runs(runs: &Path, out: &Path) -> Result<()> {
+    let plan = Plan::read(runs)?;
     let tables = plan.suites.iter().map(|suite| table(suite, &plan.jobs)).collect::<Result<Vec<_>>>()?;
     let body: Vec<String> = tables.iter().map(Table::markdown).collect();
     let mut markdown = format!("# {TITLE}\n\n{}", body.join("\n"));
     let mut html = html_page(TITLE, &tables);
     if let Some(run) = picture::best_run(&plan) {
-        picture::draw(&run.dir, &arguments.out.join("retrieval.png"))?;
+        picture::draw(&run.dir, &out.join("retrieval.png"))?;
         let caption = format!(
             "Unseen emoji as queries (left) and their four nearest by {}: green is the same class, red another.",
             run.name
@@ -44,8 +73,8 @@ pub(crate) fn report(arguments: &Report) -> Result<()> {
         html =
             html.replace("</body>", &format!("<img src=\"retrieval.png\" alt=\"{caption}\"><p>{caption}</p></body>"));
     }
-    write_atomically(&arguments.out.join("report.md"), markdown.as_bytes())?;
-    write_atomically(&arguments.out.join("report.html"), html.as_bytes())?;
+    write_atomically(&out.join("report.md"), markdown.as_bytes())?;
+    write_atomically(&out.join("report.html"), html.as_bytes())?;
     println!("{markdown}");
     Ok(())
 }

@@ -77,7 +77,7 @@ pub(crate) fn search(arguments: &Search) -> Result<()> {
         seed: arguments.seed,
     };
     let device = arguments.parent.device()?;
-    let stop = stop_on_signal()?;
+    let stop = stop_on_signal("finishing the steps and saving; Ctrl-C again ends at once")?;
     let runs = Runs::new(recipe, &[])?.members();
     let steps = runs.iter().map(|run| run.recipe.train.steps).sum::<u64>() * arguments.trials;
     let progress = Progress::of_steps(steps)?;

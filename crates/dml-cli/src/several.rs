@@ -56,7 +56,7 @@ fn seeds(text: &str, first: u64) -> Result<Vec<u64>> {
 /// Trains `runs` below `root` and prints what they say together.
 pub(crate) fn train(runs: &Runs, root: &Path, jobs: usize, parent: &Parent) -> Result<()> {
     let device = parent.device()?;
-    let stop = stop_on_signal()?;
+    let stop = stop_on_signal("finishing the steps and saving; Ctrl-C again ends at once")?;
     let progress = Progress::new(&runs.members(), root)?;
     let setting = Setting {
         data_dir: parent.data_dir.as_deref(),

@@ -2,12 +2,12 @@
 
 use crate::several::{self, Several};
 use anyhow::{Context, Result, bail};
-use candle_core::{Device, Tensor};
+use candle_core::Device;
 use clap::Args;
 use dml_train::evaluation::{self, Evaluation};
 use dml_train::run::{RunFolder, run};
 use dml_train::sets::Sets;
-use dml_train::{Event, Recipe, Trainer, checkpoint, sets};
+use dml_train::{Event, Recipe, Trainer, sets};
 use indicatif::{ProgressBar, ProgressStyle};
 use std::io::{IsTerminal, Read};
 use std::path::{Path, PathBuf};
@@ -29,18 +29,6 @@ pub(crate) struct Train {
     /// Change a key of the recipe, e.g. train.steps=100
     #[arg(long = "set", value_name = "KEY=VALUE")]
     set: Vec<String>,
-    #[command(flatten)]
-    parent: Parent,
-}
-
-#[derive(Args)]
-pub(crate) struct Embed {
-    /// A folder that `dml train` has finished
-    #[arg(long)]
-    run_dir: PathBuf,
-    /// File to write: `embeddings` (n × d) and `labels` (n)
-    #[arg(long)]
-    out: PathBuf,
     #[command(flatten)]
     parent: Parent,
 }
@@ -97,11 +85,14 @@ pub(crate) fn train(arguments: &Train) -> Result<()> {
     }
     let folder = RunFolder::open(&arguments.run_dir)?;
     let bar = std::io::stdout().is_terminal().then(|| progress_bar(recipe.train.steps)).transpose()?;
-    let mut said = String::new();
+    let (mut said, mut rate) = (String::new(), None);
     let mut show = |event: &Event| match (&bar, event) {
-        (Some(bar), Event::Step { step, loss, .. }) => {
+        (Some(bar), Event::Step { step, loss, lr, images_per_second, .. }) => {
+            // Steady enough to read.
+            let smooth = rate.map_or(*images_per_second, |rate| 0.9 * rate + 0.1 * images_per_second);
+            rate = Some(smooth);
             bar.set_position(*step);
-            bar.set_message(format!("loss {loss:.4}{said}"));
+            bar.set_message(format!("{smooth:.0} images/s, loss {loss:.4}, lr {lr:.1e}{said}"));
         }
         (Some(bar), Event::Validated { map_at_r, best, .. }) => {
             said = format!(", validation MAP@R {:.1} %{}", 100.0 * map_at_r, if *best { ", the best" } else { "" });
@@ -118,32 +109,32 @@ pub(crate) fn train(arguments: &Train) -> Result<()> {
         }
     };
     let device = arguments.parent.device()?;
-    let stop = stop_on_signal()?;
+    let stop = stop_on_signal("finishing the step and saving; Ctrl-C again ends at once")?;
     let evaluation = run(&recipe, &folder, arguments.parent.data_dir.as_deref(), &device, &stop, &mut show)?;
     if let Some(bar) = bar {
         bar.finish_and_clear();
         println!("{}: {}", recipe.name, summary(&evaluation));
-        println!("run folder: {}", arguments.run_dir.display());
+        println!("report: {}", folder.report().display());
     }
     Ok(())
 }
 
-/// Becomes true when the user presses Ctrl-C: the step is finished and saved then. Pressed again, the process ends at once.
-pub(crate) fn stop_on_signal() -> Result<Arc<AtomicBool>> {
+/// Becomes true when the user presses Ctrl-C, who is told what happens then. Pressed again, the process ends at once.
+pub(crate) fn stop_on_signal(told: &'static str) -> Result<Arc<AtomicBool>> {
     let stop = Arc::new(AtomicBool::new(false));
     let asked = stop.clone();
     ctrlc::set_handler(move || {
         if asked.swap(true, Ordering::Relaxed) {
             std::process::exit(130);
         }
-        eprintln!("finishing the step and saving; Ctrl-C again ends at once");
+        eprintln!("{told}");
     })
     .context("cannot listen for Ctrl-C")?;
     Ok(stop)
 }
 
 pub(crate) fn progress_bar(steps: u64) -> Result<ProgressBar> {
-    let style = ProgressStyle::with_template("{bar:30} {pos}/{len} steps, {per_sec}, {eta} left, {msg}")?;
+    let style = ProgressStyle::with_template("{bar:30} {pos}/{len} steps, {eta} left, {msg}")?;
     Ok(ProgressBar::new(steps).with_style(style))
 }
 
@@ -191,23 +182,8 @@ pub(crate) fn evaluate(run_dir: &Path, parent: &Parent) -> Result<()> {
     parent.watch();
     let device = parent.device()?;
     let (recipe, sets, trainer) = reopen(run_dir, parent.data_dir.as_deref(), &device)?;
-    let mut result = evaluation::of_encoder(trainer.encoder(), recipe.metric()?, &sets, &device)?;
+    let (mut result, _) = evaluation::of_encoder(trainer.encoder(), recipe.metric()?, &sets, &device)?;
     (result.name, result.seed, result.steps) = (recipe.name, recipe.seed, trainer.step());
     println!("{}", serde_json::to_string_pretty(&result)?);
-    Ok(())
-}
-
-pub(crate) fn embed(arguments: &Embed) -> Result<()> {
-    arguments.parent.watch();
-    let device = arguments.parent.device()?;
-    let (recipe, sets, trainer) = reopen(&arguments.run_dir, arguments.parent.data_dir.as_deref(), &device)?;
-    let test =
-        sets.test.as_ref().with_context(|| format!("data.set {:?} has no test images to embed", recipe.data.set))?;
-    let embeddings = evaluation::embed(trainer.encoder(), test.as_ref(), &device)?;
-    let n = embeddings.labels.len();
-    let values = Tensor::from_vec(embeddings.values, (n, embeddings.dim), &Device::Cpu)?;
-    let labels = Tensor::from_vec(embeddings.labels, n, &Device::Cpu)?;
-    checkpoint::save_plain(&arguments.out, vec![("embeddings".to_owned(), values), ("labels".to_owned(), labels)])?;
-    println!("{n} embeddings of length {}: {}", embeddings.dim, arguments.out.display());
     Ok(())
 }

@@ -78,16 +78,11 @@ fn files() -> Place {
     place
 }
 
-fn events(place: &Place, run: &str) -> Vec<Value> {
-    let log = String::from_utf8(place.read(&format!("{run}/metrics.jsonl"))).unwrap();
-    log.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
-}
-
 #[test]
 fn image_files_train_with_all_that_a_recipe_can_ask_for_and_go_on_after_a_kill() {
     let place = files();
     succeed(&mut place.train("whole"));
-    let said = events(&place, "whole");
+    let said = place.events("whole");
     let validated: Vec<&Value> = said.iter().filter(|event| event["event"] == "validated").collect();
     assert_eq!(validated.len(), 4);
     let best = validated.iter().filter_map(|event| event["map_at_r"].as_f64()).fold(0.0, f64::max);
@@ -161,7 +156,7 @@ fn training_stops_when_nothing_gets_better() {
     let place = files();
     // So small that nothing changes.
     succeed(place.train("early").args(["--set", "optimizer.lr=1e-12", "--set", "train.patience=2"]));
-    let said = events(&place, "early");
+    let said = place.events("early");
     let stopped = said.iter().find(|event| event["event"] == "stopped_early").expect("it did not stop");
     assert_eq!(stopped["step"], 6);
     // It is complete: asked again, it does nothing.

@@ -15,7 +15,7 @@ fn one_thread_or_three_give_the_same_weights_and_numbers() {
     }
     assert_eq!(place.read("1/encoder.safetensors"), place.read("3/encoder.safetensors"));
     assert_eq!(place.read("1/evaluation.json"), place.read("3/evaluation.json"));
-    assert_eq!(place.read("1/metrics.jsonl"), place.read("3/metrics.jsonl"));
+    assert_eq!(place.events("1"), place.events("3"));
     succeed(place.train("other").args(["--seed", "1"]));
     assert_ne!(place.read("1/encoder.safetensors"), place.read("other/encoder.safetensors"));
 }
@@ -27,7 +27,8 @@ fn a_killed_run_goes_on_and_ends_like_an_undisturbed_one() {
     let mut killed = place.train("killed").stdout(Stdio::piped()).spawn().unwrap();
     // Past a checkpoint and not at the end: some steps are lost and must be done again.
     let lines = BufReader::new(killed.stdout.take().unwrap()).lines();
-    let reached = lines.map_while(Result::ok).find(|line| line.contains("\"step\":12,"));
+    let saved = "{\"event\":\"checkpoint\",\"step\":10}";
+    let reached = lines.map_while(Result::ok).find(|line| line == saved);
     killed.kill().unwrap();
     killed.wait().unwrap();
     assert!(reached.is_some(), "the run ended before it could be killed");
@@ -42,7 +43,19 @@ fn a_killed_run_goes_on_and_ends_like_an_undisturbed_one() {
 }
 
 #[test]
-fn a_finished_run_is_measured_again_and_its_embeddings_are_written() {
+fn checkpoints_come_by_minutes_too_and_change_nothing() {
+    let place = Place::new();
+    succeed(&mut place.train("steps"));
+    let sets = ["--set", "train.checkpoint_every=1000", "--set", "train.checkpoint_minutes=0.0002"];
+    succeed(place.train("minutes").args(sets));
+    let saved = |run: &str| place.events(run).iter().filter(|event| event["event"] == "checkpoint").count();
+    assert_eq!(saved("steps"), 24);
+    assert!(saved("minutes") > 2, "120 steps take more than 12 ms each time");
+    assert_eq!(place.read("steps/encoder.safetensors"), place.read("minutes/encoder.safetensors"));
+}
+
+#[test]
+fn a_finished_run_is_measured_again_and_another_begins_with_its_weights() {
     let place = Place::new();
     succeed(&mut place.train("run"));
     let dml = |task: &str| {
@@ -55,12 +68,6 @@ fn a_finished_run_is_measured_again_and_its_embeddings_are_written() {
     assert_eq!(parse(&again), parse(&place.read("run/evaluation.json")));
     let weights = format!("model.weights={}", place.path("run/encoder.safetensors").display());
     succeed(place.train("next").args(["--set", &weights, "--set", "train.steps=1", "--set", "optimizer.lr=1e-9"]));
-    succeed(dml("embed").arg("--out").arg(place.path("embeddings.safetensors")));
-    let bytes = place.read("embeddings.safetensors");
-    let (_, header) = safetensors::SafeTensors::read_metadata(&bytes).unwrap();
-    let rows = |name: &str| header.info(name).unwrap().shape[0];
-    assert_eq!(rows("embeddings"), rows("labels"));
-    assert!(rows("labels") >= 16 * 3);
 }
 
 #[test]
@@ -68,6 +75,7 @@ fn mistakes_are_named_with_the_value_and_the_mend_and_leave_nothing() {
     let place = Place::new();
     let cases: &[(&[&str], &[&str])] = &[
         (&["--set", "train.stepps=3"], &["stepps", "steps"]),
+        (&["--set", "train.checkpoint_minutes=-1"], &["train.checkpoint_minutes is -1", "0 (off) or more"]),
         (&["--set", "train.steps=0"], &["train.steps is 0", "want 1 or more"]),
         (
             &["--set", "sampler.classes=99", "--set", "loss.memory.size=999"],

@@ -46,6 +46,10 @@ pub trait Dataset: Send + Sync {
     fn shape(&self) -> [usize; 3];
     /// Image `index`; an error when it cannot be read or `index >= len()`.
     fn image(&self, index: usize) -> Result<Image>;
+    /// What image `index` is called, unique in the set: the path of its file where there is one, else `<set>/<index>`.
+    fn id(&self, index: usize) -> String {
+        format!("{}/{index}", self.name())
+    }
     /// Number of images.
     fn len(&self) -> usize {
         self.labels().len()
@@ -66,6 +70,8 @@ pub struct ImageSet {
     class_names: Vec<String>,
     domains: Vec<u32>,
     domain_names: Vec<String>,
+    /// Empty where the source knows none.
+    ids: Vec<String>,
 }
 
 impl ImageSet {
@@ -119,7 +125,8 @@ impl ImageSet {
                 "{name}: label {label} has no name among the {known} class names: labels count from 0"
             )));
         }
-        Ok(Self { name, shape, pixels, labels, class_names, domains: vec![0; n], domain_names: vec!["all".into()] })
+        let (domains, domain_names, ids) = (vec![0; n], vec!["all".into()], vec![]);
+        Ok(Self { name, shape, pixels, labels, class_names, domains, domain_names, ids })
     }
 
     /// Says which domain (designer, drawer, camera) each image comes from.
@@ -135,6 +142,19 @@ impl ImageSet {
             )));
         }
         (self.domains, self.domain_names) = (domains, domain_names);
+        Ok(self)
+    }
+
+    /// Says what each image is called ([`Dataset::id`]).
+    ///
+    /// # Errors
+    /// When the count differs from the number of images.
+    pub fn with_ids(mut self, ids: Vec<String>) -> Result<Self> {
+        let (got, n) = (ids.len(), self.labels.len());
+        if got != n {
+            return Err(Error::Invalid(format!("{}: {got} ids for {n} images: pass one per image", self.name)));
+        }
+        self.ids = ids;
         Ok(self)
     }
 
@@ -242,6 +262,7 @@ impl ImageSet {
             turned.labels.extend(self.labels.iter().map(|label| quarter * classes + label));
             turned.class_names.extend(self.class_names.iter().map(|name| format!("{name}@{}", 90 * quarter)));
             turned.domains.extend(&self.domains);
+            turned.ids.extend(self.ids.iter().map(|id| format!("{id}@{}", 90 * quarter)));
         }
         Ok(turned)
     }
@@ -256,6 +277,7 @@ impl ImageSet {
             class_names: self.class_names.clone(),
             domains: indices.iter().map(|&i| self.domains[i]).collect(),
             domain_names: self.domain_names.clone(),
+            ids: if self.ids.is_empty() { vec![] } else { indices.iter().map(|&i| self.ids[i].clone()).collect() },
         }
     }
 }
@@ -294,6 +316,10 @@ impl Dataset for ImageSet {
 
     fn shape(&self) -> [usize; 3] {
         self.shape
+    }
+
+    fn id(&self, index: usize) -> String {
+        self.ids.get(index).cloned().unwrap_or_else(|| format!("{}/{index}", self.name))
     }
 
     fn image(&self, index: usize) -> Result<Image> {

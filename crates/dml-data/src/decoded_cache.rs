@@ -153,6 +153,14 @@ impl Inputs for CachedImages {
         self.images.shape()
     }
 
+    fn id(&self, index: usize) -> String {
+        self.images.id(index)
+    }
+
+    fn picture(&self, index: usize) -> Result<Option<Image>> {
+        self.image(index, None).map(Some)
+    }
+
     fn check(&self) -> Result<()> {
         self.images.check()
     }

@@ -30,6 +30,19 @@ pub trait Inputs: Send + Sync {
     fn class_names(&self) -> &[String];
     /// `[channels, height, width]` of every input.
     fn shape(&self) -> [usize; 3];
+    /// What sample `index` is called, unique in the set: the path of its file below the root of the data where there is one, else
+    /// `<set>/<index>`.
+    fn id(&self, index: usize) -> String {
+        format!("{}/{index}", self.name())
+    }
+    /// Sample `index` as an image to look at, before it is normalised; none where it is no image.
+    ///
+    /// # Errors
+    /// As [`write`](Self::write).
+    fn picture(&self, index: usize) -> Result<Option<Image>> {
+        let _ = index;
+        Ok(None)
+    }
     /// Refuses settings that fit no sample.
     ///
     /// # Errors
@@ -96,6 +109,14 @@ impl Inputs for AugmentedSet {
 
     fn shape(&self) -> [usize; 3] {
         self.dataset.shape()
+    }
+
+    fn id(&self, index: usize) -> String {
+        self.dataset.id(index)
+    }
+
+    fn picture(&self, index: usize) -> Result<Option<Image>> {
+        self.dataset.image(index).map(Some)
     }
 
     fn check(&self) -> Result<()> {
@@ -223,6 +244,14 @@ impl Inputs for FileImages {
 
     fn shape(&self) -> [usize; 3] {
         self.shape
+    }
+
+    fn id(&self, index: usize) -> String {
+        self.catalog.path(index).to_owned()
+    }
+
+    fn picture(&self, index: usize) -> Result<Option<Image>> {
+        self.image(index, None).map(Some)
     }
 
     fn check(&self) -> Result<()> {

@@ -122,7 +122,7 @@ fn roc(title: &str, scale: Scale, least: f64, y: &str) -> Curves {
             let x = 1e-5f64.powf(1.0 - f64::from(i) / 2000.0);
             (x, if det { 1.0 - x.powf(power) } else { x.powf(power) })
         });
-        Series { name: name.to_owned(), points: points.collect() }
+        Series { name: name.to_owned(), points: points.collect(), faint: false }
     };
     let axis = |label: &str, scale, min, max| Axis { label: label.to_owned(), scale, min, max };
     let top = if det { 0.6 } else { 1.0 };

@@ -18,7 +18,8 @@ fn read_all(name: &str, bytes: &[u8]) {
     fs::write(&path, bytes).unwrap();
     for tensor in [None, Some("f32"), Some("embeddings")] {
         if let Ok(x) = open_vectors(&path, tensor) {
-            assert!(x.rows() * x.dim() <= bytes.len());
+            // Pages of a Parquet file may say in few bytes that a value comes often.
+            assert!(x.rows() * x.dim() <= bytes.len() || name.ends_with(".parquet"));
             x.block(0..x.rows()).unwrap();
             let _ = check_finite(&*x);
             zero_rows(&*x).unwrap();
@@ -44,6 +45,8 @@ const SEEDS: &[&str] = &[
     "table_snappy.parquet",
     #[cfg(feature = "parquet")]
     "table_zstd.parquet",
+    #[cfg(feature = "parquet")]
+    "lists.parquet",
 ];
 
 proptest! {

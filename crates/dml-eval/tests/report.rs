@@ -40,6 +40,7 @@ fn every_section(name: &str) -> Report {
                 series: vec![Series {
                     name: name(),
                     points: vec![(0.0, 0.4), (0.011, 0.3), (f64::NAN, 0.2), (1.0, 0.0)],
+                    faint: false,
                 }],
                 marks: vec![Mark { label: name(), x: 0.1, y: 0.1 }],
                 note: name(),
@@ -210,7 +211,7 @@ fn frames_without_length_and_infinite_values_are_drawn_without_points() {
     let flat = Curves {
         y: axis("y", Scale::Linear, 1.0, 1.0),
         x: axis("x", Scale::Linear, f64::NAN, 1.0),
-        series: vec![Series { name: "s".to_owned(), points }],
+        series: vec![Series { name: "s".to_owned(), points, faint: true }],
         ..Curves::default()
     };
     let same = Histogram { edges: vec![2.0, 2.0], series: vec![("s".to_owned(), vec![1.0])], ..Histogram::default() };

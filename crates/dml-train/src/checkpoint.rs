@@ -1,5 +1,9 @@
 //! A run's whole state in one safetensors file, replaced atomically.
 
+mod writer;
+
+pub use writer::Writer;
+
 use crate::{Error, Result};
 use candle_core::{Device, Tensor, Var};
 use std::collections::HashMap;
@@ -38,10 +42,17 @@ pub fn write_atomically(path: &Path, bytes: &[u8]) -> Result<()> {
 /// # Errors
 /// When the file cannot be written.
 pub fn save(path: &Path, sections: &[(&str, Vec<(String, Tensor)>)]) -> Result<()> {
-    let named = sections.iter().flat_map(|(section, tensors)| {
+    write_atomically(path, &to_bytes(sections)?)
+}
+
+/// The file that [`save`] writes: a copy of the tensors as they are now.
+///
+/// # Errors
+/// When a tensor cannot be fetched from its device.
+pub fn to_bytes(sections: &[(&str, Vec<(String, Tensor)>)]) -> Result<Vec<u8>> {
+    serialize(sections.iter().flat_map(|(section, tensors)| {
         tensors.iter().map(move |(name, tensor)| (format!("{section}/{name}"), tensor.clone()))
-    });
-    save_plain(path, named.collect())
+    }))
 }
 
 /// Saves tensors under their names.
@@ -49,12 +60,15 @@ pub fn save(path: &Path, sections: &[(&str, Vec<(String, Tensor)>)]) -> Result<(
 /// # Errors
 /// When the file cannot be written.
 pub fn save_plain(path: &Path, tensors: Vec<(String, Tensor)>) -> Result<()> {
+    write_atomically(path, &serialize(tensors)?)
+}
+
+fn serialize(tensors: impl IntoIterator<Item = (String, Tensor)>) -> Result<Vec<u8>> {
     let tensors = tensors
         .into_iter()
         .map(|(name, tensor)| Ok((name, tensor.to_device(&Device::Cpu)?.contiguous()?)))
         .collect::<Result<HashMap<_, _>>>()?;
-    let bytes = safetensors::serialize(&tensors, None).map_err(|e| Error::file(path, e))?;
-    write_atomically(path, &bytes)
+    safetensors::serialize(&tensors, None).map_err(|e| Error::Candle(e.into()))
 }
 
 /// Sections, each of named tensors.

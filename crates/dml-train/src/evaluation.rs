@@ -72,7 +72,7 @@ impl Embeddings {
         self.class_sizes().len()
     }
 
-    fn can_be_measured(&self) -> bool {
+    pub(crate) fn can_be_measured(&self) -> bool {
         self.classes() > 1 && self.class_sizes().into_values().any(|size| size > 1)
     }
 
@@ -91,12 +91,26 @@ impl Embeddings {
 /// When an image or the encoder refuses.
 pub fn embed(encoder: &dyn Encoder, set: &dyn Inputs, device: &Device) -> Result<Embeddings> {
     let mut values = Vec::with_capacity(set.labels().len() * encoder.dim());
-    for batch in input_batches(set, BATCH) {
-        let images = Input::Images(batch?.into_tensor(device)?);
-        let embedded = without_gradients(|| encoder.embed(&images, Mode::Eval))?;
-        values.extend(embedded.flatten_all()?.to_vec1::<f32>()?);
+    for rows in embed_in_batches(encoder, set, device) {
+        values.extend(rows?);
     }
     Ok(Embeddings { values, dim: encoder.dim(), labels: set.labels().to_vec() })
+}
+
+/// As [`embed`], a batch of rows after the other, none of them kept.
+///
+/// # Errors
+/// Yields what an image or the encoder refuses.
+pub fn embed_in_batches<'a>(
+    encoder: &'a dyn Encoder,
+    set: &'a dyn Inputs,
+    device: &'a Device,
+) -> impl Iterator<Item = Result<Vec<f32>>> + 'a {
+    input_batches(set, BATCH).map(move |batch| {
+        let images = Input::Images(batch?.into_tensor(device)?);
+        let embedded = without_gradients(|| encoder.embed(&images, Mode::Eval))?;
+        Ok(embedded.flatten_all()?.to_vec1::<f32>()?)
+    })
 }
 
 /// Embeddings of all that a run is measured on.
@@ -157,12 +171,18 @@ pub fn pixels(set: &dyn Dataset) -> Result<Embeddings> {
     Ok(Embeddings { values, dim: set.shape().iter().product(), labels: set.labels().to_vec() })
 }
 
-/// Measures `encoder` on all that `sets` has besides training images.
+/// Measures `encoder` on all that `sets` has besides training images; with the embeddings of the test set.
 ///
 /// # Errors
 /// As [`embed`] and [`of_embeddings`].
-pub fn of_encoder(encoder: &dyn Encoder, metric: Metric, sets: &Sets, device: &Device) -> Result<Evaluation> {
-    Embedded::new(encoder, sets, device)?.measure(metric, sets.roles.as_deref())
+pub fn of_encoder(
+    encoder: &dyn Encoder,
+    metric: Metric,
+    sets: &Sets,
+    device: &Device,
+) -> Result<(Evaluation, Option<Embeddings>)> {
+    let embedded = Embedded::new(encoder, sets, device)?;
+    Ok((embedded.measure(metric, sets.roles.as_deref())?, embedded.test))
 }
 
 /// Retrieval of queries in a gallery, where the source says which sample is what (In-Shop).

@@ -1,9 +1,9 @@
 //! Progress of a run as values; showing it is the caller's business.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// Something that happened in a run.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(tag = "event", rename_all = "snake_case")]
 pub enum Event {
     /// Training begins, or goes on from a checkpoint.
@@ -25,6 +25,8 @@ pub enum Event {
         lr: f64,
         /// Norm of the whole gradient, before `clip_norm`.
         grad_norm: f64,
+        /// Images of the batch over the seconds since the last step, without validation and checkpoints in between.
+        images_per_second: f64,
     },
     /// The validation classes were measured.
     Validated {

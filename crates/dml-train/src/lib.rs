@@ -13,11 +13,13 @@ mod moving_mean;
 pub mod optimizer;
 mod progress;
 pub mod recipe;
+pub mod report;
 pub mod run;
 pub mod runs;
 pub mod schedule;
 pub mod search;
 pub mod sets;
+pub mod tensorboard;
 pub mod trainer;
 mod weights;
 

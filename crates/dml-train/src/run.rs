@@ -1,13 +1,15 @@
 //! One recipe, one run folder: train (or go on), evaluate, leave everything that explains the numbers.
 //!
 //! A run folder holds `recipe.toml` (every value), `metrics.jsonl` (one event a line), `checkpoint.safetensors`,
-//! `encoder.safetensors` (the trained weights alone) and, once complete, `evaluation.json`.
+//! `encoder.safetensors` (the trained weights alone), `events.out.tfevents.…` (for TensorBoard) and, once complete,
+//! `report.html` and `evaluation.json`.
 
 use crate::evaluation::{self, Evaluation};
 use crate::moving_mean::with_weights;
 use crate::recipe::Evaluated;
 use crate::sets::Sets;
-use crate::{Error, Event, Recipe, Result, Trainer, checkpoint, sets};
+use crate::tensorboard::EventFile;
+use crate::{Error, Event, Recipe, Result, Trainer, checkpoint, report, sets};
 use candle_core::{Device, Tensor};
 use dml_models::{Encoder, Network};
 use std::fs::{File, OpenOptions};
@@ -80,6 +82,11 @@ impl RunFolder {
         Ok(encoder)
     }
 
+    /// The page about it all.
+    pub fn report(&self) -> PathBuf {
+        self.0.join("report.html")
+    }
+
     /// Waits until no other process works in the folder.
     fn lock(&self) -> Result<File> {
         let path = self.0.join("lock");
@@ -92,7 +99,8 @@ impl RunFolder {
     fn keep_recipe(&self, recipe: &Recipe) -> Result<()> {
         let text = recipe.to_toml()?;
         match std::fs::read_to_string(self.recipe()) {
-            Ok(old) if old == text => Ok(()),
+            // A key that an older version did not know has its default.
+            Ok(old) if Recipe::parse(&old, &[]).and_then(|old| old.to_toml()).is_ok_and(|old| old == text) => Ok(()),
             Ok(_) => Err(Error::file(
                 &self.recipe(),
                 "the folder was begun with another recipe or seed: choose another --run-dir or remove it",
@@ -154,8 +162,10 @@ pub fn run_on(
     }
     let damaged = trainer.resume(&folder.checkpoint())?.and_then(|resumed| resumed.damaged);
     let mut log = folder.log_from(trainer.step())?;
+    let mut board = EventFile::begin(&folder.0)?;
     let mut keep = |event: &Event| -> Result<()> {
         on_event(event);
+        board.write(event)?;
         let line = serde_json::to_string(event).map_err(|e| Error::file(&folder.metrics(), e))?;
         writeln!(log, "{line}").map_err(|e| Error::file(&folder.metrics(), e))
     };
@@ -171,7 +181,7 @@ pub fn run_on(
         }
     };
     let encoder = trainer.encoder();
-    let mut evaluation = with_weights(encoder.weights(), measured.as_deref(), || {
+    let (mut evaluation, test) = with_weights(encoder.weights(), measured.as_deref(), || {
         evaluation::of_encoder(encoder, recipe.metric()?, sets, device)
     })?;
     let mut weights = measured.unwrap_or_else(|| trainer.own_weights());
@@ -182,6 +192,8 @@ pub fn run_on(
     evaluation.name.clone_from(&recipe.name);
     evaluation.seed = recipe.seed;
     evaluation.steps = trainer.step();
+    let page = report::of_run(recipe, folder, sets, &evaluation, test.as_ref())?.html()?;
+    checkpoint::write_atomically(&folder.report(), page.as_bytes())?;
     let text = serde_json::to_string_pretty(&evaluation).map_err(|e| Error::file(&folder.evaluation(), e))?;
     checkpoint::write_atomically(&folder.evaluation(), text.as_bytes())?;
     keep(&Event::Finish)?;

@@ -13,6 +13,7 @@ use dml_models::pretrained::Loading;
 use dml_models::{Encoder, Network};
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
 
 /// A model in training: encoder, objective, optimiser, and where it is.
 pub struct Trainer {
@@ -106,6 +107,8 @@ impl Trainer {
             ahead: self.recipe.data.ahead,
             ..LoaderOptions::default()
         };
+        let mut writer = checkpoint::Writer::default();
+        let (mut began, mut saved) = (Instant::now(), Instant::now());
         for batch in Loader::over(sets.train.clone(), sampler, (seed, self.step()), options) {
             let batch = batch?;
             let factor = self.recipe.schedule.factor(self.step(), steps);
@@ -124,11 +127,20 @@ impl Trainer {
             }
             self.progress.step += 1;
             let step = self.step();
-            on_event(&Event::Step { step, steps, loss, lr: self.recipe.optimizer.lr * factor, grad_norm })?;
+            let lr = self.recipe.optimizer.lr * factor;
+            let images_per_second = labels.len() as f64 / began.elapsed().as_secs_f64();
+            on_event(&Event::Step { step, steps, loss, lr, grad_norm, images_per_second })?;
             self.validate(sets, folder, on_event)?;
             let stopping = stop.load(Ordering::Relaxed);
-            if step.is_multiple_of(self.recipe.train.checkpoint_every) || self.is_done() || stopping {
-                self.save(&folder.checkpoint())?;
+            let last = stopping || self.is_done();
+            let mut written = writer.written()?;
+            if last || self.recipe.train.checkpoint_is_due(step, saved.elapsed()) {
+                written =
+                    written.or(writer.begin(step, &folder.checkpoint(), self.recipe.train.keep, self.state()?)?);
+                saved = Instant::now();
+            }
+            let at_the_end = if last { writer.finish()? } else { None };
+            for step in written.into_iter().chain(at_the_end) {
                 on_event(&Event::Checkpoint { step })?;
             }
             if self.is_done() {
@@ -141,6 +153,7 @@ impl Trainer {
                 on_event(&Event::Interrupted { step })?;
                 return Err(Error::Interrupted { step });
             }
+            began = Instant::now();
         }
         Ok(())
     }
@@ -169,24 +182,26 @@ impl Trainer {
         on_event(&Event::Validated { step, map_at_r, best })
     }
 
+    /// Everything that the rest of the run depends on, as a checkpoint's file holds it.
+    fn state(&self) -> Result<Vec<u8>> {
+        let tensors = |vars: Vec<(String, Var)>| vars.into_iter().map(|(n, v)| (n, v.as_tensor().clone())).collect();
+        checkpoint::to_bytes(&[
+            ("trainer", self.progress.state()?),
+            ("encoder", tensors(self.encoder.weights().named())),
+            ("proxies", tensors(self.objective.parameters())),
+            ("objective", self.objective.state()?),
+            ("optimizer", self.optimizer.state()?),
+            ("moving_mean", self.moving_mean.as_ref().map_or_else(Vec::new, |mean| mean.state())),
+        ])
+    }
+
     /// Writes everything that the rest of the run depends on to `path`; older checkpoints stay beside it, as many as the recipe says.
     ///
     /// # Errors
     /// When the disk refuses.
     pub fn save(&self, path: &Path) -> Result<()> {
-        let tensors = |vars: Vec<(String, Var)>| vars.into_iter().map(|(n, v)| (n, v.as_tensor().clone())).collect();
         checkpoint::rotate(path, self.recipe.train.keep)?;
-        checkpoint::save(
-            path,
-            &[
-                ("trainer", self.progress.state()?),
-                ("encoder", tensors(self.encoder.weights().named())),
-                ("proxies", tensors(self.objective.parameters())),
-                ("objective", self.objective.state()?),
-                ("optimizer", self.optimizer.state()?),
-                ("moving_mean", self.moving_mean.as_ref().map_or_else(Vec::new, |mean| mean.state())),
-            ],
-        )
+        checkpoint::write_atomically(path, &self.state()?)
     }
 
     /// Goes back to the checkpoint at `path`, or to an older one beside it if that is damaged, and says then what is wrong. `None`:

@@ -65,6 +65,18 @@ impl Place {
         command
     }
 
+    /// The events of a run, but for how fast it was; checkpoints, which get to the disk some steps later, behind the others.
+    pub(crate) fn events(&self, run: &str) -> Vec<serde_json::Value> {
+        let log = String::from_utf8(self.read(&format!("{run}/metrics.jsonl"))).unwrap();
+        let mut events: Vec<serde_json::Value> = log.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+        for event in events.iter_mut().filter(|event| event["event"] == "step") {
+            let rate = event.as_object_mut().unwrap().remove("images_per_second").unwrap();
+            assert!(rate.as_f64().is_some_and(|rate| rate > 0.0 && rate.is_finite()), "{rate}");
+        }
+        events.sort_by_key(|event| event["event"] == "checkpoint");
+        events
+    }
+
     pub(crate) fn read(&self, file: &str) -> Vec<u8> {
         std::fs::read(self.path(file)).unwrap_or_else(|e| panic!("{file}: {e}"))
     }

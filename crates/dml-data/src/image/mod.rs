@@ -28,6 +28,7 @@ mod random_resized_crop;
 mod reduced;
 mod resize;
 mod short_form;
+mod thumbnail;
 pub mod tone;
 mod transform;
 pub mod warp;

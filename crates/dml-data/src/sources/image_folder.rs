@@ -26,17 +26,22 @@ pub fn load(root: &Path, size: usize) -> Result<Split> {
             "has some of train, validation and test, but not all: add it, or lay the class folders side by side";
         return Err(Error::format(&root.join(PARTS[lacking]), problem));
     }
-    let [train, validation, test] = PARTS.map(|part| set(&root.join(part), size));
+    let [train, validation, test] = PARTS.map(|part| named(&root.join(part), &format!("{part}/"), size));
     let split = Split { train: train?, validation: validation?, test: test? };
     disjoint(root, &split)?;
     Ok(split)
 }
 
-/// All classes under `root`, in the order of their names.
+/// All classes under `root`, in the order of their names; an image is called by its path below `root`.
 ///
 /// # Errors
 /// As [`load`].
 pub fn set(root: &Path, size: usize) -> Result<ImageSet> {
+    named(root, "", size)
+}
+
+/// All classes under `root`; `above` stands before the path of each image in its id.
+fn named(root: &Path, above: &str, size: usize) -> Result<ImageSet> {
     let (mut names, mut files) = (vec![], vec![]);
     for folder in entries(root)?.into_iter().filter(|path| path.is_dir()) {
         let images: Vec<PathBuf> = entries(&folder)?.into_iter().filter(|path| is_image(path)).collect();
@@ -57,7 +62,9 @@ pub fn set(root: &Path, size: usize) -> Result<ImageSet> {
         .map(|(path, _)| fit_square(&decode(path, &std::fs::read(path).map_err(Error::io(path))?, 3)?, size))
         .collect::<Result<Vec<_>>>()?;
     let labels = files.iter().map(|(_, class)| *class).collect();
-    ImageSet::new(name(root), [3, size, size], images, labels, names)
+    let id = |(path, class): &(PathBuf, u32)| format!("{above}{}/{}", names[*class as usize], name(path));
+    let ids = files.iter().map(id).collect();
+    ImageSet::new(name(root), [3, size, size], images, labels, names)?.with_ids(ids)
 }
 
 /// What is not hidden in `folder`, sorted, so that the order does not depend on the disk.

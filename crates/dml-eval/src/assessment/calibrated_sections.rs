@@ -78,8 +78,9 @@ fn reliability(platt: &Scaled, isotonic: &Scaled) -> Curves {
     let series = |name: &str, scaled: &Scaled| Series {
         name: name.to_owned(),
         points: scaled.reliability.bins.iter().map(|bin| (bin.probability, bin.share)).collect(),
+        faint: false,
     };
-    let perfect = Series { name: "perfect".to_owned(), points: vec![(0.0, 0.0), (1.0, 1.0)] };
+    let perfect = Series { name: "perfect".to_owned(), points: vec![(0.0, 0.0), (1.0, 1.0)], faint: false };
     Curves {
         title: "Reliability".to_owned(),
         x: share("Probability"),

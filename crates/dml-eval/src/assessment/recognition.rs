@@ -68,7 +68,7 @@ pub(super) fn sections(found: &Recognition, calibrated: Option<&Calibrated>) -> 
         title: title.to_owned(),
         x,
         y: Axis { label: y.to_owned(), scale: Scale::Linear, min: 0.0, max: 1.0 },
-        series: vec![Series { name: name.to_owned(), points }],
+        series: vec![Series { name: name.to_owned(), points, faint: false }],
         marks: Vec::new(),
         note: note.to_owned(),
     };

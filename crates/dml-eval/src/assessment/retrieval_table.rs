@@ -21,9 +21,13 @@ pub(super) fn table(title: &str, found: &Measurements) -> MetricTable {
         title: title.to_owned(),
         rows: found.measured.iter().map(row).collect(),
         note: format!(
-            "Means over {queries} queries; {lone} have no answer in the gallery (policy {:?}). Intervals: 95 %, classes drawn \
-             again.",
-            found.policy.lone
+            "Means over {queries} queries; {lone} have no answer in the gallery (policy {:?}). Intervals: 95 %, {}.",
+            found.policy.lone,
+            if found.measured.iter().any(|measured| measured.micro_bootstrap.is_some()) {
+                "classes drawn again"
+            } else {
+                "of queries as if they were independent (Wilson, Student)"
+            }
         ),
     }
 }

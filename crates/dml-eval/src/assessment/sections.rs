@@ -88,14 +88,12 @@ impl Assessment {
             );
             rows.push(row(format!("TAR@FAR={:e}", point.far), point.tar, interval, definition));
         }
+        let drawn = if intervals.is_some() { " Intervals: 95 %, identities drawn again." } else { "" };
         let exact = if found.bounds.is_some() { " EER and AUC from a histogram of 131,072 bins." } else { "" };
         Some(MetricTable {
             title: "Verification".to_owned(),
             rows,
-            note: format!(
-                "All pairs: {} genuine, {} impostor. Intervals: 95 %, identities drawn again.{exact}",
-                found.genuine, found.impostors
-            ),
+            note: format!("All pairs: {} genuine, {} impostor.{drawn}{exact}", found.genuine, found.impostors),
         })
     }
 
@@ -167,6 +165,7 @@ impl Assessment {
             series: vec![Series {
                 name: "all pairs".to_owned(),
                 points: self.roc.iter().filter(|p| p.far >= least).map(|p| (p.far, p.tar)).collect(),
+                faint: false,
             }],
             marks: asked()
                 .filter_map(|t| t.point)
@@ -188,6 +187,7 @@ impl Assessment {
                     .map(|p| (p.far, 1.0 - p.tar))
                     .filter(|&(far, fnmr)| inside(far) && inside(fnmr) && far <= 0.5 && (1e-3..=0.5).contains(&fnmr))
                     .collect(),
+                faint: false,
             }],
             marks: Vec::new(),
             note: "Both error rates on normal-deviate axes: straight where scores are normal.".to_owned(),

@@ -124,7 +124,7 @@ fn truths(path: &Path, (name, cells): (String, Vec<String>)) -> Result<Vec<bool>
 /// | `.csv`, `.tsv` | a header, then rows; UTF-8 |
 /// | `.txt` | one label a line |
 /// | `.npy` | one 1-D array of whole numbers, the labels |
-/// | `.safetensors` | 1-D tensors of whole numbers or truth values as columns; a single one is the label |
+/// | `.safetensors` | 1-D tensors of whole numbers or truth values as columns; a single one is the label; names of [`EmbeddingWriter`](super::EmbeddingWriter) |
 /// | `.parquet` | flat columns, with feature `parquet` |
 ///
 /// Errors count rows from 1, without the header.
@@ -152,7 +152,16 @@ pub fn open_table(path: impl AsRef<Path>, names: &ColumnNames) -> Result<Table> 
                 names.label = Some(only.clone());
             }
             let chosen = names.choose(path, &header)?;
-            Ok(chosen.map(|place| place.map(|i| (header[i].clone(), texts(&tensors.numbers(i))))))
+            let mut cells = chosen.map(|place| place.map(|i| (header[i].clone(), texts(&tensors.numbers(i)))));
+            if let (Some(i), Some((name, labels))) = (chosen[0], &mut cells[0])
+                && name == "labels"
+            {
+                *labels = tensors.named(path, &tensors.numbers(i))?;
+            }
+            if cells[1].is_none() {
+                cells[1] = tensors.ids().map(|ids| ("ids".to_owned(), ids));
+            }
+            Ok(cells)
         }
         #[cfg(feature = "parquet")]
         "parquet" => super::parquet::read(path, names),

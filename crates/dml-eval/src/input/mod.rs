@@ -2,7 +2,7 @@
 //!
 //! | what | from |
 //! |---|---|
-//! | embeddings, `[n, d]` | `.npy`, `.safetensors` |
+//! | embeddings, `[n, d]` | `.npy`, `.safetensors`, `.parquet` (feature `parquet`) |
 //! | labels and the columns beside them | `.csv`, `.tsv`, `.txt`, `.npy`, `.safetensors`, `.parquet` (feature `parquet`) |
 //!
 //! Embeddings are mapped, not read: a file larger than the memory is walked in blocks of rows.
@@ -17,18 +17,25 @@ mod mapped;
 mod npy;
 #[cfg(feature = "parquet")]
 mod parquet;
+#[cfg(feature = "parquet")]
+mod parquet_lists;
 mod safetensors;
+mod summary;
+mod texts;
 mod vectors;
 mod write;
+mod writer;
 
 pub use columns::ColumnNames;
 pub use labelled::Labelled;
 pub use labels::{Categories, Table, open_table};
 pub use mapped::VectorFile;
+pub use summary::{TensorSummary, summarize};
 pub use vectors::{Vectors, ZeroRows, check_finite, open_vectors, zero_rows};
 #[cfg(feature = "ann")]
 pub(crate) use write::write_whole;
 pub use write::{write_npy, write_safetensors};
+pub use writer::{EmbeddingFormat, EmbeddingWriter, Items};
 
 use std::path::Path;
 

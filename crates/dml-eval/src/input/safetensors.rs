@@ -3,7 +3,7 @@
 use super::{
     elements::{Float, Integer},
     mapped::{VectorFile, map},
-    refused,
+    refused, texts,
 };
 use crate::Result;
 use ::safetensors::{Dtype, SafeTensors};
@@ -11,11 +11,11 @@ use memmap2::Mmap;
 use std::{ops::Range, path::Path};
 
 /// A tensor as the header describes it, its bytes known to lie within the file.
-struct Entry {
-    name: String,
-    dtype: Dtype,
-    shape: Vec<usize>,
-    data: Range<usize>,
+pub(super) struct Entry {
+    pub(super) name: String,
+    pub(super) dtype: Dtype,
+    pub(super) shape: Vec<usize>,
+    pub(super) data: Range<usize>,
 }
 
 impl VectorFile {
@@ -67,6 +67,10 @@ impl VectorFile {
 pub(super) struct IntegerTensors {
     bytes: Mmap,
     entries: Vec<(Entry, Integer)>,
+    /// Of each row.
+    ids: Option<Vec<String>>,
+    /// Of each number among `labels`.
+    class_names: Option<Vec<String>>,
 }
 
 impl IntegerTensors {
@@ -74,18 +78,44 @@ impl IntegerTensors {
         let bytes = map(path)?;
         let all = entries(path, &bytes)?;
         let listed = listed(&all);
-        let entries: Vec<_> = all
+        let mut entries: Vec<_> = all
             .into_iter()
             .filter(|entry| entry.shape.len() == 1)
             .filter_map(|entry| integer(entry.dtype).map(|kind| (entry, kind)))
             .collect();
+        // What `EmbeddingWriter` writes; other bytes of that name are numbers.
+        let mut take = |name: &str| {
+            let at = entries.iter().position(|(entry, _)| entry.name == name && entry.dtype == Dtype::U8)?;
+            let names = texts::of_bytes(&bytes[entries[at].0.data.clone()])?;
+            entries.remove(at);
+            Some(names)
+        };
+        let (ids, class_names) = (take("ids"), take("class_names"));
         if entries.is_empty() {
             return Err(refused(
                 path,
                 format!("there is no 1-D tensor of whole numbers to take labels from, only {listed}: save one"),
             ));
         }
-        Ok(Self { bytes, entries })
+        Ok(Self { bytes, entries, ids, class_names })
+    }
+
+    /// The names of the rows, where they stand beside the numbers.
+    pub(super) fn ids(&self) -> Option<Vec<String>> {
+        self.ids.clone()
+    }
+
+    /// The labels `numbers` as the names that stand beside them, or as they are.
+    pub(super) fn named(&self, path: &Path, numbers: &[i128]) -> Result<Vec<String>> {
+        let Some(names) = &self.class_names else { return Ok(numbers.iter().map(i128::to_string).collect()) };
+        let name = |&number: &i128| {
+            let name = usize::try_from(number).ok().and_then(|i| names.get(i));
+            name.cloned().ok_or_else(|| {
+                let known = names.len();
+                refused(path, format!("label {number} has none of the {known} class_names: save one for each class"))
+            })
+        };
+        numbers.iter().map(name).collect()
     }
 
     pub(super) fn names(&self) -> Vec<String> {
@@ -100,7 +130,7 @@ impl IntegerTensors {
 }
 
 /// All tensors, by name.
-fn entries(path: &Path, bytes: &[u8]) -> Result<Vec<Entry>> {
+pub(super) fn entries(path: &Path, bytes: &[u8]) -> Result<Vec<Entry>> {
     let broken = |why: String| {
         refused(
             path,
@@ -133,7 +163,7 @@ fn listed(entries: &[Entry]) -> String {
     if names.is_empty() { "none, the file is empty".to_owned() } else { names.join(", ") }
 }
 
-fn float(dtype: Dtype) -> Option<Float> {
+pub(super) fn float(dtype: Dtype) -> Option<Float> {
     match dtype {
         Dtype::F16 => Some(Float::F16),
         Dtype::BF16 => Some(Float::Bf16),
@@ -143,7 +173,7 @@ fn float(dtype: Dtype) -> Option<Float> {
     }
 }
 
-fn integer(dtype: Dtype) -> Option<Integer> {
+pub(super) fn integer(dtype: Dtype) -> Option<Integer> {
     let (size, signed) = match dtype {
         Dtype::BOOL | Dtype::U8 => (1, false),
         Dtype::I8 => (1, true),

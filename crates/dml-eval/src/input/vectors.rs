@@ -52,9 +52,11 @@ pub(super) fn row_bytes<'a, T>(
     })
 }
 
-/// Opens embeddings by the ending of the file's name: `.npy` or `.safetensors`.
+/// Opens embeddings by the ending of the file's name: `.npy` or `.safetensors`, which are mapped, or with feature `parquet`
+/// `.parquet`, a column of lists of floats that is read into memory.
 ///
-/// `tensor` names the tensor in a `.safetensors` file; without it the file's only 2-D tensor is taken.
+/// `tensor` names the tensor in a `.safetensors` file, or the column in a `.parquet` file; without it the only 2-D tensor, or column
+/// of lists, is taken.
 ///
 /// # Errors
 /// When the file cannot be opened, its ending is not known, or it does not hold embeddings `[n, d]`.
@@ -64,7 +66,15 @@ pub fn open_vectors(path: impl AsRef<Path>, tensor: Option<&str>) -> Result<Box<
         "npy" if tensor.is_some() => Err(refused(path, "an .npy file holds one array without a name: name no tensor")),
         "npy" => Ok(Box::new(VectorFile::npy(path)?)),
         "safetensors" => Ok(Box::new(VectorFile::safetensors(path, tensor)?)),
-        _ => Err(refused(path, "embeddings are read from .npy and .safetensors: name the file by what it is")),
+        #[cfg(feature = "parquet")]
+        "parquet" => Ok(Box::new(super::parquet_lists::Lists::open(path, tensor)?)),
+        #[cfg(not(feature = "parquet"))]
+        "parquet" => {
+            Err(refused(path, "Parquet is read only with the cargo feature `parquet`: build with it, or save .npy"))
+        }
+        _ => {
+            Err(refused(path, "embeddings are read from .npy, .safetensors and .parquet: name the file by what it is"))
+        }
     }
 }
 

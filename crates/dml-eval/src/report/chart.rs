@@ -49,6 +49,14 @@ pub(super) fn dash(index: usize) -> &'static str {
     DASHES[(index / COLOURS + index) % DASHES.len()]
 }
 
+/// How the line of a series looks.
+pub(super) fn look(index: usize, faint: bool) -> String {
+    match faint {
+        true => "class=\"line faint\"".to_owned(),
+        false => format!("class=\"line s{}\" stroke-dasharray=\"{}\"", index % COLOURS, dash(index)),
+    }
+}
+
 /// The picture: grid, axes, then `body`.
 pub(super) fn svg(title: &str, x: &Axis, y: &Axis, body: &str) -> String {
     let (right, foot) = (WIDTH - RIGHT, HEIGHT - BOTTOM);
@@ -93,16 +101,15 @@ pub(super) fn svg(title: &str, x: &Axis, y: &Axis, body: &str) -> String {
     svg
 }
 
-/// Buttons that name each series and hide or show it.
-pub(super) fn legend<'a>(names: impl Iterator<Item = &'a str>) -> String {
+/// Buttons that name each series, faint or not, and hide or show it.
+pub(super) fn legend<'a>(names: impl Iterator<Item = (&'a str, bool)>) -> String {
     let items: String = names
         .enumerate()
-        .map(|(i, series)| {
+        .map(|(i, (series, faint))| {
             format!(
                 "<li><button type=\"button\" aria-pressed=\"true\" data-series=\"{i}\"><svg class=\"key\" viewBox=\"0 0 28 8\" \
-                 aria-hidden=\"true\"><path class=\"line s{}\" stroke-dasharray=\"{}\" d=\"M0 4H28\"/></svg>{}</button></li>",
-                i % COLOURS,
-                dash(i),
+                 aria-hidden=\"true\"><path {} d=\"M0 4H28\"/></svg>{}</button></li>",
+                look(i, faint),
                 name(series)
             )
         })

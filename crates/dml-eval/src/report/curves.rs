@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use serde::{Deserialize, Serialize};
 
-use super::chart::{COLOURS, across, cut, dash, down, inside, legend, svg};
+use super::chart::{across, cut, down, inside, legend, look, svg};
 use super::read;
 use super::scale::Axis;
 use super::text::{escape, markdown, number, script_json};
@@ -34,6 +34,9 @@ pub struct Series {
     /// Points `(x, y)` in drawing order; a point with a NaN breaks the curve.
     #[serde(deserialize_with = "read::points")]
     pub points: Vec<(f64, f64)>,
+    /// Whether it stands behind the others, thin and grey, as raw values do behind their mean.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub faint: bool,
 }
 
 /// A point with a name.
@@ -58,12 +61,7 @@ impl Curves {
         let mut page_data: Vec<(&str, Vec<Drawn>)> = Vec::new();
         for (i, series) in self.series.iter().enumerate() {
             let (path, drawn) = self.path(series);
-            let colour = i % COLOURS;
-            let dashes = dash(i);
-            let _ = writeln!(
-                body,
-                "<path class=\"line s{colour}\" data-series=\"{i}\" stroke-dasharray=\"{dashes}\" d=\"{path}\"/>"
-            );
+            let _ = writeln!(body, "<path {} data-series=\"{i}\" d=\"{path}\"/>", look(i, series.faint));
             page_data.push((&series.name, drawn));
         }
         let mut body = cut(&body);
@@ -84,7 +82,7 @@ impl Curves {
         Ok(format!(
             "<figure class=\"plot\">{}{}<script type=\"application/json\">{}</script></figure>\n{}",
             svg(&self.title, &self.x, &self.y, &body),
-            legend(self.series.iter().map(|s| s.name.as_str())),
+            legend(self.series.iter().map(|s| (s.name.as_str(), s.faint))),
             script_json(&page_data)?,
             super::page::note(&self.note)
         ))

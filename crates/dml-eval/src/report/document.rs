@@ -37,6 +37,8 @@ pub enum Section {
     Confusions(Confusions),
     /// Words.
     Text(Text),
+    /// Lines of a file.
+    Listing(Listing),
 }
 
 /// Words.
@@ -46,6 +48,15 @@ pub struct Text {
     pub title: String,
     /// Paragraphs of plain text.
     pub paragraphs: Vec<String>,
+}
+
+/// Lines of a file, as they are.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Listing {
+    /// Title.
+    pub title: String,
+    /// The lines.
+    pub text: String,
 }
 
 impl Section {
@@ -60,6 +71,7 @@ impl Section {
             Self::Classes(s) => &s.title,
             Self::Confusions(s) => &s.title,
             Self::Text(s) => &s.title,
+            Self::Listing(s) => &s.title,
         }
     }
 }

@@ -90,7 +90,7 @@ impl Histogram {
         Ok(format!(
             "<figure class=\"plot\">{}{}<script type=\"application/json\">{}</script></figure>\n{}",
             svg(&self.title, &x, &y, &body),
-            legend(self.series.iter().map(|s| s.0.as_str())),
+            legend(self.series.iter().map(|s| (s.0.as_str(), false))),
             script_json(&page_data)?,
             super::page::note(&self.note)
         ))

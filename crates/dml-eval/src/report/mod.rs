@@ -24,7 +24,7 @@ mod write;
 pub use classes::ClassTable;
 pub use confusions::Confusions;
 pub use curves::{Curves, Mark, Series};
-pub use document::{Report, Section, Text};
+pub use document::{Listing, Report, Section, Text};
 pub use gallery::{Gallery, GalleryRow, Tile};
 pub use histogram::Histogram;
 pub use metrics::{MetricRow, MetricTable};

@@ -1,6 +1,6 @@
 //! The page: head, facts, warnings, contents, sections.
 
-use super::document::{Report, Section, Text};
+use super::document::{Listing, Report, Section, Text};
 use super::text::{escape, isolated};
 
 const STYLE: &str = include_str!("assets/page.css");
@@ -22,6 +22,7 @@ impl Section {
             Self::Classes(s) => s.html()?,
             Self::Confusions(s) => s.html(),
             Self::Text(s) => s.html(),
+            Self::Listing(s) => s.html(),
         })
     }
 
@@ -36,6 +37,7 @@ impl Section {
             Self::Classes(s) => s.rows.is_empty(),
             Self::Confusions(s) => s.pairs.is_empty() && s.matrix.is_none(),
             Self::Text(s) => s.paragraphs.is_empty(),
+            Self::Listing(s) => s.text.trim().is_empty(),
         }
     }
 
@@ -48,6 +50,13 @@ impl Text {
     fn html(&self) -> String {
         let paragraphs: String = self.paragraphs.iter().map(|p| format!("<p>{}</p>\n", escape(p))).collect();
         format!("<div class=\"prose\">{paragraphs}</div>")
+    }
+}
+
+impl Listing {
+    fn html(&self) -> String {
+        let lines: Vec<String> = self.text.lines().map(escape).collect();
+        format!("<pre class=\"listing\" tabindex=\"0\">{}</pre>\n", lines.join("\n"))
     }
 }
 

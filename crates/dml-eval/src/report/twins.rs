@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use super::document::{Report, Section, Text};
+use super::document::{Listing, Report, Section, Text};
 use super::text::markdown;
 
 impl Section {
@@ -15,6 +15,8 @@ impl Section {
             Self::Projection(s) => s.markdown(),
             Self::Classes(s) => s.markdown(),
             Self::Confusions(s) => s.markdown(),
+            // Indented by four: no fence that the text could close.
+            Self::Listing(Listing { text, .. }) => text.lines().map(|line| format!("    {line}\n")).collect(),
             Self::Text(Text { paragraphs, .. }) => paragraphs.iter().map(|p| markdown(p) + "\n\n").collect(),
         }
     }

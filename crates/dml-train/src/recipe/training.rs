@@ -2,6 +2,7 @@
 
 use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
+use std::time::Duration;
 
 /// How long, and how often something is kept or measured.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -11,6 +12,8 @@ pub struct TrainConfig {
     pub steps: u64,
     /// Steps between checkpoints. Default 50.
     pub checkpoint_every: u64,
+    /// Minutes after a checkpoint when the next is due even if `checkpoint_every` is not; 0 (default): steps alone decide.
+    pub checkpoint_minutes: f64,
     /// Checkpoints that are kept, the newest ones: an older one stands in for one that is damaged. Default 2.
     pub keep: usize,
     /// Inputs that the encoder embeds at a time; 0 (default): the whole batch. Embeddings of all chunks make one loss, then each chunk
@@ -45,6 +48,7 @@ impl Default for TrainConfig {
         Self {
             steps: 0,
             checkpoint_every: 50,
+            checkpoint_minutes: 0.0,
             keep: 2,
             chunk: 0,
             ema: 0.0,
@@ -56,6 +60,12 @@ impl Default for TrainConfig {
 }
 
 impl TrainConfig {
+    /// Whether there is to be a checkpoint after `step`, so long after the last one.
+    pub(crate) fn checkpoint_is_due(&self, step: u64, since: Duration) -> bool {
+        let minutes = self.checkpoint_minutes;
+        step.is_multiple_of(self.checkpoint_every) || (minutes > 0.0 && since.as_secs_f64() >= 60.0 * minutes)
+    }
+
     pub(crate) fn check(&self) -> Result<()> {
         let wrong = |problem: String| Err(Error::Recipe(problem));
         for (key, value) in
@@ -64,6 +74,10 @@ impl TrainConfig {
             if value == 0 {
                 return wrong(format!("train.{key} is 0: want 1 or more"));
             }
+        }
+        let minutes = self.checkpoint_minutes;
+        if !(minutes.is_finite() && minutes >= 0.0) {
+            return wrong(format!("train.checkpoint_minutes is {minutes}: want 0 (off) or more"));
         }
         if !(0.0..1.0).contains(&self.ema) {
             return wrong(format!("train.ema is {}: want 0 or more and less than 1", self.ema));

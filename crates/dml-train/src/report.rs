@@ -1,0 +1,128 @@
+//! The report of a run: what it achieved, how it got there, and the classes it had not seen.
+
+mod curves;
+
+use crate::evaluation::{Embeddings, Evaluation};
+use crate::run::RunFolder;
+use crate::sets::Sets;
+use crate::{Event, Recipe, Result};
+use dml_core::unwatched;
+use dml_eval::assessment::{AssessmentOptions, EvaluationSet, assess};
+use dml_eval::projection::MapKind;
+use dml_eval::report::{Listing, MetricRow, MetricTable, Report, Section};
+use dml_eval::retrieval::{Lone, Policy};
+use dml_eval::statistics::Bootstrap;
+
+/// Longest side of a picture in the page, in pixels.
+const PICTURE: usize = 112;
+
+/// The report of the run in `folder`: `evaluation` and the curves of its log; with `test`, the embeddings of the test set, all that
+/// [`assess`] says of them without intervals, k-means and t-SNE, which take their time (`dml evaluate` has them).
+///
+/// # Errors
+/// When the log cannot be read.
+pub fn of_run(
+    recipe: &Recipe,
+    folder: &RunFolder,
+    sets: &Sets,
+    evaluation: &Evaluation,
+    test: Option<&Embeddings>,
+) -> Result<Report> {
+    let events = curves::events(&folder.metrics())?;
+    let mut sections = vec![Section::Metrics(results(evaluation))];
+    sections.extend(curves::sections(&events));
+    let mut warnings = warnings(&events);
+    if let Some((set, embeddings)) = sets.test.as_deref().zip(test.filter(|test| test.can_be_measured())) {
+        let ids: Vec<String> = (0..embeddings.labels.len()).map(|i| set.id(i)).collect();
+        let picture = |row: usize| set.picture(row).ok().flatten().and_then(|image| image.thumbnail(PICTURE).ok());
+        let role = |which: usize| sets.roles.as_ref().map(|roles| roles.iter().map(|role| role[which]).collect());
+        let (queries, gallery): (Option<Vec<bool>>, Option<Vec<bool>>) = (role(0), role(1));
+        let assessed = EvaluationSet {
+            ids: Some(&ids[..]),
+            is_query: queries.as_deref(),
+            is_gallery: gallery.as_deref(),
+            picture: Some(&picture),
+            ..EvaluationSet::new(embeddings.matrix()?, &embeddings.labels, set.class_names())
+        };
+        let options = AssessmentOptions {
+            metric: recipe.metric()?,
+            policy: Policy { lone: Lone::Drop, bootstrap: Bootstrap { resamples: 0, seed: 0 }, ..Policy::default() },
+            resamples: 0,
+            clustering: None,
+            episodes: 0,
+            galleries: 0,
+            maps: vec![MapKind::Pca],
+            ..AssessmentOptions::default()
+        };
+        match assess(&assessed, &options, &unwatched) {
+            Ok(assessment) => {
+                let report = assessment.report("", &assessed);
+                warnings.extend(report.warnings);
+                sections.extend(report.sections);
+            }
+            // The numbers above are the result; the run is not to end over a page.
+            Err(problem) => warnings.push(format!("the test set is not shown: {problem}")),
+        }
+    }
+    sections.push(Section::Listing(Listing { title: "Recipe".to_owned(), text: recipe.to_toml()? }));
+    Ok(Report { title: recipe.name.clone(), facts: facts(recipe, sets, evaluation), warnings, sections })
+}
+
+fn facts(recipe: &Recipe, sets: &Sets, evaluation: &Evaluation) -> Vec<(String, String)> {
+    let fact = |name: &str, value: String| (name.to_owned(), value);
+    let size = |set: &dyn dml_data::Inputs| format!("{} of {} classes", set.labels().len(), set.class_names().len());
+    let mut facts = vec![fact("Data", recipe.data.set.clone()), fact("Training images", size(sets.train.as_ref()))];
+    facts.extend(sets.validation.as_deref().map(|set| fact("Validation images", size(set))));
+    facts.extend(sets.test.as_deref().map(|set| fact("Test images", size(set))));
+    facts.extend([
+        fact("Loss", recipe.loss.name.clone()),
+        fact("Batch", format!("{} images", recipe.sampler.batch())),
+        fact("Compared by", evaluation.metric.clone()),
+        fact("Steps", evaluation.steps.to_string()),
+        fact("Seed", evaluation.seed.to_string()),
+    ]);
+    facts
+}
+
+fn warnings(events: &[Event]) -> Vec<String> {
+    let damaged = events.iter().filter_map(|event| match event {
+        Event::Damaged { problem, step } => Some(format!("{problem}: an older checkpoint stood in, of step {step}")),
+        _ => None,
+    });
+    let stopped = events.iter().filter_map(|event| match event {
+        Event::StoppedEarly { step } => Some(format!("stopped at step {step}: validation got no better")),
+        _ => None,
+    });
+    damaged.chain(stopped).collect()
+}
+
+/// What the run achieved, as in `evaluation.json`.
+fn results(evaluation: &Evaluation) -> MetricTable {
+    let mut rows = Vec::new();
+    let mut row = |name: String, value: f64, definition: &str, n: Option<usize>| {
+        let definition = definition.to_owned();
+        rows.push(MetricRow { name, value, percent: true, definition, n, ..MetricRow::default() });
+    };
+    for (part, measures) in [("test", &evaluation.test), ("validation", &evaluation.validation)] {
+        let Some(of) = measures else { continue };
+        let queries = Some(of.retrieval.queries);
+        for (k, recall) in of.retrieval.recall_at.iter().take(1) {
+            row(format!("R@{k}, {part}"), *recall, "queries with one of their class among the k nearest", queries);
+        }
+        row(format!("MAP@R, {part}"), of.retrieval.map_at_r, "mean average precision at R, over queries", queries);
+        row(format!("EER, {part}"), of.verification.eer, "equal error rate over all pairs; smaller is better", None);
+        for few in &of.few_shot {
+            let (ways, shots) = (few.protocol.ways, few.protocol.shots);
+            let name = format!("{ways}-way {shots}-shot, {part}");
+            row(name, few.accuracy, "accuracy by the nearest prototype", Some(few.protocol.episodes));
+        }
+    }
+    if let Some(open) = &evaluation.open_set {
+        row("TPIR, test".to_owned(), open.tpir, "share of known probes that are named rightly at an FPIR of 1 %", None);
+    }
+    if let Some(one) = &evaluation.one_shot {
+        row("One-shot error".to_owned(), one.error, "Lake's runs, 20-way; smaller is better", Some(one.trials));
+    }
+    let note = "Classes that were not in training; as in evaluation.json.".to_owned();
+    MetricTable { title: "Results".to_owned(), rows, note }
+}
