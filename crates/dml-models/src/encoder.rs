@@ -46,6 +46,21 @@ impl Input {
         self.len() == 0
     }
 
+    /// `length` of the inputs from number `start` on; of texts with their padding.
+    ///
+    /// # Errors
+    /// When there are not so many.
+    pub fn narrow(&self, start: usize, length: usize) -> Result<Self> {
+        let part = |tensor: &Tensor| tensor.narrow(0, start, length);
+        Ok(match self {
+            Self::Images(images) => Self::Images(part(images)?),
+            Self::Tokens(Tokens { ids, mask, types }) => {
+                let types = types.as_ref().map(part).transpose()?;
+                Self::Tokens(Tokens { ids: part(ids)?, mask: part(mask)?, types })
+            }
+        })
+    }
+
     /// The images, or an error that says who wants them.
     ///
     /// # Errors

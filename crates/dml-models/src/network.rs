@@ -45,14 +45,21 @@ pub enum Architecture {
     DistilBert,
 }
 
+impl Architecture {
+    /// Whether it embeds texts; all others embed images.
+    pub fn embeds_texts(self) -> bool {
+        matches!(self, Self::Bert | Self::DistilBert)
+    }
+}
+
 /// An encoder, completely described but for its weights.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct EncoderConfig {
     /// Which network. Default `conv4`.
     pub architecture: Architecture,
-    /// Weights to begin with: a file, or `hf://OWNER/NAME/FILE`. Default none. [`Network::new`] draws its own; who reads this loads
-    /// them after it, as `dml-train` does.
+    /// Weights to begin with: a file, `hf://OWNER/NAME/FILE`, or of a sentence encoder the folder or the whole repository
+    /// `hf://OWNER/NAME`. Default none. [`Network::new`] draws its own; who reads this loads them after it, as `dml-train` does.
     pub weights: Option<String>,
     /// Shape of a `conv4`.
     pub conv4: Conv4Config,

@@ -1,7 +1,8 @@
 //! Files of a hub that is a server of this test: what is asked, what is kept, what is refused.
 #![cfg(feature = "hub")]
 
-use dml_models::pretrained::{Fetched, Hub, HubFile, from_hub};
+use dml_models::Pooling;
+use dml_models::pretrained::{Fetched, Hub, HubFile, SentenceFolder, from_hub, sentence_transformer_from_hub};
 use std::env;
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
@@ -17,8 +18,16 @@ const BODY: &[u8] = b"weights";
 const SHA256: &str = "9a129038d9a00aed0cf6a7ea059ca50a813449061ab87848cf1a13eafdf33b2c";
 const PATH: &str = "/owner/name/resolve/";
 
+/// A file of a hub: its path in the repository, what the hub calls its content, and the content.
+type Served = (&'static str, String, Vec<u8>);
+
 /// A hub on a free port, which counts its requests and names its one file `etag`.
 fn serve(etag: &'static str) -> (String, Arc<AtomicUsize>) {
+    serve_all(vec![("model.bin", etag.to_owned(), BODY.to_vec())])
+}
+
+/// As [`serve`], of several files.
+fn serve_all(files: Vec<Served>) -> (String, Arc<AtomicUsize>) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = format!("http://{}", listener.local_addr().unwrap());
     let asked = Arc::new(AtomicUsize::new(0));
@@ -26,31 +35,31 @@ fn serve(etag: &'static str) -> (String, Arc<AtomicUsize>) {
     thread::spawn(move || {
         for stream in listener.incoming() {
             count.fetch_add(1, Ordering::SeqCst);
-            answer(stream.unwrap(), etag);
+            answer(stream.unwrap(), &files);
         }
     });
     (address, asked)
 }
 
-fn answer(mut stream: TcpStream, etag: &str) {
+fn answer(mut stream: TcpStream, files: &[Served]) {
     let lines = BufReader::new(&stream).lines().map(|line| line.unwrap().to_lowercase());
     let lines: Vec<String> = lines.take_while(|line| !line.is_empty()).collect();
-    let known = ["main", COMMIT].iter().any(|at| lines[0].starts_with(&format!("get {PATH}{at}/model.bin ")));
-    if !known {
+    let asked = |file: &str| ["main", COMMIT].iter().any(|at| lines[0] == format!("get {PATH}{at}/{file} http/1.1"));
+    let Some((_, etag, content)) = files.iter().find(|(file, ..)| asked(&file.to_lowercase())) else {
         write!(stream, "HTTP/1.1 404 Not Found\r\ncontent-length: 0\r\nconnection: close\r\n\r\n").unwrap();
         return;
-    }
+    };
     // `bytes=FIRST-` or `bytes=FIRST-LAST`.
     let range = lines.iter().find_map(|line| line.strip_prefix("range: bytes=")).unwrap();
     let (first, last) = range.split_once('-').unwrap();
-    let (first, last): (usize, usize) = (first.parse().unwrap(), last.parse().unwrap_or(BODY.len() - 1));
-    let body = &BODY[first..=last];
+    let (first, last): (usize, usize) = (first.parse().unwrap(), last.parse().unwrap_or(content.len() - 1));
+    let body = &content[first..=last.min(content.len() - 1)];
     write!(
         stream,
         "HTTP/1.1 206 Partial Content\r\ncontent-length: {}\r\ncontent-range: bytes {first}-{last}/{}\r\n\
          etag: \"{etag}\"\r\nx-repo-commit: {COMMIT}\r\nconnection: close\r\n\r\n",
         body.len(),
-        BODY.len()
+        content.len()
     )
     .unwrap();
     stream.write_all(body).unwrap();
@@ -115,6 +124,50 @@ fn what_came_damaged_or_does_not_come_is_said() {
     }
     let nobody = hub("http://127.0.0.1:9", folder.path());
     says(&nobody, wanted("v2"), "http://127.0.0.1:9");
+}
+
+#[test]
+fn a_sentence_encoder_comes_with_all_that_belongs_to_it() {
+    let module =
+        |kind: &str, path: &str| format!(r#"{{"path": "{path}", "type": "sentence_transformers.models.{kind}"}}"#);
+    let modules = format!("[{}, {}]", module("Transformer", ""), module("Pooling", "1_Pooling"));
+    let config = r#"{"model_type": "bert", "vocab_size": 9, "hidden_size": 4, "num_hidden_layers": 1, "num_attention_heads": 1,
+        "intermediate_size": 8, "max_position_embeddings": 16, "type_vocab_size": 2}"#;
+    let all = [
+        ("modules.json", modules.as_str()),
+        ("config.json", config),
+        ("tokenizer.json", "{}"),
+        ("1_Pooling/config.json", r#"{"pooling_mode": "cls"}"#),
+        ("sentence_bert_config.json", r#"{"max_seq_length": 12}"#),
+        ("model.safetensors", "not read"),
+    ];
+    let serve_but = |left_out: &str| {
+        let files = all.iter().filter(|(file, _)| *file != left_out);
+        serve_all(
+            files
+                .map(|(file, text)| (*file, format!("of-{}", file.replace('/', "-")), text.as_bytes().to_vec()))
+                .collect(),
+        )
+    };
+    for (left_out, places) in [("none", 12), ("sentence_bert_config.json", 16)] {
+        let folder = tempfile::tempdir().unwrap();
+        let (address, asked) = serve_but(left_out);
+        let online = hub(&address, folder.path());
+        let found = sentence_transformer_from_hub(&online, "owner/name", "main").unwrap();
+        let read = SentenceFolder::read(&found).unwrap();
+        assert_eq!((read.max_length, read.config.head.pooling), (places, Pooling::Cls));
+        assert_eq!(read.weights, found.join("model.safetensors"));
+        let requests = asked.load(Ordering::SeqCst);
+        let offline = Hub { offline: true, ..online };
+        assert_eq!(sentence_transformer_from_hub(&offline, "owner/name", "main").unwrap(), found);
+        assert_eq!(asked.load(Ordering::SeqCst), requests);
+    }
+    for left_out in ["modules.json", "tokenizer.json", "model.safetensors"] {
+        let folder = tempfile::tempdir().unwrap();
+        let (address, _) = serve_but(left_out);
+        let error = sentence_transformer_from_hub(&hub(&address, folder.path()), "owner/name", "main").unwrap_err();
+        assert!(error.to_string().contains(left_out), "{error}");
+    }
 }
 
 /// Run by the test below, with an environment of its own.

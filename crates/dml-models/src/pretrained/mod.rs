@@ -4,7 +4,7 @@
 //! |---|---|
 //! | a file of safetensors, or one that PyTorch saved | [`load`], [`load_with`] |
 //! | a folder of sentence-transformers | [`from_sentence_transformer`] |
-//! | a repository of the Hugging Face hub (feature `hub`) | `from_hub`, `fetch`, then as above |
+//! | a repository of the Hugging Face hub (feature `hub`) | `from_hub`, `fetch`, `sentence_transformer_from_hub`, then as above |
 //!
 //! Parameters of this crate have the names of published weights, so most of what happens to a name is that it stays: see [`Names`].
 //! What happened to each tensor is in the [`Report`].
@@ -26,7 +26,9 @@ pub use hub::{Fetched, Hub, HubFile, fetch, from_hub};
 pub use hugging_face::encoder_config;
 pub use names::Names;
 pub use report::{Misshapen, Report};
-pub use sentence_transformer::{SentenceTransformer, from_sentence_transformer};
+#[cfg(feature = "hub")]
+pub use sentence_transformer::sentence_transformer_from_hub;
+pub use sentence_transformer::{SentenceFolder, SentenceTransformer, from_sentence_transformer};
 
 use crate::{Encoder, Error, Result};
 use candle_core::{Tensor, Var};

@@ -26,6 +26,19 @@ pub struct SentenceTransformer {
     pub report: Report,
 }
 
+/// What the folder of a sentence encoder says.
+#[derive(Clone, Debug)]
+pub struct SentenceFolder {
+    /// The encoder; `weights` is left out.
+    pub config: EncoderConfig,
+    /// The file of its weights.
+    pub weights: PathBuf,
+    /// Where its tokenizer lies.
+    pub tokenizer: PathBuf,
+    /// Most tokens of a text.
+    pub max_length: usize,
+}
+
 /// A line of `modules.json`.
 #[derive(Deserialize)]
 struct Module {
@@ -44,46 +57,100 @@ struct Lengths {
 /// # Errors
 /// When a file is missing or damaged, or a part has no counterpart here.
 pub fn from_sentence_transformer(folder: &Path, device: &Device) -> Result<SentenceTransformer> {
-    let list = folder.join("modules.json");
-    let modules: Vec<Module> = json(&list)?;
-    let mut found: Option<(PathBuf, EncoderConfig)> = None;
-    let (mut pooling, mut normalize) = (Pooling::Mean, false);
-    for (place, module) in modules.iter().enumerate() {
-        // The whole name has changed over the years, its end has not.
-        match (module.kind.rsplit('.').next().unwrap_or_default(), place) {
-            ("Transformer" | "BERT" | "DistilBERT", 0) => {
-                let root = folder.join(&module.path);
-                let config = encoder_config(&root.join("config.json"))?;
-                found = Some((root, config));
-            }
-            ("Pooling", 1) => pooling = pooling_of(&folder.join(&module.path).join("config.json"))?,
-            ("Normalize", 2..) if !normalize => normalize = true,
-            (other, _) => {
-                let known = "a transformer, a pooling and maybe a normalisation, in this order";
-                return Err(wrong(&list, format!("part {place} is {other:?}: only {known}, is supported")));
-            }
-        }
-    }
-    let Some((root, mut config)) = found else {
-        return Err(wrong(&list, "it names no transformer: give the folder of a sentence encoder".to_owned()));
-    };
-    config.head.pooling = pooling;
-    config.head.normalize = normalize;
-    let weights = ["model.safetensors", "pytorch_model.bin"].map(|name| root.join(name));
-    let Some(path) = weights.iter().find(|path| path.exists()) else {
-        return Err(wrong(&root, "it has no model.safetensors and no pytorch_model.bin: bring one there".to_owned()));
-    };
+    let SentenceFolder { config, weights, tokenizer, max_length } = SentenceFolder::read(folder)?;
     // Drawn weights are all replaced: any seed will do.
     let network = Network::new(&config, [1, 1, 1], 0, device)?;
-    let report = load_with(&network, path, Loading { names: Names::HuggingFace, new_head: false })?;
-    let places = match config.architecture {
-        Architecture::DistilBert => config.distil_bert.max_position_embeddings,
-        _ => config.bert.max_position_embeddings,
+    let report = load_with(&network, &weights, Loading { names: Names::HuggingFace, new_head: false })?;
+    Ok(SentenceTransformer { network, config, tokenizer, max_length, report })
+}
+
+/// The list of its parts.
+const MODULES: &str = "modules.json";
+/// Files of weights, the better one first.
+const WEIGHTS: [&str; 2] = ["model.safetensors", "pytorch_model.bin"];
+/// What is beside the transformer.
+const CONFIG: &str = "config.json";
+const TOKENIZER: &str = "tokenizer.json";
+const LENGTHS: &str = "sentence_bert_config.json";
+
+impl SentenceFolder {
+    /// Reads what `folder` says, and looks for its weights without reading them.
+    ///
+    /// # Errors
+    /// When a file is missing or damaged, or a part has no counterpart here.
+    pub fn read(folder: &Path) -> Result<Self> {
+        let list = folder.join(MODULES);
+        let modules: Vec<Module> = json(&list)?;
+        let mut found: Option<(PathBuf, EncoderConfig)> = None;
+        let (mut pooling, mut normalize) = (Pooling::Mean, false);
+        for (place, module) in modules.iter().enumerate() {
+            // The whole name has changed over the years, its end has not.
+            match (module.kind.rsplit('.').next().unwrap_or_default(), place) {
+                ("Transformer" | "BERT" | "DistilBERT", 0) => {
+                    let root = folder.join(&module.path);
+                    let config = encoder_config(&root.join(CONFIG))?;
+                    found = Some((root, config));
+                }
+                ("Pooling", 1) => pooling = pooling_of(&folder.join(&module.path).join(CONFIG))?,
+                ("Normalize", 2..) if !normalize => normalize = true,
+                (other, _) => {
+                    let known = "a transformer, a pooling and maybe a normalisation, in this order";
+                    return Err(wrong(&list, format!("part {place} is {other:?}: only {known}, is supported")));
+                }
+            }
+        }
+        let Some((root, mut config)) = found else {
+            return Err(wrong(&list, "it names no transformer: give the folder of a sentence encoder".to_owned()));
+        };
+        config.head.pooling = pooling;
+        config.head.normalize = normalize;
+        let Some(weights) = WEIGHTS.map(|name| root.join(name)).into_iter().find(|path| path.exists()) else {
+            let [one, other] = WEIGHTS;
+            return Err(wrong(&root, format!("it has no {one} and no {other}: bring one there")));
+        };
+        let places = match config.architecture {
+            Architecture::DistilBert => config.distil_bert.max_position_embeddings,
+            _ => config.bert.max_position_embeddings,
+        };
+        let lengths = root.join(LENGTHS);
+        let lengths: Lengths = if lengths.exists() { json(&lengths)? } else { Lengths::default() };
+        let max_length = lengths.max_seq_length.map_or(places, |length| length.min(places));
+        Ok(Self { config, weights, tokenizer: root.join(TOKENIZER), max_length })
+    }
+}
+
+/// Fetches the files of the sentence encoder `repo` at `revision` from `hub`, if its cache has them not; returns their folder.
+///
+/// # Errors
+/// As [`Hub::fetch`](super::Hub::fetch), and when `modules.json` is damaged.
+#[cfg(feature = "hub")]
+pub fn sentence_transformer_from_hub(hub: &super::Hub, repo: &str, revision: &str) -> Result<PathBuf> {
+    let fetch = |file: &str, revision: &str| hub.fetch(super::HubFile { repo, revision, file, sha256: None });
+    let list = fetch(MODULES, revision)?;
+    // All of one commit, should the branch move meanwhile.
+    let commit = list.commit.as_str();
+    let modules: Vec<Module> = json(&list.path)?;
+    let below = |module: &Module, file: &str| match module.path.as_str() {
+        "" => file.to_owned(),
+        path => format!("{path}/{file}"),
     };
-    let lengths = root.join("sentence_bert_config.json");
-    let lengths: Lengths = if lengths.exists() { json(&lengths)? } else { Lengths::default() };
-    let max_length = lengths.max_seq_length.map_or(places, |length| length.min(places));
-    Ok(SentenceTransformer { network, config, tokenizer: root.join("tokenizer.json"), max_length, report })
+    let Some((transformer, others)) = modules.split_first() else {
+        return Err(wrong(&list.path, "it names no transformer: give the repository of a sentence encoder".to_owned()));
+    };
+    for file in [CONFIG, TOKENIZER] {
+        fetch(&below(transformer, file), commit)?;
+    }
+    for module in others.iter().filter(|module| module.kind.ends_with("Pooling")) {
+        fetch(&below(module, CONFIG), commit)?;
+    }
+    match fetch(&below(transformer, LENGTHS), commit) {
+        // A repository may do without it; a hub that does not answer is another matter.
+        Err(error) if !hub.offline && !error.to_string().contains("404") => return Err(error),
+        _ => {}
+    }
+    let [one, other] = WEIGHTS.map(|file| below(transformer, file));
+    fetch(&one, commit).or_else(|error| fetch(&other, commit).map_err(|_| error))?;
+    Ok(list.path.parent().map(Path::to_owned).unwrap_or_default())
 }
 
 /// Poolings by what they were called, as a flag each, and what they are called now.
