@@ -2,7 +2,7 @@
 
 mod tiny;
 
-use dml_data::sources::{banking77, clinc150, stsb};
+use dml_data::sources::{banking77, clinc150, own_texts, stsb};
 use proptest::prelude::*;
 use std::fs;
 use std::path::PathBuf;
@@ -28,6 +28,42 @@ fn banking77_keeps_its_commas_and_quotes() {
         ("Hello?", [0].as_slice(), ["top_up".to_owned()].as_slice())
     );
     assert!(texts.check_disjoint().unwrap_err().to_string().contains("class `top_up` is in train and in test"));
+}
+
+#[test]
+fn tables_of_ones_own_are_read_and_mistakes_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let write = |name: &str, content: &str| {
+        let path = folder.path().join(name);
+        fs::write(&path, content).unwrap();
+        path
+    };
+    let path = write("mine.csv", "label,extra,text,split,group\na,1,\"x, y\",train,g\nb,2, z ,dev,\na,3,w,train,h\n");
+    let texts = own_texts::open(&path).unwrap();
+    assert_eq!(
+        (texts.name(), texts.len(), texts.part_names()),
+        ("mine", 3, &["train", "validation"].map(String::from)[..])
+    );
+    assert_eq!((texts.text(0), texts.text(1), texts.groups().len()), ("x, y", "z", 3));
+    let whole = own_texts::open(&write("plain.tsv", "text\tlabel\nx\ta\n")).unwrap();
+    assert_eq!((whole.part_names(), whole.groups()), (&["all".to_owned()][..], &[][..]));
+
+    let pairs =
+        own_texts::pairs(&write("p.csv", "left,right,score,split\na,b,0.5,test\nc,d,1,train\ne,f,2,test\n")).unwrap();
+    assert_eq!(pairs.part_names().collect::<Vec<_>>(), ["test", "train"]);
+    assert_eq!((pairs.pair(1), pairs.scores()), (["e", "f"], &[0.5, 2.0, 1.0][..]));
+    assert_eq!(own_texts::pairs(&write("q.csv", "right,left\nb,a\n")).unwrap().scores(), [1.0]);
+
+    let refused = |message: dml_data::Error, part: &str| assert!(message.to_string().contains(part), "{message}");
+    let texts = |name: &str, content: &str| own_texts::open(&write(name, content)).unwrap_err();
+    refused(texts("a.csv", "text,class\nx,a\n"), "a.csv: has no column `label` but text, class");
+    refused(texts("b.csv", "text,label\nx,a\n ,a\n"), "line 3, column text: is empty");
+    refused(texts("c.csv", "text,label,split\nx,a,train\ny,a,test\n"), "class `a` is in train and in test");
+    refused(texts("d.csv", "text,label\n"), "has no rows");
+    refused(texts("e.txt", "text,label\nx,a\n"), "read from .csv and .tsv");
+    let pairs = |content: &str| own_texts::pairs(&write("p.csv", content)).unwrap_err();
+    refused(pairs("left,right,score\na,b,much\n"), "line 2, column score: `much` is not a finite number");
+    refused(pairs("left,score\na,1\n"), "has no column `right`");
 }
 
 #[test]

@@ -9,14 +9,13 @@
 //!
 //! Writes `images-<designer>.png` (a mosaic, tile `i` is class `i`) and `classes.tsv`, and prints the `[[files]]` that
 //! belong into `datasets/emoji.toml`; counts and dropped names go to the error output. The same packages give the same
-//! bytes.
+//! bytes. `src/bin/names.rs` adds what the emoji are called.
 
 mod icons;
 mod mosaic;
 
 use anyhow::{Context, Result, ensure};
 use icons::IconSet;
-use sha2::{Digest, Sha256};
 use std::collections::{BTreeMap, HashSet};
 use std::fmt::Write as _;
 use std::path::Path;
@@ -58,17 +57,10 @@ fn main() -> Result<()> {
     });
     std::fs::write(Path::new(out).join("classes.tsv"), table).context("classes.tsv")?;
     eprintln!("{} classes", classes.len());
-    for (name, ..) in DESIGNERS {
-        print_file(Path::new(out), &format!("images-{name}.png"))?;
+    let mosaics = DESIGNERS.iter().map(|(name, ..)| format!("images-{name}.png"));
+    for file in mosaics.chain(["classes.tsv".to_owned()]) {
+        print!("{}", emoji_builder::manifest_block(Path::new(out), &file)?);
     }
-    print_file(Path::new(out), "classes.tsv")
-}
-
-/// Prints the manifest's block for a file that was written.
-fn print_file(folder: &Path, name: &str) -> Result<()> {
-    let bytes = std::fs::read(folder.join(name)).with_context(|| name.to_owned())?;
-    let (size, digest) = (bytes.len(), Sha256::digest(&bytes));
-    println!("[[files]]\nname = \"{name}\"\nbytes = {size}\nsha256 = \"{digest:x}\"\n");
     Ok(())
 }
 
