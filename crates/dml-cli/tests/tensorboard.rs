@@ -67,7 +67,7 @@ fn records_are_whole_and_hold_each_step_of_the_log_once() {
         let bytes = std::fs::read(file).unwrap();
         let (records, rest) = records(&bytes);
         assert_eq!(rest == 0, i > 0, "{rest} bytes behind the last record of file {i}");
-        assert_eq!(text(field(&records[0], 3).unwrap()), "brain.Event:2");
+        assert_eq!(text(field(records[0], 3).unwrap()), "brain.Event:2");
         for record in &records {
             let step = field(record, 2).map_or(0, number);
             if let Some(log) = field(record, 7) {
@@ -136,7 +136,7 @@ fn masked_crc(bytes: &[u8]) -> u32 {
         }
     }
     let crc = !crc;
-    ((crc >> 15) | (crc << 17)).wrapping_add(0xa282_ead8)
+    crc.rotate_right(15).wrapping_add(0xa282_ead8)
 }
 
 /// A value of protocol buffers.

@@ -237,6 +237,10 @@ impl ImageSet {
         joined.labels.extend(other.labels.iter().map(|label| classes + label));
         joined.class_names.extend_from_slice(&other.class_names);
         joined.domains.extend_from_slice(&other.domains);
+        if !(self.ids.is_empty() && other.ids.is_empty()) {
+            let ids = |set: &Self| (0..set.labels.len()).map(|i| Dataset::id(set, i)).collect::<Vec<_>>();
+            joined.ids = [ids(self), ids(other)].concat();
+        }
         Ok(joined)
     }
 

@@ -262,7 +262,7 @@ fn bad_arrays_say_what_is_wrong() {
     let fortran = problem(&golden("fortran.npy"), open_vectors(golden("fortran.npy"), None).map(|_| ()));
     assert_eq!(fortran, "the array is in Fortran order: save numpy.ascontiguousarray(x)");
     assert!(vectors_problem("x.npy", "", Some("x")).contains("name no tensor"));
-    assert!(vectors_problem("x.pt", "", None).starts_with("embeddings are read from .npy and .safetensors"));
+    assert!(vectors_problem("x.pt", "", None).starts_with("embeddings are read from .npy, .safetensors and .parquet"));
     let missing = open_vectors("no/such.npy", None).map(|_| ()).unwrap_err();
     assert!(matches!(&missing, Error::Io { path, .. } if path == Path::new("no/such.npy")), "{missing}");
     assert!(missing.to_string().starts_with("no/such.npy: "), "{missing}");

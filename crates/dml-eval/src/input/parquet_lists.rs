@@ -24,7 +24,7 @@ use std::{
     sync::Arc,
 };
 
-/// Values of a row group, about; all of one is held before it is written.
+/// Values of a row group at most, but for rows that are longer; all of one is held before it is written.
 const GROUP: usize = 1 << 22;
 
 /// Writes row groups as they come.
@@ -53,8 +53,18 @@ impl ListWriter {
     }
 
     pub(super) fn push(&mut self, path: &Path, rows: &[f32], items: &Items) -> Result<()> {
-        self.held.extend_from_slice(rows);
-        if self.held.len() >= GROUP { self.group(items).map_err(cannot(path)) } else { Ok(()) }
+        // Whole groups, however rows come, so that they make the same file.
+        let whole = (GROUP / self.dim).max(1) * self.dim;
+        let mut rest = rows;
+        while !rest.is_empty() {
+            let (some, others) = rest.split_at(rest.len().min(whole - self.held.len()));
+            self.held.extend_from_slice(some);
+            rest = others;
+            if self.held.len() == whole {
+                self.group(items).map_err(cannot(path))?;
+            }
+        }
+        Ok(())
     }
 
     pub(super) fn finish(mut self, path: &Path, items: &Items) -> Result<()> {
