@@ -18,7 +18,8 @@ use unicode_normalization::{UnicodeNormalization, char::is_combining_mark};
 
 /// In Latin script; English first.
 const LANGUAGES: [&str; 20] = [
-    "en", "de", "fr", "es", "it", "pt", "nl", "sv", "da", "fi", "et", "lv", "pl", "cs", "sl", "hr", "hu", "ro", "tr", "id",
+    "en", "de", "fr", "es", "it", "pt", "nl", "sv", "da", "fi", "et", "lv", "pl", "cs", "sl", "hr", "hu", "ro", "tr",
+    "id",
 ];
 
 /// Package, folder, key; what comes first is the better source.

@@ -14,7 +14,8 @@ use tokenizers::models::bpe::{BPE, BpeTrainer};
 use tokenizers::normalizers::{Lowercase, NFKD, Sequence, StripAccents};
 use tokenizers::pre_tokenizers::metaspace::Metaspace;
 use tokenizers::{
-    AddedToken, DecoderWrapper, NormalizerWrapper, PaddingParams, PostProcessorWrapper, PreTokenizerWrapper, TokenizerBuilder,
+    AddedToken, DecoderWrapper, NormalizerWrapper, PaddingParams, PostProcessorWrapper, PreTokenizerWrapper,
+    TokenizerBuilder,
 };
 
 /// Tokens, single letters included.
