@@ -5,6 +5,7 @@
 #![allow(clippy::print_stdout, reason = "a test that skips says why")]
 
 use candle_core::Device;
+use dml_core::{Matrix, Metric};
 use dml_data::Manifest;
 use dml_data::sources::stsb;
 use dml_data::text::{TextTokenizer, TokenBudget, TokenizerOptions};
@@ -20,27 +21,6 @@ fn folder(variable: &str) -> Option<PathBuf> {
         println!("skipped: {variable} is not set");
     }
     folder
-}
-
-/// Spearman's correlation: Pearson's of the ranks, where equal values share the mean of theirs.
-fn spearman(a: &[f32], b: &[f32]) -> f64 {
-    let [a, b] = [a, b].map(ranks);
-    let mean = (a.len() as f64 - 1.0) / 2.0;
-    let sum = |x: &[f64], y: &[f64]| x.iter().zip(y).map(|(x, y)| (x - mean) * (y - mean)).sum::<f64>();
-    sum(&a, &b) / (sum(&a, &a) * sum(&b, &b)).sqrt()
-}
-
-fn ranks(values: &[f32]) -> Vec<f64> {
-    let mut order: Vec<usize> = (0..values.len()).collect();
-    order.sort_by(|&i, &j| values[i].total_cmp(&values[j]));
-    let mut ranks = vec![0.0; values.len()];
-    let mut start = 0;
-    for equal in order.chunk_by(|&i, &j| values[i] == values[j]) {
-        let rank = start as f64 + (equal.len() as f64 - 1.0) / 2.0;
-        equal.iter().for_each(|&i| ranks[i] = rank);
-        start += equal.len();
-    }
-    ranks
 }
 
 #[test]
@@ -70,10 +50,11 @@ fn a_published_sentence_encoder_has_its_published_correlation() {
         let rows = rows.to_vec2::<f32>().unwrap();
         indices.into_iter().zip(rows).for_each(|(index, row)| embeddings[index] = row);
     }
-    // Embeddings have unit length.
-    let cosines: Vec<f32> =
-        embeddings.chunks_exact(2).map(|pair| pair[0].iter().zip(&pair[1]).map(|(a, b)| a * b).sum()).collect();
-    let correlation = 100.0 * spearman(&cosines, pairs.scores());
+    let dim = embeddings[0].len();
+    let [left, right] =
+        [0, 1].map(|side| embeddings.iter().skip(side).step_by(2).flatten().copied().collect::<Vec<f32>>());
+    let [left, right] = [&left, &right].map(|values| Matrix::new(values, pairs.len(), dim).unwrap());
+    let correlation = 100.0 * dml_eval::correlation(Metric::Cosine, left, right, pairs.scores()).unwrap().spearman;
     println!("STS-B test, {} pairs: Spearman {correlation:.4}", pairs.len());
     assert_eq!(format!("{correlation:.2}"), "82.03");
 }

@@ -31,7 +31,7 @@ enum Task {
     Search(Box<search::Search>),
     /// Measure embeddings with their labels, and write a report; or measure a run folder's encoder again
     Evaluate(Box<evaluate::Evaluate>),
-    /// Write the embeddings of a run folder's test images to a file, with their labels and ids
+    /// Write the embeddings of a run folder's test images or texts to a file, with their labels and ids
     Embed(embed::Embed),
     /// Show what a run folder, checkpoint, encoder or file of embeddings holds
     Inspect(inspect::Inspect),

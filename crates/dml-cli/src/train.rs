@@ -98,6 +98,10 @@ pub(crate) fn train(arguments: &Train) -> Result<()> {
             said = format!(", validation MAP@R {:.1} %{}", 100.0 * map_at_r, if *best { ", the best" } else { "" });
             bar.tick();
         }
+        (Some(bar), Event::ValidatedPairs { spearman, best, .. }) => {
+            said = format!(", validation Spearman {:.1}{}", 100.0 * spearman, if *best { ", the best" } else { "" });
+            bar.tick();
+        }
         (Some(bar), Event::Damaged { problem, step }) => {
             bar.println(format!("{problem}; going on from an older checkpoint, of step {step}"));
         }
@@ -148,6 +152,9 @@ fn summary(e: &Evaluation) -> String {
             100.0 * test.retrieval.map_at_r,
             100.0 * test.verification.eer
         ));
+    }
+    if let Some(pairs) = &e.correlation.test {
+        return format!("Spearman {:.2} on {} test pairs", 100.0 * pairs.spearman, pairs.pairs);
     }
     said.extend(e.one_shot.as_ref().map(|o| format!("error in Lake's one-shot runs {:.1} %", 100.0 * o.error)));
     format!("{} on classes it has not seen", said.join(", "))

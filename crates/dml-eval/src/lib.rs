@@ -5,6 +5,7 @@
 pub mod assessment;
 pub mod calibration;
 pub mod clustering;
+pub mod correlation;
 mod covariance;
 pub mod diagnostics;
 mod error;
@@ -26,6 +27,7 @@ pub mod verification;
 
 pub use calibration::{CalibratedThreshold, Isotonic, Platt, Reliability, reliability};
 pub use clustering::{ClusterOptions, Clustering, cluster_quality};
+pub use correlation::{Correlation, correlation};
 pub use diagnostics::{DiagnosticOptions, Diagnostics, diagnose};
 pub use error::{Error, Result};
 pub use few_shot::{Classifier, EpisodeAccuracies, Episodes, FewShot, few_shot, few_shot_episodes};

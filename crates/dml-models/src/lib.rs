@@ -23,7 +23,7 @@ pub mod weights;
 pub use encoder::{Encoder, Input, Mode, Tokens};
 pub use error::{Error, Result};
 pub use head::HeadConfig;
-pub use network::{Architecture, EncoderConfig, Network};
+pub use network::{Architecture, EncoderConfig, Network, TextSizes};
 pub use ops::gradients;
 pub use pooling::Pooling;
 pub use weights::{Parameter, Weights, without_gradients};

@@ -77,6 +77,27 @@ pub struct EncoderConfig {
     pub freeze_norms: bool,
 }
 
+/// How much of a text an encoder takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TextSizes {
+    /// Tokens that there are.
+    pub vocabulary: usize,
+    /// Most tokens of a text.
+    pub places: usize,
+}
+
+impl EncoderConfig {
+    /// How much of a text it takes; `None`: it embeds images.
+    pub fn text_sizes(&self) -> Option<TextSizes> {
+        let (vocabulary, places) = match self.architecture {
+            Architecture::Bert => (self.bert.vocab_size, self.bert.max_position_embeddings),
+            Architecture::DistilBert => (self.distil_bert.vocab_size, self.distil_bert.max_position_embeddings),
+            _ => return None,
+        };
+        Some(TextSizes { vocabulary, places })
+    }
+}
+
 /// A backbone with a head.
 pub struct Network {
     backbone: Box<dyn Backbone>,

@@ -1,12 +1,50 @@
-//! The gradient of a batch: at once, or in chunks that need less memory.
+//! The gradient of a batch: at once, or in chunks that need less memory; of one view of each example, or of two.
 
 use crate::Result;
+use crate::examples::ExampleBatch;
 use candle_core::backprop::GradStore;
-use candle_core::{Tensor, Var};
-use dml_losses::Objective;
+use candle_core::{Device, Tensor, Var};
+use dml_losses::{Batch, Objective, References, Supervision};
 use dml_models::{Encoder, Input, Mode, gradients, without_gradients};
+use std::sync::Arc;
 
-/// Loss of a batch of images, and the gradient of encoder and objective.
+/// What a batch is learned from.
+pub(crate) struct Learned {
+    /// One view of each example, or two, whose rows go together.
+    views: Vec<Input>,
+    /// What is known of the examples.
+    supervision: Supervision,
+}
+
+impl Learned {
+    /// `batch` on `device`.
+    pub(crate) fn new(batch: ExampleBatch, device: &Device) -> Result<Self> {
+        let supervision = match batch.grades.is_empty() {
+            true => Supervision::from(batch.labels.as_slice()),
+            false => Supervision::PairGrades(Arc::from(batch.grades.as_slice())),
+        };
+        Ok(Self { views: batch.into_views(device)?, supervision })
+    }
+
+    /// The loss of embeddings `[n, d]` of the views, one behind the other. The second view is what the first is compared with; of
+    /// graded pairs the two rows stand together.
+    fn loss(&self, objective: &mut dyn Objective, embeddings: &Tensor) -> Result<Tensor> {
+        let supervision = &self.supervision;
+        if self.views.len() == 1 {
+            return Ok(objective.evaluate(&Batch::new(embeddings, supervision))?.loss);
+        }
+        let n = self.views[0].len();
+        let [first, second] = [embeddings.narrow(0, 0, n)?, embeddings.narrow(0, n, n)?];
+        if matches!(supervision, Supervision::PairGrades(_)) {
+            let together = Tensor::stack(&[first, second], 1)?.flatten(0, 1)?;
+            return Ok(objective.evaluate(&Batch::new(&together, supervision))?.loss);
+        }
+        let references = Some(References { embeddings: &second, supervision, self_offset: None });
+        Ok(objective.evaluate(&Batch { embeddings: &first, supervision, references, tuples: None })?.loss)
+    }
+}
+
+/// Loss of a batch, and the gradient of encoder and objective.
 ///
 /// With a `chunk` above 0 and below the batch, embeddings are computed so many at a time without their gradient, the loss gives the
 /// gradient of all of them, and each chunk is embedded again to bring its part to the weights (Gao et al. 2021): the same gradient,
@@ -14,32 +52,30 @@ use dml_models::{Encoder, Input, Mode, gradients, without_gradients};
 pub(crate) fn of_batch(
     encoder: &dyn Encoder,
     objective: &mut dyn Objective,
-    images: &Tensor,
-    labels: &[u64],
+    batch: &Learned,
     chunk: usize,
 ) -> Result<(f32, GradStore)> {
-    let n = images.dim(0)?;
-    if chunk == 0 || chunk >= n {
+    let embed = |input: &Input| -> Result<Tensor> { Ok(encoder.embed(input, Mode::Train)?) };
+    if batch.views.iter().all(|view| chunk == 0 || chunk >= view.len()) {
         let (loss, store) = gradients(|| -> Result<Tensor> {
-            let embeddings = encoder.embed(&Input::Images(images.clone()), Mode::Train)?;
-            Ok(objective.loss(&embeddings, labels)?)
+            let embeddings = joined(batch.views.iter().map(embed).collect::<Result<Vec<_>>>()?)?;
+            batch.loss(objective, &embeddings)
         })?;
         return Ok((loss.to_scalar()?, store));
     }
-    let parts: Vec<(usize, usize)> = (0..n).step_by(chunk).map(|start| (start, chunk.min(n - start))).collect();
-    let embed = |&(start, length): &(usize, usize)| -> Result<Tensor> {
-        Ok(encoder.embed(&Input::Images(images.narrow(0, start, length)?), Mode::Train)?)
-    };
-    let parts_embedded = without_gradients(|| parts.iter().map(embed).collect::<Result<Vec<_>>>())?;
-    let embeddings = Var::from_tensor(&Tensor::cat(&parts_embedded, 0)?)?;
-    let loss = objective.loss(embeddings.as_tensor(), labels)?;
+    let parts: Vec<Input> = batch.views.iter().map(|view| in_chunks(view, chunk)).collect::<Result<Vec<_>>>()?.concat();
+    let embeddings = without_gradients(|| joined(parts.iter().map(embed).collect::<Result<Vec<_>>>()?))?;
+    let embeddings = Var::from_tensor(&embeddings)?;
+    let loss = batch.loss(objective, embeddings.as_tensor())?;
     let value = loss.to_scalar()?;
     let mut store = loss.backward()?;
     // A loss of nothing has no gradient.
     let Some(of_embeddings) = store.remove(embeddings.as_tensor()) else { return Ok((value, store)) };
     let trainable = encoder.weights().trainable();
+    let mut start = 0;
     for part in &parts {
-        let upstream = of_embeddings.narrow(0, part.0, part.1)?;
+        let upstream = of_embeddings.narrow(0, start, part.len())?;
+        start += part.len();
         let (_, of_part) = gradients(|| -> Result<Tensor> { Ok((embed(part)? * upstream)?.sum_all()?) })?;
         for (_, var) in &trainable {
             let Some(new) = of_part.get(var) else { continue };
@@ -53,12 +89,55 @@ pub(crate) fn of_batch(
     Ok((value, store))
 }
 
+/// Tensors one behind the other; a single one as it is.
+fn joined(mut parts: Vec<Tensor>) -> Result<Tensor> {
+    if parts.len() == 1 {
+        return Ok(parts.remove(0));
+    }
+    Ok(Tensor::cat(&parts, 0)?)
+}
+
+/// `chunk` inputs at a time.
+fn in_chunks(input: &Input, chunk: usize) -> Result<Vec<Input>> {
+    let n = input.len();
+    (0..n).step_by(chunk).map(|start| Ok(input.narrow(start, chunk.min(n - start))?)).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use candle_core::Device;
     use dml_losses::{Context, ObjectiveConfig};
-    use dml_models::{Architecture, EncoderConfig, HeadConfig, Network, image::VitConfig};
+    use dml_models::text::BertConfig;
+    use dml_models::{Architecture, EncoderConfig, HeadConfig, Network, Tokens, image::VitConfig};
+
+    /// The loss, and all gradients one behind the other.
+    fn taken(network: &Network, loss: &str, batch: &Learned, chunk: usize) -> (f32, Vec<f32>) {
+        let context = Context { seed: 3, ..Context::new(network.dim(), 5) };
+        let mut loss = ObjectiveConfig::new(loss.to_owned()).build(&context).unwrap();
+        let (value, store) = of_batch(network, loss.as_mut(), batch, chunk).unwrap();
+        let of_network = network.weights().trainable().into_iter().map(|(_, var)| var);
+        let vars: Vec<Var> = of_network.chain(loss.parameters().into_iter().map(|(_, var)| var)).collect();
+        let values = vars
+            .iter()
+            .filter_map(|var| store.get(var))
+            .flat_map(|g| g.flatten_all().unwrap().to_vec1::<f32>().unwrap());
+        (value, values.collect())
+    }
+
+    fn check_chunks(network: &Network, loss: &str, batch: &Learned) {
+        let (whole, chunked) = (taken(network, loss, batch, 0), taken(network, loss, batch, 4));
+        assert!((whole.0 - chunked.0).abs() < 1e-5 * whole.0.abs());
+        assert_eq!(whole.1.len(), chunked.1.len());
+        let largest = whole.1.iter().fold(0f32, |m, v| m.max(v.abs()));
+        assert!(largest > 0.0);
+        for (a, b) in whole.1.iter().zip(&chunked.1) {
+            assert!((a - b).abs() <= 1e-4 * largest, "{loss}: {a} {b}");
+        }
+    }
+
+    fn labels() -> Supervision {
+        Supervision::Labels((0..10).map(|i| i / 2).collect())
+    }
 
     #[test]
     fn chunks_give_the_gradient_of_the_whole_batch() {
@@ -72,27 +151,62 @@ mod tests {
         for config in configs {
             let network = Network::new(&config, shape, 1, &Device::Cpu).unwrap();
             let images = Tensor::randn(0f32, 1.0, (10, 3, 16, 16), &Device::Cpu).unwrap();
-            let labels: Vec<u64> = (0..10).map(|i| i / 2).collect();
-            let gradients = |chunk| {
-                let context = Context { seed: 3, ..Context::new(6, 5) };
-                let mut loss = ObjectiveConfig::new("proxy_anchor".to_owned()).build(&context).unwrap();
-                let (value, store) = of_batch(&network, loss.as_mut(), &images, &labels, chunk).unwrap();
-                let of_network = network.weights().trainable().into_iter().map(|(_, var)| var);
-                let vars: Vec<Var> = of_network.chain(loss.parameters().into_iter().map(|(_, var)| var)).collect();
-                let values = vars
-                    .iter()
-                    .filter_map(|var| store.get(var))
-                    .flat_map(|g| g.flatten_all().unwrap().to_vec1::<f32>().unwrap());
-                (value, values.collect::<Vec<f32>>())
-            };
-            let (whole, chunked) = (gradients(0), gradients(4));
-            assert!((whole.0 - chunked.0).abs() < 1e-5 * whole.0.abs());
-            assert_eq!(whole.1.len(), chunked.1.len());
-            let largest = whole.1.iter().fold(0f32, |m, v| m.max(v.abs()));
-            assert!(largest > 0.0);
-            for (a, b) in whole.1.iter().zip(&chunked.1) {
-                assert!((a - b).abs() <= 1e-4 * largest, "{a} {b}");
-            }
+            let batch = Learned { views: vec![images.into()], supervision: labels() };
+            check_chunks(&network, "proxy_anchor", &batch);
         }
+    }
+
+    fn bert() -> Network {
+        let bert = BertConfig {
+            vocab_size: 20,
+            hidden_size: 8,
+            num_hidden_layers: 2,
+            num_attention_heads: 2,
+            intermediate_size: 16,
+            max_position_embeddings: 12,
+            ..BertConfig::default()
+        };
+        let config = EncoderConfig { architecture: Architecture::Bert, bert, ..EncoderConfig::default() };
+        Network::new(&config, [1, 1, 1], 1, &Device::Cpu).unwrap()
+    }
+
+    /// Ten texts of 2 to 7 tokens.
+    fn texts(factor: u32) -> Input {
+        let ids: Vec<u32> = (0..70).map(|i| (i * factor + i / 7) % 20).collect();
+        let mask: Vec<u32> = (0..70).map(|i| u32::from(i % 7 < 2 + (i / 7) % 6)).collect();
+        let tensor = |values: Vec<u32>| Tensor::from_vec(values, (10, 7), &Device::Cpu).unwrap();
+        Tokens { ids: tensor(ids), mask: tensor(mask), types: None }.into()
+    }
+
+    #[test]
+    fn chunks_of_texts_and_of_their_pairs_do_so_too() {
+        let network = bert();
+        check_chunks(&network, "multi_similarity", &Learned { views: vec![texts(7)], supervision: labels() });
+        let each = Supervision::Labels((0..10).collect());
+        for loss in ["nt_xent", "clip"] {
+            let batch = Learned { views: vec![texts(7), texts(3)], supervision: each.clone() };
+            check_chunks(&network, loss, &batch);
+        }
+        let grades: Vec<f32> = (0..10).map(|i| (i * 7 % 10) as f32).collect();
+        let graded = Supervision::PairGrades(grades.into());
+        check_chunks(&network, "cosent", &Learned { views: vec![texts(7), texts(3)], supervision: graded });
+    }
+
+    /// `mean_i −log softmax_j(cos(a_i, b_j) / τ)_i`, as sentence-transformers' `MultipleNegativesRankingLoss`.
+    #[test]
+    fn pairs_have_the_second_texts_of_the_others_as_negatives() {
+        let network = bert();
+        let unit = |input: &Input| dml_core::l2_normalize(&network.embed(input, Mode::Eval).unwrap()).unwrap();
+        let cosines = unit(&texts(7)).matmul(&unit(&texts(3)).t().unwrap()).unwrap().to_vec2::<f32>().unwrap();
+        let scale = 1.0 / 0.07;
+        let row = |(i, row): (usize, &Vec<f32>)| {
+            let sum: f64 = row.iter().map(|&c| (scale * f64::from(c)).exp()).sum();
+            sum.ln() - scale * f64::from(row[i])
+        };
+        let wanted = cosines.iter().enumerate().map(row).sum::<f64>() / 10.0;
+        let supervision = Supervision::Labels((0..10).collect());
+        let batch = Learned { views: vec![texts(7), texts(3)], supervision };
+        let (found, _) = taken(&network, "nt_xent", &batch, 0);
+        assert!((f64::from(found) - wanted).abs() < 1e-4, "{found} {wanted}");
     }
 }

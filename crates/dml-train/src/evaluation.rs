@@ -1,6 +1,8 @@
 //! All measures of one encoder on the classes it has not seen.
 
 use crate::Result;
+use crate::correlation::{Correlation, ScoredPairs};
+use crate::examples::Examples;
 use crate::sets::{OneShotInputs, Sets};
 use candle_core::Device;
 use dml_core::{Matrix, Metric};
@@ -30,16 +32,36 @@ pub struct Evaluation {
     pub open_set: Option<OpenSet>,
     /// Lake's twenty one-shot runs, for Omniglot's background sets.
     pub one_shot: Option<OneShot>,
+    /// How scores of the validation pairs and of the test pairs follow what people found, where there are pairs with scores.
+    #[serde(default, skip_serializing_if = "BySet::is_empty")]
+    pub correlation: BySet,
+}
+
+/// Correlations on scored pairs.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct BySet {
+    /// On the validation pairs.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub validation: Option<Correlation>,
+    /// On the test pairs.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub test: Option<Correlation>,
+}
+
+impl BySet {
+    fn is_empty(&self) -> bool {
+        self.validation.is_none() && self.test.is_none()
+    }
 }
 
 /// What is measured on one set of classes that no one was trained on.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Measures {
-    /// Every image as a query among all others.
+    /// Every image or text as a query among all others.
     pub retrieval: Retrieval,
-    /// Every pair of images.
+    /// Every pair of them.
     pub verification: Verification,
-    /// 5- and 20-way, 1- and 5-shot, as far as the classes have images for it.
+    /// 5- and 20-way, 1- and 5-shot, as far as the classes have enough for it.
     pub few_shot: Vec<FewShot>,
 }
 
@@ -88,29 +110,59 @@ impl Embeddings {
 /// Embeds every sample of `set` as it is for evaluation.
 ///
 /// # Errors
-/// When an image or the encoder refuses.
-pub fn embed(encoder: &dyn Encoder, set: &dyn Inputs, device: &Device) -> Result<Embeddings> {
-    let mut values = Vec::with_capacity(set.labels().len() * encoder.dim());
-    for rows in embed_in_batches(encoder, set, device) {
-        values.extend(rows?);
+/// When an image, a text or the encoder refuses.
+pub fn embed(encoder: &dyn Encoder, set: &dyn Examples, device: &Device) -> Result<Embeddings> {
+    let dim = encoder.dim();
+    let mut values = vec![0.0; set.labels().len() * dim];
+    for batch in set.all()? {
+        let batch = batch?;
+        let indices = batch.indices.clone();
+        let rows = embedded(encoder, &batch.into_views(device)?[0])?;
+        for (index, row) in indices.into_iter().zip(rows.chunks_exact(dim)) {
+            values[index * dim..][..dim].copy_from_slice(row);
+        }
     }
-    Ok(Embeddings { values, dim: encoder.dim(), labels: set.labels().to_vec() })
+    Ok(Embeddings { values, dim, labels: set.labels().to_vec() })
 }
 
-/// As [`embed`], a batch of rows after the other, none of them kept.
+/// The embeddings of `input`, row by row.
+pub(crate) fn embedded(encoder: &dyn Encoder, input: &Input) -> Result<Vec<f32>> {
+    Ok(without_gradients(|| encoder.embed(input, Mode::Eval))?.flatten_all()?.to_vec1()?)
+}
+
+/// As [`embed`], of images that are no part of a set.
 ///
 /// # Errors
-/// Yields what an image or the encoder refuses.
+/// When an image or the encoder refuses.
+pub fn embed_images(encoder: &dyn Encoder, images: &dyn Inputs, device: &Device) -> Result<Embeddings> {
+    let mut values = Vec::with_capacity(images.labels().len() * encoder.dim());
+    for rows in images_in_batches(encoder, images, device) {
+        values.extend(rows?);
+    }
+    Ok(Embeddings { values, dim: encoder.dim(), labels: images.labels().to_vec() })
+}
+
+/// As [`embed`], a batch of rows after the other; of images none of them is kept, texts lie in memory anyway.
+///
+/// # Errors
+/// Yields what an image, a text or the encoder refuses.
 pub fn embed_in_batches<'a>(
     encoder: &'a dyn Encoder,
-    set: &'a dyn Inputs,
+    set: &'a dyn Examples,
+    device: &'a Device,
+) -> Box<dyn Iterator<Item = Result<Vec<f32>>> + 'a> {
+    match set.images() {
+        Some(images) => Box::new(images_in_batches(encoder, images, device)),
+        None => Box::new(std::iter::once_with(move || Ok(embed(encoder, set, device)?.values))),
+    }
+}
+
+fn images_in_batches<'a>(
+    encoder: &'a dyn Encoder,
+    images: &'a dyn Inputs,
     device: &'a Device,
 ) -> impl Iterator<Item = Result<Vec<f32>>> + 'a {
-    input_batches(set, BATCH).map(move |batch| {
-        let images = Input::Images(batch?.into_tensor(device)?);
-        let embedded = without_gradients(|| encoder.embed(&images, Mode::Eval))?;
-        Ok(embedded.flatten_all()?.to_vec1::<f32>()?)
-    })
+    input_batches(images, BATCH).map(move |batch| embedded(encoder, &Input::Images(batch?.into_tensor(device)?)))
 }
 
 /// Embeddings of all that a run is measured on.
@@ -129,8 +181,8 @@ impl Embedded {
     /// # Errors
     /// As [`embed`].
     pub fn new(encoder: &dyn Encoder, sets: &Sets, device: &Device) -> Result<Self> {
-        let embed = |set: &dyn Inputs| embed(encoder, set, device);
-        let of_set = |set: &Option<Arc<dyn Inputs>>| set.as_deref().map(embed).transpose();
+        let embed = |set: &dyn Examples| embed(encoder, set, device);
+        let of_set = |set: &Option<Arc<dyn Examples>>| set.as_deref().map(embed).transpose();
         let of_run = |run: &OneShotInputs| -> Result<_> { Ok([embed(&*run.train)?, embed(&*run.test)?]) };
         Ok(Self {
             validation: of_set(&sets.validation)?,
@@ -182,7 +234,13 @@ pub fn of_encoder(
     device: &Device,
 ) -> Result<(Evaluation, Option<Embeddings>)> {
     let embedded = Embedded::new(encoder, sets, device)?;
-    Ok((embedded.measure(metric, sets.roles.as_deref())?, embedded.test))
+    let mut evaluation = embedded.measure(metric, sets.roles.as_deref())?;
+    let of_pairs = |pairs: &Option<ScoredPairs>| {
+        pairs.as_ref().map(|pairs| pairs.correlation(encoder, metric, device)).transpose()
+    };
+    let [validation, test] = &sets.scored;
+    evaluation.correlation = BySet { validation: of_pairs(validation)?, test: of_pairs(test)? };
+    Ok((evaluation, embedded.test))
 }
 
 /// Retrieval of queries in a gallery, where the source says which sample is what (In-Shop).

@@ -37,6 +37,15 @@ pub enum Event {
         /// Whether it is the best so far.
         best: bool,
     },
+    /// The validation pairs were measured.
+    ValidatedPairs {
+        /// Steps done.
+        step: u64,
+        /// Spearman's correlation of the scores with people's, on the validation pairs.
+        spearman: f64,
+        /// Whether it is the best so far.
+        best: bool,
+    },
     /// The newest checkpoint cannot be read, and an older one stands in for it.
     Damaged {
         /// What is wrong with it.

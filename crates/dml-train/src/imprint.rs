@@ -6,8 +6,8 @@
 use crate::sets::Sets;
 use crate::{Error, Recipe, Result};
 use candle_core::{Device, Tensor, Var};
-use dml_data::{Loader, LoaderOptions};
-use dml_models::{Encoder, Input, Mode};
+use dml_data::LoaderOptions;
+use dml_models::{Encoder, Mode};
 
 /// Turns each row of `proxies` (`[classes, d]`) towards the mean of its class's embeddings; its length stays.
 ///
@@ -25,14 +25,14 @@ pub(crate) fn imprint(
 ) -> Result<()> {
     let (classes, dim) = proxies.dims2()?;
     let mut means = vec![0f64; classes * dim];
-    let sampler = recipe.sampler.build(sets.train.labels(), &sets.groups, recipe.seed)?;
+    let sampler = sets.sampler(recipe)?;
     let batches = sampler.batches_per_epoch();
-    let loader = Loader::over(sets.still.clone(), sampler, (recipe.seed, 0), LoaderOptions::default());
-    for batch in loader.take(batches) {
+    for batch in sets.still.stream(sampler, (recipe.seed, 0), LoaderOptions::default()).take(batches) {
         let batch = batch?;
-        let embeddings = encoder.embed(&Input::Images(batch.to_tensor(device)?), Mode::Train)?.detach();
+        let labels = batch.labels.clone();
+        let embeddings = encoder.embed(&batch.into_views(device)?[0], Mode::Train)?.detach();
         let embeddings = dml_core::l2_normalize(&embeddings)?;
-        for (row, &label) in embeddings.to_vec2::<f32>()?.iter().zip(&batch.labels) {
+        for (row, &label) in embeddings.to_vec2::<f32>()?.iter().zip(&labels) {
             let mean = &mut means[label as usize * dim..][..dim];
             mean.iter_mut().zip(row).for_each(|(sum, &value)| *sum += f64::from(value));
         }
@@ -41,7 +41,7 @@ pub(crate) fn imprint(
     for (proxy, mean) in values.chunks_exact_mut(dim).zip(means.chunks_exact(dim)) {
         let length = |values: &mut dyn Iterator<Item = f64>| values.map(|v| v * v).sum::<f64>().sqrt();
         let (old, new) = (length(&mut proxy.iter().map(|&v| f64::from(v))), length(&mut mean.iter().copied()));
-        // A class without images keeps its random proxy.
+        // A class without examples keeps its random proxy.
         if new > 0.0 {
             proxy.iter_mut().zip(mean).for_each(|(p, m)| *p = (m * old / new) as f32);
         }

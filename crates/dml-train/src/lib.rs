@@ -2,11 +2,14 @@
 //!
 //! The only crate that composes the others. [`run::run`] does everything for one recipe; [`trainer::Trainer`] is the loop.
 
+mod agreement;
 mod batch_gradient;
 pub mod checkpoint;
+pub mod correlation;
 mod error;
 pub mod evaluation;
 pub mod events;
+pub mod examples;
 pub mod figures;
 mod imprint;
 mod moving_mean;

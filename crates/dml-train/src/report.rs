@@ -3,6 +3,7 @@
 mod curves;
 
 use crate::evaluation::{Embeddings, Evaluation};
+use crate::examples::Examples;
 use crate::run::RunFolder;
 use crate::sets::Sets;
 use crate::{Event, Recipe, Result};
@@ -34,7 +35,10 @@ pub fn of_run(
     let mut warnings = warnings(&events);
     if let Some((set, embeddings)) = sets.test.as_deref().zip(test.filter(|test| test.can_be_measured())) {
         let ids: Vec<String> = (0..embeddings.labels.len()).map(|i| set.id(i)).collect();
-        let picture = |row: usize| set.picture(row).ok().flatten().and_then(|image| image.thumbnail(PICTURE).ok());
+        let picture = |row: usize| {
+            let image = set.images()?.picture(row).ok().flatten()?;
+            image.thumbnail(PICTURE).ok()
+        };
         let role = |which: usize| sets.roles.as_ref().map(|roles| roles.iter().map(|role| role[which]).collect());
         let (queries, gallery): (Option<Vec<bool>>, Option<Vec<bool>>) = (role(0), role(1));
         let assessed = EvaluationSet {
@@ -70,13 +74,22 @@ pub fn of_run(
 
 fn facts(recipe: &Recipe, sets: &Sets, evaluation: &Evaluation) -> Vec<(String, String)> {
     let fact = |name: &str, value: String| (name.to_owned(), value);
-    let size = |set: &dyn dml_data::Inputs| format!("{} of {} classes", set.labels().len(), set.class_names().len());
-    let mut facts = vec![fact("Data", recipe.data.set.clone()), fact("Training images", size(sets.train.as_ref()))];
-    facts.extend(sets.validation.as_deref().map(|set| fact("Validation images", size(set))));
-    facts.extend(sets.test.as_deref().map(|set| fact("Test images", size(set))));
+    let size = |set: &dyn Examples| match set.class_names().len() {
+        0 => set.labels().len().to_string(),
+        classes => format!("{} of {classes} classes", set.labels().len()),
+    };
+    let what = match (sets.train.images(), sets.train.class_names()) {
+        (Some(_), _) => "images",
+        (None, []) => "pairs",
+        (None, _) => "texts",
+    };
+    let train = fact(&format!("Training {what}"), size(sets.train.as_ref()));
+    let mut facts = vec![fact("Data", recipe.data.set.clone()), train];
+    facts.extend(sets.validation.as_deref().map(|set| fact(&format!("Validation {what}"), size(set))));
+    facts.extend(sets.test.as_deref().map(|set| fact(&format!("Test {what}"), size(set))));
     facts.extend([
         fact("Loss", recipe.loss.name.clone()),
-        fact("Batch", format!("{} images", recipe.sampler.batch())),
+        fact("Batch", format!("{} {what}", recipe.sampler.batch())),
         fact("Compared by", evaluation.metric.clone()),
         fact("Steps", evaluation.steps.to_string()),
         fact("Seed", evaluation.seed.to_string()),
@@ -116,6 +129,11 @@ fn results(evaluation: &Evaluation) -> MetricTable {
             let name = format!("{ways}-way {shots}-shot, {part}");
             row(name, few.accuracy, "accuracy by the nearest prototype", Some(few.protocol.episodes));
         }
+    }
+    for (part, found) in [("test", &evaluation.correlation.test), ("validation", &evaluation.correlation.validation)] {
+        let Some(found) = found else { continue };
+        let definition = "rank correlation of the scores of pairs with what people found";
+        row(format!("Spearman, {part}"), found.spearman, definition, Some(found.pairs));
     }
     if let Some(open) = &evaluation.open_set {
         row("TPIR, test".to_owned(), open.tpir, "share of known probes that are named rightly at an FPIR of 1 %", None);

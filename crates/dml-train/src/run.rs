@@ -77,7 +77,7 @@ impl RunFolder {
     /// # Errors
     /// When it is missing or of another shape.
     pub(crate) fn trained_encoder(&self, recipe: &Recipe, sets: &Sets, device: &Device) -> Result<Network> {
-        let encoder = Network::new(&recipe.model, sets.train.shape(), recipe.seed, device)?;
+        let encoder = Network::new(&recipe.completed()?.model, sets.input_shape(), recipe.seed, device)?;
         dml_models::pretrained::load(&encoder, &self.encoder())?;
         Ok(encoder)
     }
@@ -154,6 +154,7 @@ pub fn run_on(
     stop: &AtomicBool,
     on_event: &mut dyn FnMut(&Event),
 ) -> Result<Evaluation> {
+    let recipe = &recipe.completed()?;
     let _lock = folder.lock()?;
     let mut trainer = Trainer::new(recipe, sets, device)?;
     folder.keep_recipe(recipe)?;
@@ -185,9 +186,11 @@ pub fn run_on(
         evaluation::of_encoder(encoder, recipe.metric()?, sets, device)
     })?;
     let mut weights = measured.unwrap_or_else(|| trainer.own_weights());
-    // Without them the weights cannot be used elsewhere.
-    weights.push(("input.mean".to_owned(), Tensor::new(&sets.normalize.mean[..], device)?));
-    weights.push(("input.std".to_owned(), Tensor::new(&sets.normalize.std[..], device)?));
+    // Without them the weights of an image encoder cannot be used elsewhere.
+    if let Some(normalize) = &sets.normalize {
+        weights.push(("input.mean".to_owned(), Tensor::new(&normalize.mean[..], device)?));
+        weights.push(("input.std".to_owned(), Tensor::new(&normalize.std[..], device)?));
+    }
     checkpoint::save_plain(&folder.encoder(), weights)?;
     evaluation.name.clone_from(&recipe.name);
     evaluation.seed = recipe.seed;

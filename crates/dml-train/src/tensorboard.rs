@@ -61,6 +61,9 @@ impl EventFile {
                 self.scalars(step, &values)
             }
             Event::Validated { step, map_at_r, .. } => self.scalars(step, &[("validation/map_at_r", map_at_r as f32)]),
+            Event::ValidatedPairs { step, spearman, .. } => {
+                self.scalars(step, &[("validation/spearman", spearman as f32)])
+            }
             _ => Ok(()),
         }
     }

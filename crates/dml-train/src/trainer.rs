@@ -1,13 +1,16 @@
 //! The training loop.
 
+use crate::batch_gradient::Learned;
 use crate::checkpoint::{self, restore};
 use crate::moving_mean::{MovingMean, with_weights};
 use crate::optimizer::{Group, Optimizer};
 use crate::run::RunFolder;
 use crate::sets::Sets;
-use crate::{Error, Event, Recipe, Result, batch_gradient, evaluation, imprint, progress::Progress, weights};
+use crate::{
+    Error, Event, Recipe, Result, agreement, batch_gradient, evaluation, imprint, progress::Progress, weights,
+};
 use candle_core::{Device, Tensor, Var};
-use dml_data::{Loader, LoaderOptions};
+use dml_data::LoaderOptions;
 use dml_losses::{Context, Objective};
 use dml_models::pretrained::Loading;
 use dml_models::{Encoder, Network};
@@ -32,15 +35,18 @@ impl Trainer {
     /// # Errors
     /// When the recipe's model, loss or sampler refuses its parameters.
     pub fn new(recipe: &Recipe, sets: &Sets, device: &Device) -> Result<Self> {
-        let (input, classes) = (sets.train.shape(), sets.train.class_names().len());
-        let encoder = Network::new(&recipe.model, input, recipe.seed, device)?;
-        if let Some(address) = &recipe.model.weights {
+        let recipe = &recipe.completed()?;
+        agreement::of_kind(recipe, sets)?;
+        let encoder = Network::new(&recipe.model, sets.input_shape(), recipe.seed, device)?;
+        if let Some(file) = weights::locate(&recipe.model)? {
             let loading = Loading { new_head: true, ..Loading::default() };
-            dml_models::pretrained::load_with(&encoder, &weights::locate(address)?, loading)?;
+            dml_models::pretrained::load_with(&encoder, &file, loading)?;
         }
-        check_chunks(recipe, &encoder)?;
-        let context = Context { seed: recipe.seed, device: device.clone(), ..Context::new(encoder.dim(), classes) };
-        let objective = recipe.loss.objective().build(&context)?;
+        agreement::of_chunks(recipe, &encoder)?;
+        let dims = Context::new(encoder.dim(), sets.train.class_names().len());
+        let objective =
+            recipe.loss.objective().build(&Context { seed: recipe.seed, device: device.clone(), ..dims })?;
+        agreement::of_views(recipe, sets, objective.as_ref())?;
         let of_encoder = encoder.weights().trainable().into_iter().map(|(name, var)| {
             let group = if name.starts_with("head.") { Group::Head } else { Group::Backbone };
             (format!("encoder.{name}"), var, group)
@@ -48,15 +54,12 @@ impl Trainer {
         let of_loss = objective.parameters().into_iter().map(|(n, v)| (format!("objective.{n}"), v, Group::Proxies));
         let optimizer = Optimizer::new(recipe.optimizer.clone(), of_encoder.chain(of_loss).collect())?;
         // Refused here, before anything is written, rather than at the first step.
-        recipe.sampler.build(sets.train.labels(), &sets.groups, recipe.seed)?;
+        sets.sampler(recipe)?;
         if recipe.loss.imprint {
             imprint::proxies(&recipe.loss.name, objective.parameters())?;
         }
-        if recipe.train.validate_every > 0 && sets.validation.is_none() {
-            return Err(Error::Recipe(
-                "train.validate_every is set but there are no validation classes: set data.validation, or leave it out"
-                    .into(),
-            ));
+        if recipe.train.validate_every > 0 && sets.validation.is_none() && sets.scored[0].is_none() {
+            return Err(agreement::no_validation());
         }
         let ema = recipe.train.ema;
         let moving_mean = (ema > 0.0).then(|| MovingMean::new(encoder.weights(), ema)).transpose()?;
@@ -101,7 +104,7 @@ impl Trainer {
             let proxies = imprint::proxies(&self.recipe.loss.name, self.objective.parameters())?;
             imprint::imprint(&self.encoder, &proxies, sets, &self.recipe, &self.device)?;
         }
-        let sampler = self.recipe.sampler.build(sets.train.labels(), &sets.groups, seed)?;
+        let sampler = sets.sampler(&self.recipe)?;
         let options = LoaderOptions {
             workers: self.recipe.data.workers,
             ahead: self.recipe.data.ahead,
@@ -109,15 +112,13 @@ impl Trainer {
         };
         let mut writer = checkpoint::Writer::default();
         let (mut began, mut saved) = (Instant::now(), Instant::now());
-        for batch in Loader::over(sets.train.clone(), sampler, (seed, self.step()), options) {
+        for batch in sets.train.stream(sampler, (seed, self.step()), options) {
             let batch = batch?;
             let factor = self.recipe.schedule.factor(self.step(), steps);
-            let labels: Vec<u64> = batch.labels.iter().map(|&label| label.into()).collect();
             let indices = batch.indices.clone();
-            let images = batch.into_tensor(&self.device)?;
+            let batch = Learned::new(batch, &self.device)?;
             let chunk = self.recipe.train.chunk;
-            let (loss, gradients) =
-                batch_gradient::of_batch(&self.encoder, self.objective.as_mut(), &images, &labels, chunk)?;
+            let (loss, gradients) = batch_gradient::of_batch(&self.encoder, self.objective.as_mut(), &batch, chunk)?;
             if !loss.is_finite() {
                 return Err(Error::NotFinite { step: self.step(), loss, indices });
             }
@@ -128,7 +129,7 @@ impl Trainer {
             self.progress.step += 1;
             let step = self.step();
             let lr = self.recipe.optimizer.lr * factor;
-            let images_per_second = labels.len() as f64 / began.elapsed().as_secs_f64();
+            let images_per_second = indices.len() as f64 / began.elapsed().as_secs_f64();
             on_event(&Event::Step { step, steps, loss, lr, grad_norm, images_per_second })?;
             self.validate(sets, folder, on_event)?;
             let stopping = stop.load(Ordering::Relaxed);
@@ -158,7 +159,7 @@ impl Trainer {
         Ok(())
     }
 
-    /// Measures the validation classes when it is time, and keeps the best weights.
+    /// Measures the validation classes or pairs when it is time, and keeps the best weights.
     fn validate(
         &mut self,
         sets: &Sets,
@@ -166,20 +167,29 @@ impl Trainer {
         on_event: &mut dyn FnMut(&Event) -> Result<()>,
     ) -> Result<()> {
         let (step, every) = (self.step(), self.recipe.train.validate_every);
-        let Some(validation) = sets.validation.as_ref().filter(|_| every > 0 && step.is_multiple_of(every)) else {
+        if every == 0 || !step.is_multiple_of(every) {
             return Ok(());
-        };
+        }
         let metric = self.recipe.metric()?;
         let weights = self.moving_weights();
-        let map_at_r = with_weights(self.encoder.weights(), weights.as_deref(), || {
-            let embeddings = evaluation::embed(&self.encoder, validation.as_ref(), &self.device)?;
-            Ok(dml_eval::retrieval(metric, embeddings.matrix()?, &embeddings.labels, &[1])?.map_at_r)
-        })?;
-        let best = self.progress.measured(map_at_r);
+        let of_classes = sets.validation.is_some();
+        let measured =
+            with_weights(self.encoder.weights(), weights.as_deref(), || match (&sets.validation, &sets.scored[0]) {
+                (Some(validation), _) => {
+                    let embeddings = evaluation::embed(&self.encoder, validation.as_ref(), &self.device)?;
+                    Ok(dml_eval::retrieval(metric, embeddings.matrix()?, &embeddings.labels, &[1])?.map_at_r)
+                }
+                (None, Some(pairs)) => Ok(pairs.correlation(&self.encoder, metric, &self.device)?.spearman),
+                (None, None) => Err(agreement::no_validation()),
+            })?;
+        let best = self.progress.measured(measured);
         if best {
             checkpoint::save_plain(&folder.best(), weights.unwrap_or_else(|| self.own_weights()))?;
         }
-        on_event(&Event::Validated { step, map_at_r, best })
+        on_event(&match of_classes {
+            true => Event::Validated { step, map_at_r: measured, best },
+            false => Event::ValidatedPairs { step, spearman: measured, best },
+        })
     }
 
     /// Everything that the rest of the run depends on, as a checkpoint's file holds it.
@@ -244,17 +254,4 @@ impl Trainer {
 pub struct Resumed {
     /// What is wrong with a newer checkpoint.
     pub damaged: Option<String>,
-}
-
-/// Chunks are embedded without their neighbours, which batch statistics depend on.
-fn check_chunks(recipe: &Recipe, encoder: &Network) -> Result<()> {
-    let has_norms = encoder.weights().buffers().iter().any(|(name, _)| name.ends_with("running_mean"));
-    if recipe.train.chunk > 0 && has_norms && !recipe.model.freeze_norms {
-        return Err(Error::Recipe(
-            "train.chunk is set but batch norms use the statistics of a whole batch: set model.freeze_norms = true, or \
-             train.chunk = 0"
-                .to_owned(),
-        ));
-    }
-    Ok(())
 }

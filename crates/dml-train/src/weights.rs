@@ -1,22 +1,53 @@
 //! Where a recipe's first weights come from: a file, or a repository of the Hugging Face hub.
 
 use crate::{Error, Result};
-use std::path::PathBuf;
+use dml_models::EncoderConfig;
+use dml_models::pretrained::SentenceFolder;
+use std::path::{Path, PathBuf};
 
 /// How an address on the hub begins.
 const HUB: &str = "hf://";
 
+/// What the sentence encoder says that `model.weights` names: a folder, or a whole repository `hf://OWNER/NAME` or
+/// `hf://OWNER/NAME@REVISION`, fetched. `None`: it names none, or a file.
+///
+/// # Errors
+/// When the folder is none of a sentence encoder, the hub does not answer, or this build has no feature `hub`.
+pub(crate) fn sentence_folder(model: &EncoderConfig) -> Result<Option<SentenceFolder>> {
+    let Some(weights) = &model.weights else { return Ok(None) };
+    let folder = match weights.strip_prefix(HUB).map(|address| address.split('/').collect::<Vec<_>>()) {
+        None if Path::new(weights).is_dir() => PathBuf::from(weights),
+        Some(parts) if parts.len() == 2 && !parts.contains(&"") => {
+            let (name, revision) = parts[1].split_once('@').unwrap_or((parts[1], "main"));
+            repository(&format!("{}/{name}", parts[0]), revision)?
+        }
+        _ => return Ok(None),
+    };
+    Ok(Some(SentenceFolder::read(&folder)?))
+}
+
 /// The file that `model.weights` names, fetched if it is an address `hf://OWNER/NAME/FILE` or `hf://OWNER/NAME@REVISION/FILE`: a
-/// branch, a tag or, for what is the same for ever, a commit. Without one it is `main`.
+/// branch, a tag or, for what is the same for ever, a commit. Without one it is `main`. Of a sentence encoder it is the file of its
+/// folder. `None`: the recipe names none.
 ///
 /// # Errors
 /// When the address is not understood, the hub does not answer, or this build has no feature `hub`.
-pub(crate) fn locate(weights: &str) -> Result<PathBuf> {
+pub(crate) fn locate(model: &EncoderConfig) -> Result<Option<PathBuf>> {
+    let Some(weights) = &model.weights else { return Ok(None) };
+    match sentence_folder(model)? {
+        Some(folder) => Ok(Some(folder.weights)),
+        None => file(weights).map(Some),
+    }
+}
+
+/// As [`locate`], of a single file.
+fn file(weights: &str) -> Result<PathBuf> {
     let Some(address) = weights.strip_prefix(HUB) else { return Ok(PathBuf::from(weights)) };
     let parts: Vec<&str> = address.splitn(3, '/').collect();
     let [owner, name, file] = parts[..] else {
         return Err(Error::Recipe(format!(
-            "model.weights is {weights:?}: write {HUB}OWNER/NAME/FILE, {HUB}OWNER/NAME@REVISION/FILE, or a path"
+            "model.weights is {weights:?}: write {HUB}OWNER/NAME/FILE, {HUB}OWNER/NAME@REVISION/FILE, {HUB}OWNER/NAME of a \
+             sentence encoder, or a path"
         )));
     };
     let (name, revision) = name.split_once('@').unwrap_or((name, "main"));
@@ -26,6 +57,17 @@ pub(crate) fn locate(weights: &str) -> Result<PathBuf> {
 #[cfg(feature = "hub")]
 fn from_hub(repository: &str, revision: &str, file: &str) -> Result<PathBuf> {
     Ok(dml_models::pretrained::from_hub(repository, revision, file)?)
+}
+
+#[cfg(feature = "hub")]
+fn repository(name: &str, revision: &str) -> Result<PathBuf> {
+    use dml_models::pretrained::{Hub, sentence_transformer_from_hub};
+    Ok(sentence_transformer_from_hub(&Hub::from_env()?, name, revision)?)
+}
+
+#[cfg(not(feature = "hub"))]
+fn repository(name: &str, revision: &str) -> Result<PathBuf> {
+    from_hub(name, revision, "modules.json")
 }
 
 #[cfg(not(feature = "hub"))]
@@ -39,10 +81,14 @@ fn from_hub(repository: &str, revision: &str, file: &str) -> Result<PathBuf> {
 mod tests {
     use super::*;
 
+    fn locate(weights: &str) -> Result<Option<PathBuf>> {
+        super::locate(&EncoderConfig { weights: Some(weights.to_owned()), ..EncoderConfig::default() })
+    }
+
     #[test]
     fn paths_stay_and_half_addresses_are_refused() {
-        assert_eq!(locate("runs/a/encoder.safetensors").unwrap(), PathBuf::from("runs/a/encoder.safetensors"));
-        assert!(locate("hf://owner/name").unwrap_err().to_string().contains("OWNER/NAME/FILE"));
+        assert_eq!(locate("runs/a/encoder.safetensors").unwrap(), Some(PathBuf::from("runs/a/encoder.safetensors")));
+        assert!(locate("hf://owner").unwrap_err().to_string().contains("OWNER/NAME/FILE"));
     }
 
     #[cfg(not(feature = "hub"))]
@@ -51,5 +97,6 @@ mod tests {
         let says = |address: &str| locate(address).unwrap_err().to_string();
         assert!(says("hf://owner/name@v1/a/b.bin").contains("owner/name@v1, a/b.bin"));
         assert!(says("hf://owner/name/b.bin").contains("owner/name@main, b.bin"));
+        assert!(says("hf://owner/name@v2").contains("owner/name@v2, modules.json"));
     }
 }

@@ -8,6 +8,7 @@ mod peers;
 mod readme;
 mod record;
 mod table;
+mod text;
 mod train;
 mod versus;
 mod worker;
@@ -33,6 +34,8 @@ enum What {
     Data(versus::Arguments),
     /// Time steps of training and inference of networks on the CPU
     Train(versus::Arguments),
+    /// Fine-tune a sentence encoder on Banking77 beside sentence-transformers: quality and time of a step
+    Text(text::Arguments),
 }
 
 pub(crate) fn run(arguments: &Arguments) -> Result<()> {
@@ -42,5 +45,6 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
         What::Gallery(arguments) => versus::run(&gallery::CONTEST, arguments),
         What::Data(arguments) => versus::run(&data::CONTEST, arguments),
         What::Train(arguments) => versus::run(&train::CONTEST, arguments),
+        What::Text(arguments) => text::run(arguments),
     }
 }

@@ -1,4 +1,4 @@
-//! The virtual environment of pytorch-metric-learning, faiss, torchvision, timm and transformers.
+//! The virtual environment of pytorch-metric-learning, faiss, torchvision, timm, transformers and sentence-transformers.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -20,6 +20,8 @@ pub(super) enum Needs {
     Images,
     /// torchvision, timm and transformers, too.
     Networks,
+    /// sentence-transformers, too.
+    Sentences,
 }
 
 /// Python of the environment, made when it is missing, of another version, or asked for with a `python`. A system Python that has PyTorch lends it, because a wheel of
@@ -34,7 +36,7 @@ pub(super) fn environment(python: Option<&Path>, needs: Needs) -> Result<PathBuf
     if python.is_some() || !runs(&inside, &ready) {
         make(&venv, &inside, python)?;
     }
-    if needs != Needs::Search && !runs(&inside, "import torchvision") {
+    if ![Needs::Search, Needs::Sentences].contains(&needs) && !runs(&inside, "import torchvision") {
         // The version that fits the PyTorch that is there: another would bring another PyTorch.
         let code = "import torch; print(torch.__version__.split('+')[0])";
         let output = Command::new(&inside).args(["-c", code]).output().context("cannot ask PyTorch for its version")?;
@@ -43,6 +45,9 @@ pub(super) fn environment(python: Option<&Path>, needs: Needs) -> Result<PathBuf
     }
     if needs == Needs::Networks && !runs(&inside, "import timm, transformers") {
         pip(&inside, &["timm", "transformers"])?;
+    }
+    if needs == Needs::Sentences && !runs(&inside, "import sentence_transformers") {
+        pip(&inside, &["sentence-transformers"])?;
     }
     Ok(inside)
 }

@@ -8,7 +8,7 @@ use dml_data::rng::{Purpose, stream};
 use dml_data::{Draw, Image, Inputs, Normalize};
 use dml_gallery::{Model, sha256_of};
 use dml_models::Encoder;
-use dml_train::evaluation::embed;
+use dml_train::evaluation::embed_images;
 use dml_train::run::RunFolder;
 use dml_train::{Recipe, Trainer};
 use indicatif::{ProgressBar, ProgressStyle};
@@ -68,7 +68,10 @@ impl Encoded {
                 Some((recipe.data.decoder, eval?))
             }
         };
-        let how = How { steps, normalize: sets.normalize.clone(), shape: sets.still.shape() };
+        let (Some(images), Some(normalize)) = (sets.still.images(), &sets.normalize) else {
+            bail!("{} was trained on {set}, which holds texts: embed pictures with another run", run_dir.display());
+        };
+        let how = How { steps, normalize: normalize.clone(), shape: images.shape() };
         Ok(Self { run_dir: run_dir.to_owned(), recipe, trainer, device, how })
     }
 
@@ -104,7 +107,7 @@ impl Encoded {
         for chunk in files.chunks(CHUNK) {
             let pictures =
                 Pictures { files: chunk, labels: vec![0; chunk.len()], names: vec![String::new()], how: &self.how };
-            values.extend(embed(self.trainer.encoder(), &pictures, &self.device)?.values);
+            values.extend(embed_images(self.trainer.encoder(), &pictures, &self.device)?.values);
             if let Some(bar) = &bar {
                 bar.inc(chunk.len() as u64);
             }

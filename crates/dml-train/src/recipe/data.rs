@@ -1,4 +1,4 @@
-//! Where the images come from, as a recipe says it.
+//! Where the images or texts come from, as a recipe says it.
 
 use crate::{Error, Result};
 use dml_data::image::{Decoder, Pipeline};
@@ -6,20 +6,22 @@ use dml_data::{ClassFolds, Normalize};
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
 
-/// Where the images come from, and how they are made inputs.
+/// Where the images or texts come from, and how they are made inputs.
 ///
 /// Sets in memory (`emoji`, `folder`, `mnist`, `fashion-mnist`, `omniglot-…`) have images of one small size and are augmented by the
 /// recipe's `augment`. Sets of image files (`table` and the published ones) go through `preset`, or `train_transforms` and
-/// `eval_transforms`.
+/// `eval_transforms`. Texts become tokens by `tokenizer`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct DataConfig {
     /// `emoji`, `folder`, `mnist`, `fashion-mnist`, `omniglot-small1`, `omniglot-small2`, `omniglot-full`, `table`, or the name of a
     /// published set of image files: `cub-200-2011`, `cars-196`, `stanford-online-products`, `in-shop`, `inaturalist-2018`,
-    /// `vehicle-id`, `lfw`, `att-faces`, `mini-imagenet`.
+    /// `vehicle-id`, `lfw`, `att-faces`, `mini-imagenet`. Of texts: `emoji-names`, `banking77`, `clinc150`, `texts`; of pairs of
+    /// texts: `stsb`, `pairs`.
     pub set: String,
     /// For `folder`: a folder with one folder of images per class. For `table`: a CSV or Parquet file with the columns `path`, `label`
-    /// and, if there are, `split`, `is_query`, `is_gallery`, `box`, `group`; paths are below its folder.
+    /// and, if there are, `split`, `is_query`, `is_gallery`, `box`, `group`; paths are below its folder. For `texts`: a CSV file with
+    /// `text`, `label`, `split`, `group`; for `pairs` with `left`, `right`, `score`, `split`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub root: Option<PathBuf>,
     /// Side of the square images of a `folder`, pixels. Default 32.
@@ -29,7 +31,7 @@ pub struct DataConfig {
     pub rotations: bool,
     /// Alphabets of Omniglot's background set that are kept from training, to choose by. Default none.
     pub hold_out: Vec<String>,
-    /// Share of the training classes of a set of image files that is kept from training, to choose by, if the set has no part
+    /// Share of the training classes of a set of image files or of `texts` that is kept from training, to choose by, if the set has no part
     /// `validation`. Default 0.
     pub validation: f64,
     /// Groups of the training and validation classes that take turns as validation classes, for cross-validation as in Musgrave et
@@ -64,6 +66,17 @@ pub struct DataConfig {
     /// none: files are decoded each time.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cache: Option<PathBuf>,
+    /// Of texts: the `tokenizer.json` that makes tokens of them. Default: that of the sentence encoder that `model.weights` names;
+    /// for `emoji-names` one of its own.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tokenizer: Option<PathBuf>,
+    /// Of texts: most tokens of one; what is beyond is cut off. 0 (default): as many as the sentence encoder says, or the model has
+    /// places for.
+    pub max_length: usize,
+    /// Of pairs: the score from which on the two texts are positives of each other, e.g. 4 for `stsb`; pairs below are left out.
+    /// Default none: all pairs, with their scores, for `cosent` and `angle`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub positive_score: Option<f32>,
     /// Threads that prepare batches. They change no batch. Default 2.
     pub workers: usize,
     /// Batches that are prepared ahead. Default 2.
@@ -89,6 +102,9 @@ impl Default for DataConfig {
             decoder: Decoder::default(),
             boxes: None,
             cache: None,
+            tokenizer: None,
+            max_length: 0,
+            positive_score: None,
             workers: 2,
             ahead: 2,
         }

@@ -7,15 +7,15 @@ mod training;
 
 pub use data::DataConfig;
 pub use loss::LossConfig;
-pub use sampler::{SamplerConfig, SamplerKind, ShortClass};
+pub use sampler::{Known, SamplerConfig, SamplerKind, ShortClass};
 pub use training::{Evaluated, TrainConfig};
 
 use crate::optimizer::OptimizerConfig;
 use crate::schedule::Schedule;
-use crate::{Error, Result};
+use crate::{Error, Result, weights};
 use dml_data::Augment;
 use dml_losses::registry;
-use dml_models::EncoderConfig;
+use dml_models::{EncoderConfig, Pooling};
 use serde::{Deserialize, Serialize};
 use std::path::Path;
 
@@ -28,7 +28,7 @@ pub struct Recipe {
     /// Seed of weights, sampler and augmentation. Default 0.
     #[serde(default)]
     pub seed: u64,
-    /// Where the images come from.
+    /// Where the images or texts come from.
     pub data: DataConfig,
     /// The encoder.
     #[serde(default)]
@@ -104,6 +104,23 @@ impl Recipe {
         toml::to_string(self).map_err(|e| Error::Recipe(e.to_string()))
     }
 
+    /// The recipe with the shape of its encoder written out, where that is a published sentence encoder which says it. Its pooling
+    /// may be another by `model.head`.
+    ///
+    /// # Errors
+    /// When what `model.weights` names cannot be had, or is no sentence encoder.
+    pub fn completed(&self) -> Result<Self> {
+        let mut recipe = self.clone();
+        let Some(found) = weights::sentence_folder(&self.model)?.map(|folder| folder.config) else { return Ok(recipe) };
+        let model = &mut recipe.model;
+        (model.architecture, model.bert, model.distil_bert) = (found.architecture, found.bert, found.distil_bert);
+        if model.head.pooling == Pooling::Default {
+            model.head.pooling = found.head.pooling;
+        }
+        model.head.normalize |= found.head.normalize;
+        Ok(recipe)
+    }
+
     fn check(&self) -> Result<()> {
         self.train.check()?;
         self.data.check()?;
@@ -126,7 +143,7 @@ impl Recipe {
         let batch = self.sampler.batch();
         if let Some(memory) = self.loss.memory.as_ref().filter(|memory| memory.size < batch) {
             return Err(Error::Recipe(format!(
-                "loss.memory.size is {} but a batch has {batch} images: want at least a batch",
+                "loss.memory.size is {} but a batch has {batch} examples: want at least a batch",
                 memory.size
             )));
         }

@@ -2,8 +2,8 @@
 
 use crate::{Error, Result};
 use dml_data::sampler::{
-    BatchSampler, CoveringPkSampler, EpisodicSampler, HierarchicalSampler, MPerClassSampler, PkSampler, RandomSampler,
-    Short, WeightedPkSampler,
+    BatchSampler, CoveringPkSampler, EpisodicSampler, HierarchicalSampler, MPerClassSampler, NoDuplicatesSampler,
+    PkSampler, RandomSampler, Short, WeightedPkSampler,
 };
 use serde::{Deserialize, Serialize};
 
@@ -48,6 +48,8 @@ pub enum SamplerKind {
     Hierarchical,
     /// Any P·K samples; every sample comes once in every epoch.
     Random,
+    /// Any P·K pairs of texts among which no text comes twice, so that no positive is another pair's negative; for sets of pairs.
+    NoDuplicates,
     /// Episodes (Vinyals et al. 2016): classes and samples are drawn afresh for each batch.
     Episodes,
 }
@@ -81,6 +83,17 @@ impl Default for SamplerConfig {
     }
 }
 
+/// What a sampler may know of the samples.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Known<'a> {
+    /// Class of each.
+    pub labels: &'a [u32],
+    /// Super-class of each; empty: there are none.
+    pub groups: &'a [u32],
+    /// Of pairs: the number of each of their texts; empty: they are no pairs.
+    pub texts: &'a [[u32; 2]],
+}
+
 /// Episodes that make an epoch.
 const EPISODES: usize = 100;
 
@@ -90,11 +103,17 @@ impl SamplerConfig {
         self.classes * self.per_class
     }
 
-    /// The sampler over samples with these labels; `groups` are their super-classes, if they have any.
+    /// The sampler over samples of which this is known.
     ///
     /// # Errors
-    /// When there are too few classes or samples, or no groups where they are wanted.
-    pub fn build(&self, labels: &[u32], groups: &[u32], seed: u64) -> Result<Box<dyn BatchSampler>> {
+    /// When there are too few classes or samples, or no groups or pairs where they are wanted.
+    pub fn build(&self, Known { labels, groups, texts }: Known<'_>, seed: u64) -> Result<Box<dyn BatchSampler>> {
+        let of_pairs = [SamplerKind::NoDuplicates, SamplerKind::Random].contains(&self.kind);
+        if !texts.is_empty() && !of_pairs {
+            return Err(Error::Recipe(
+                "sampler.kind deals classes but the set holds pairs: use \"no_duplicates\" or \"random\"".to_owned(),
+            ));
+        }
         let (classes, each) = (self.classes, self.per_class);
         let short = match self.short {
             ShortClass::Repeat => Short::Repeat,
@@ -125,6 +144,12 @@ impl SamplerConfig {
                 self.batches_per_tuple,
                 seed,
             )?),
+            SamplerKind::NoDuplicates if texts.is_empty() => {
+                return Err(Error::Recipe(
+                    "sampler.kind is \"no_duplicates\" but the set holds no pairs: use another".to_owned(),
+                ));
+            }
+            SamplerKind::NoDuplicates => Box::new(NoDuplicatesSampler::new(texts, self.batch(), seed)?),
             SamplerKind::Random => Box::new(RandomSampler::new(labels.len(), self.batch(), seed)?),
             SamplerKind::Episodes => {
                 let queries = each.saturating_sub(self.support);

@@ -53,13 +53,18 @@ fn validation(events: &[Event]) -> Option<Curves> {
         .iter()
         .filter_map(|event| match *event {
             Event::Validated { step, map_at_r, .. } => Some((step as f64, 100.0 * map_at_r)),
+            Event::ValidatedPairs { step, spearman, .. } => Some((step as f64, 100.0 * spearman)),
             _ => None,
         })
         .collect();
+    let of_pairs = events.iter().any(|event| matches!(event, Event::ValidatedPairs { .. }));
+    let (label, what) = match of_pairs {
+        true => ("Spearman, %", "pairs held out of training"),
+        false => ("MAP@R, %", "classes held out of training"),
+    };
     // The first of equals, as the run keeps it.
     let best = *measured.iter().rev().max_by(|a, b| a.1.total_cmp(&b.1))?;
-    let mut curves =
-        drawn("Validation", "MAP@R, %", vec![plain("classes held out of training", measured.clone())], &measured);
+    let mut curves = drawn("Validation", label, vec![plain(what, measured.clone())], &measured);
     // Room for the name above the best.
     curves.y.max += 0.15 * (curves.y.max - curves.y.min);
     curves.marks = vec![Mark { label: format!("best: {:.1} % at step {}", best.1, best.0), x: best.0, y: best.1 }];

@@ -1,9 +1,10 @@
 //! Sets of image files, read as they are asked for or decoded once.
 
-use super::Sets;
-use crate::{Error, Recipe, Result};
+use super::{Parts, Sets};
+use crate::examples::{Examples, Images};
+use crate::{Recipe, Result};
 use dml_data::image::{Pipeline, Preset, Unreadable};
-use dml_data::{CachedImages, Catalog, FileImages, Inputs, Normalize, SplitRule};
+use dml_data::{CachedImages, Catalog, FileImages, Normalize};
 use std::sync::Arc;
 
 /// The parts of `catalog` as a recipe prepares them.
@@ -25,37 +26,16 @@ pub(super) fn of_catalog(catalog: Catalog, recipe: &Recipe) -> Result<Sets> {
         normalize: config.normalize.clone().unwrap_or(preset.normalize),
         recipe,
     };
-    let part = |name: &str| -> Result<Option<Catalog>> {
-        Ok(if catalog.part_names().iter().any(|part| part == name) { Some(catalog.part(name)?) } else { None })
-    };
-    let whole = part("train")?.ok_or_else(|| {
-        let parts = catalog.part_names().join(", ");
-        Error::Recipe(format!("data.set {:?} has no part `train` but {parts}: give it a column `split`", config.set))
-    })?;
-    let (train, validation) = match part("validation")? {
-        Some(validation) => (whole, Some(validation)),
-        None if config.validation > 0.0 => {
-            let dealt = whole.split(&SplitRule { test: 0.0, validation: config.validation, ..SplitRule::default() })?;
-            (dealt.part("train")?, Some(dealt.part("validation")?))
-        }
-        None => (whole, None),
-    };
-    let test = part("test")?;
-    let roles = test.as_ref().map(|test| (0..test.len()).map(|i| [test.is_query(i), test.is_gallery(i)]).collect());
-    let roles: Option<Vec<[bool; 2]>> =
-        roles.filter(|roles: &Vec<[bool; 2]>| !roles.iter().all(|&role| role == [true, true]));
-    let groups = train.groups().to_vec();
+    let Parts { train, validation, test, groups, roles } = Parts::of(&catalog, config)?;
     Ok(Sets {
         // Seen once at most, so that decoding them ahead would gain nothing.
-        still: Arc::new(how.images(train.clone(), &how.eval)?),
-        train: how.inputs(train, &how.train)?,
+        still: Arc::new(Images(Arc::new(how.images(train.clone(), &how.eval)?))),
         groups,
         validation: validation.map(|part| how.inputs(part, &how.eval)).transpose()?,
         test: test.map(|part| how.inputs(part, &how.eval)).transpose()?,
         roles,
-        images: [None, None],
-        one_shot: vec![],
-        normalize: how.normalize,
+        normalize: Some(how.normalize.clone()),
+        ..Sets::of_train(how.inputs(train, &how.train)?)
     })
 }
 
@@ -72,11 +52,11 @@ impl Preparation<'_> {
         Ok(FileImages::new(part, self.recipe.data.decoder, pipeline.clone(), self.normalize.clone())?)
     }
 
-    fn inputs(&self, part: Catalog, pipeline: &Pipeline) -> Result<Arc<dyn Inputs>> {
+    fn inputs(&self, part: Catalog, pipeline: &Pipeline) -> Result<Arc<dyn Examples>> {
         let images = Arc::new(self.images(part, pipeline)?);
-        Ok(match &self.recipe.data.cache {
+        Ok(Arc::new(Images(match &self.recipe.data.cache {
             Some(folder) => Arc::new(CachedImages::open_or_make_in(images, folder, Unreadable::Fail, &mut |_| ())?),
             None => images,
-        })
+        })))
     }
 }

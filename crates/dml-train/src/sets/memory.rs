@@ -1,10 +1,11 @@
 //! Sets in memory: images of one small size.
 
 use super::{OneShotInputs, Sets};
+use crate::examples::{Examples, Images};
 use crate::recipe::DataConfig;
 use crate::{Error, Result};
 use dml_data::sources::omniglot::{self, Part};
-use dml_data::{Augment, AugmentedSet, Dataset, ImageSet, Inputs, Normalize, Split};
+use dml_data::{Augment, AugmentedSet, Dataset, ImageSet, Normalize, Split};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -12,11 +13,11 @@ use std::sync::Arc;
 const OMNIGLOT_SIDE: usize = 28;
 
 /// The images of `dataset` as inputs.
-fn inputs(dataset: Arc<ImageSet>, augment: &Augment, normalize: &Normalize) -> Arc<dyn Inputs> {
-    Arc::new(AugmentedSet { dataset, augment: augment.clone(), normalize: normalize.clone() })
+fn inputs(dataset: Arc<ImageSet>, augment: &Augment, normalize: &Normalize) -> Arc<dyn Examples> {
+    Arc::new(Images(Arc::new(AugmentedSet { dataset, augment: augment.clone(), normalize: normalize.clone() })))
 }
 
-fn still(dataset: &Arc<ImageSet>, normalize: &Normalize) -> Arc<dyn Inputs> {
+fn still(dataset: &Arc<ImageSet>, normalize: &Normalize) -> Arc<dyn Examples> {
     inputs(dataset.clone(), &Augment::default(), normalize)
 }
 
@@ -27,14 +28,11 @@ fn sets(train: ImageSet, parts: [Option<ImageSet>; 2], augment: &Augment) -> Res
     let [validation, test] = [&images[0], &images[1]].map(|part| part.as_ref().map(|part| still(part, &normalize)));
     Ok(Sets {
         still: still(&train, &normalize),
-        train: inputs(train, augment, &normalize),
-        groups: vec![],
         validation,
         test,
-        roles: None,
         images,
-        one_shot: vec![],
-        normalize,
+        normalize: Some(normalize.clone()),
+        ..Sets::of_train(inputs(train, augment, &normalize))
     })
 }
 
@@ -70,8 +68,8 @@ pub(super) fn of_background(data_dir: &Path, part: Part, config: &DataConfig, au
     };
     let train = if config.rotations { train.with_rotations()? } else { train };
     let mut sets = sets(train, [(!validation.is_empty()).then_some(validation), None], augment)?;
-    let normalize = &sets.normalize;
-    let as_inputs = |set: ImageSet| still(&Arc::new(set), normalize);
+    let normalize = sets.normalize.clone().unwrap_or_default();
+    let as_inputs = |set: ImageSet| still(&Arc::new(set), &normalize);
     let runs = omniglot::one_shot_runs(data_dir, OMNIGLOT_SIDE)?.into_iter();
     sets.one_shot = runs.map(|run| OneShotInputs { train: as_inputs(run.train), test: as_inputs(run.test) }).collect();
     Ok(sets)

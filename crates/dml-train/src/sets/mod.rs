@@ -2,52 +2,131 @@
 
 mod files;
 mod memory;
+mod texts;
 
-use crate::Recipe;
-use crate::{Error, Result};
+use crate::correlation::ScoredPairs;
+use crate::examples::Examples;
+use crate::recipe::{DataConfig, Known};
+use crate::{Error, Recipe, Result};
 use dml_data::sources::omniglot::{self, Part};
 use dml_data::sources::{emoji, fashion_mnist, image_folder, mnist};
-use dml_data::{ImageSet, Inputs, Normalize};
+use dml_data::{BatchSampler, Catalog, ImageSet, Normalize, Samples, SplitRule};
 use std::path::Path;
 use std::sync::Arc;
 
 /// What a run learns from and is measured on; for metric learning the parts share no class.
 pub struct Sets {
     /// To learn from, augmented.
-    pub train: Arc<dyn Inputs>,
+    pub train: Arc<dyn Examples>,
     /// The same as for evaluation.
-    pub still: Arc<dyn Inputs>,
+    pub still: Arc<dyn Examples>,
     /// Super-classes of the training samples, where the source knows any.
     pub groups: Vec<u32>,
     /// To choose and calibrate by.
-    pub validation: Option<Arc<dyn Inputs>>,
+    pub validation: Option<Arc<dyn Examples>>,
     /// To report.
-    pub test: Option<Arc<dyn Inputs>>,
+    pub test: Option<Arc<dyn Examples>>,
     /// Which test samples are queries and which are in the gallery, where the source says so.
     pub roles: Option<Vec<[bool; 2]>>,
     /// Validation and test images of sets in memory.
     pub images: [Option<Arc<ImageSet>>; 2],
     /// Lake's one-shot runs, to report; for Omniglot's background sets.
     pub one_shot: Vec<OneShotInputs>,
-    /// What all parts are normalised with.
-    pub normalize: Normalize,
+    /// What all images are normalised with.
+    pub normalize: Option<Normalize>,
+    /// Of pairs: the number of each text of each training pair, equal ones for equal texts.
+    pub text_numbers: Vec<[u32; 2]>,
+    /// Of pairs: those to choose by and those to report.
+    pub scored: [Option<ScoredPairs>; 2],
 }
 
 impl Sets {
+    /// Nothing but `train`, which is not augmented.
+    fn of_train(train: Arc<dyn Examples>) -> Self {
+        Self {
+            still: train.clone(),
+            train,
+            groups: vec![],
+            validation: None,
+            test: None,
+            roles: None,
+            images: [None, None],
+            one_shot: vec![],
+            normalize: None,
+            text_numbers: vec![],
+            scored: [None, None],
+        }
+    }
+
+    /// The sampler of `recipe` over the training examples.
+    ///
+    /// # Errors
+    /// As [`SamplerConfig::build`](crate::recipe::SamplerConfig::build).
+    pub fn sampler(&self, recipe: &Recipe) -> Result<Box<dyn BatchSampler>> {
+        let known = Known { labels: self.train.labels(), groups: &self.groups, texts: &self.text_numbers };
+        recipe.sampler.build(known, recipe.seed)
+    }
+
     /// The same without what is only for the report, so that nothing can be chosen by it.
     #[must_use]
     pub fn without_test(self) -> Self {
-        let [validation, _] = self.images;
-        Self { test: None, roles: None, images: [validation, None], one_shot: vec![], ..self }
+        let ([images, _], [scored, _]) = (self.images, self.scored);
+        Self { test: None, roles: None, images: [images, None], one_shot: vec![], scored: [scored, None], ..self }
+    }
+
+    /// `[channels, height, width]` of the images; of texts anything, since their encoders do not ask.
+    pub(crate) fn input_shape(&self) -> [usize; 3] {
+        self.train.images().map_or([1, 1, 1], |images| images.shape())
+    }
+}
+
+/// A catalogue in its parts.
+struct Parts<S> {
+    train: Catalog<S>,
+    validation: Option<Catalog<S>>,
+    test: Option<Catalog<S>>,
+    /// Of the training samples.
+    groups: Vec<u32>,
+    /// Of the test samples.
+    roles: Option<Vec<[bool; 2]>>,
+}
+
+impl<S: Samples> Parts<S> {
+    /// The parts of `catalog`; the share `validation` of the training classes, if it has none.
+    fn of(catalog: &Catalog<S>, config: &DataConfig) -> Result<Self> {
+        let part = |name: &str| -> Result<Option<Catalog<S>>> {
+            Ok(if catalog.part_names().iter().any(|part| part == name) { Some(catalog.part(name)?) } else { None })
+        };
+        let whole = part("train")?.ok_or_else(|| {
+            let parts = catalog.part_names().join(", ");
+            Error::Recipe(format!(
+                "data.set {:?} has no part `train` but {parts}: give it a column `split`",
+                config.set
+            ))
+        })?;
+        let (train, validation) = match part("validation")? {
+            // A rule that deals none leaves the part empty.
+            Some(validation) if !validation.is_empty() => (whole, Some(validation)),
+            _ if config.validation > 0.0 => {
+                let rule = SplitRule { test: 0.0, validation: config.validation, ..SplitRule::default() };
+                let dealt = whole.split(&rule)?;
+                (dealt.part("train")?, Some(dealt.part("validation")?))
+            }
+            _ => (whole, None),
+        };
+        let test = part("test")?;
+        let roles = test.as_ref().map(|test| (0..test.len()).map(|i| [test.is_query(i), test.is_gallery(i)]).collect());
+        let roles = roles.filter(|roles: &Vec<[bool; 2]>| !roles.iter().all(|&role| role == [true, true]));
+        Ok(Self { groups: train.groups().to_vec(), train, validation, test, roles })
     }
 }
 
 /// A run of Lake's: images with a name, and images to be named.
 pub struct OneShotInputs {
     /// One of each class.
-    pub train: Arc<dyn Inputs>,
+    pub train: Arc<dyn Examples>,
     /// To be named.
-    pub test: Arc<dyn Inputs>,
+    pub test: Arc<dyn Examples>,
 }
 
 /// Sets in memory, and those that a file or folder of the user's makes.
@@ -72,6 +151,7 @@ const FILES: [&str; 9] = [
 /// # Errors
 /// When the set is unknown, missing or damaged.
 pub fn open(recipe: &Recipe, data_dir: Option<&Path>) -> Result<Sets> {
+    let recipe = &recipe.completed()?;
     let data_dir = || data_dir.map_or_else(dml_data::data_dir, |folder| Ok(folder.to_owned()));
     let (config, augment) = (&recipe.data, &recipe.augment);
     let wants_root =
@@ -92,10 +172,11 @@ pub fn open(recipe: &Recipe, data_dir: Option<&Path>) -> Result<Sets> {
             let root = config.root.as_ref().ok_or_else(|| wants_root("CSV or Parquet file"))?;
             files::of_catalog(dml_data::sources::table::open(root, None)?, recipe)
         }
+        name if texts::NAMES.contains(&name) => texts::open(recipe, data_dir, config.root.as_deref()),
         "" => Err(Error::Recipe("data.set is missing: name a set, e.g. \"emoji\"".to_owned())),
         name if FILES.contains(&name) => files::of_catalog(dml_data::sources::open(name, &data_dir()?)?, recipe),
         other => {
-            let known = [&MEMORY[..], &FILES].concat().join(", ");
+            let known = [&MEMORY[..], &FILES, &texts::NAMES].concat().join(", ");
             Err(Error::Recipe(format!("data.set is {other:?}: use one of {known}")))
         }
     }

@@ -1,0 +1,258 @@
+//! Recipes over texts and over pairs of texts, as users write them: from scratch and from a sentence encoder's folder, killed,
+//! on other threads, with mistakes. The texts are names of emoji in twenty languages.
+
+mod place;
+
+use dml_data::sources::emoji_names;
+use place::{Place, refusal, succeed};
+use serde_json::Value;
+use std::fmt::Write as _;
+use std::fs;
+use std::io::{BufRead, BufReader};
+use std::process::{Command, Stdio};
+
+const MODEL: &str = r#"
+[model]
+architecture = "bert"
+[model.bert]
+vocab_size = 1000
+hidden_size = 32
+num_hidden_layers = 1
+num_attention_heads = 2
+intermediate_size = 64
+max_position_embeddings = 24
+"#;
+
+const TEXTS: &str = r#"
+name = "texts"
+[data]
+set = "texts"
+root = "ROOT"
+tokenizer = "TOKENIZER"
+validation = 0.2
+[loss]
+name = "multi_similarity"
+[sampler]
+classes = 16
+per_class = 3
+[optimizer]
+lr = 5e-3
+[train]
+steps = 40
+checkpoint_every = 4
+validate_every = 10
+"#;
+
+const PAIRS: &str = r#"
+name = "pairs"
+[data]
+set = "pairs"
+root = "ROOT"
+tokenizer = "TOKENIZER"
+positive_score = 1
+[loss]
+name = "nt_xent"
+params = { temperature = 0.05 }
+[sampler]
+kind = "no_duplicates"
+classes = 32
+per_class = 1
+[optimizer]
+lr = 5e-3
+[train]
+steps = 40
+checkpoint_every = 4
+validate_every = 10
+evaluate = "best_on_validation"
+"#;
+
+/// A place with the recipe `text` over the table `rows`.
+fn place(text: &str, rows: &str) -> Place {
+    let place = Place::new();
+    fs::write(place.path("tokenizer.json"), emoji_names::TOKENIZER).unwrap();
+    fs::write(place.path("rows.csv"), rows).unwrap();
+    let path = |name: &str| place.path(name).display().to_string();
+    let text = text.replace("ROOT", &path("rows.csv")).replace("TOKENIZER", &path("tokenizer.json"));
+    fs::write(place.path("recipe.toml"), text + MODEL).unwrap();
+    place
+}
+
+/// Names of the classes that come first; every second class is for the test.
+fn texts() -> Place {
+    let names = emoji_names::load().unwrap();
+    let mut rows = "text,label,split\n".to_owned();
+    for (index, &label) in names.labels().iter().enumerate().filter(|(_, label)| **label < 240) {
+        let (text, class) = (names.text(index), &names.class_names()[label as usize]);
+        writeln!(rows, "\"{}\",{class},{}", text.replace('"', "\"\""), ["train", "test"][label as usize % 2]).unwrap();
+    }
+    place(TEXTS, &rows)
+}
+
+/// The first name of a class with each of its others, alike; to measure by, with those of the next class too, which are not.
+fn pairs() -> Place {
+    let names = emoji_names::load().unwrap();
+    let mut all = vec![vec![]; 200];
+    names
+        .labels()
+        .iter()
+        .enumerate()
+        .filter(|(_, label)| **label < 200)
+        .for_each(|(i, &label)| all[label as usize].push(i));
+    let quoted = |index: usize| format!("\"{}\"", names.text(index).replace('"', "\"\""));
+    let mut rows = "left,right,score,split\n".to_owned();
+    for (class, own) in all.iter().enumerate() {
+        let split = if class < 120 { "train" } else { ["validation", "test"][class % 2] };
+        for (i, &other) in own.iter().enumerate().skip(1) {
+            writeln!(rows, "{},{},1,{split}", quoted(own[0]), quoted(other)).unwrap();
+            let next = &all[(class + 1) % all.len()];
+            writeln!(rows, "{},{},0,{split}", quoted(own[0]), quoted(next[i % next.len()])).unwrap();
+        }
+    }
+    place(PAIRS, &rows)
+}
+
+fn evaluation(place: &Place, run: &str) -> Value {
+    serde_json::from_slice(&place.read(&format!("{run}/evaluation.json"))).unwrap()
+}
+
+/// Runs whole, killed after a checkpoint and gone on, on one thread, and on three with other settings of the loader: the same.
+fn check_that_nothing_is_lost(place: &Place, files: &[&str]) {
+    succeed(&mut place.train("whole"));
+    let mut killed = place.train("killed").stdout(Stdio::piped()).spawn().unwrap();
+    let lines = BufReader::new(killed.stdout.take().unwrap()).lines();
+    let reached = lines.map_while(Result::ok).find(|line| line.contains("\"step\":14,"));
+    killed.kill().unwrap();
+    killed.wait().unwrap();
+    assert!(reached.is_some() && !place.path("killed/evaluation.json").exists());
+    let resumed = succeed(&mut place.train("killed"));
+    let first = String::from_utf8(resumed.stdout).unwrap().lines().next().unwrap().to_owned();
+    assert!(!first.contains("\"step\":0"), "it began anew: {first}");
+    succeed(place.train("one").env("RAYON_NUM_THREADS", "1"));
+    for file in files {
+        for run in ["killed", "one"] {
+            assert!(
+                place.read(&format!("whole/{file}")) == place.read(&format!("{run}/{file}")),
+                "{run}/{file} differs"
+            );
+        }
+    }
+    let loader = ["--set", "data.workers=3", "--set", "data.ahead=5"];
+    succeed(place.train("three").env("RAYON_NUM_THREADS", "3").args(loader));
+    assert!(place.read("whole/encoder.safetensors") == place.read("three/encoder.safetensors"), "three threads differ");
+    assert_eq!(evaluation(place, "whole"), evaluation(place, "three"));
+}
+
+#[test]
+fn texts_are_learned_and_nothing_is_lost() {
+    let place = texts();
+    check_that_nothing_is_lost(&place, &["encoder.safetensors", "evaluation.json", "checkpoint.safetensors"]);
+    succeed(place.train("still").args(["--set", "optimizer.lr=1e-12", "--set", "train.validate_every=0"]));
+    let recall =
+        |run: &str, part: &str| evaluation(&place, run)[part]["retrieval"]["recall_at"][0][1].as_f64().unwrap();
+    for part in ["validation", "test"] {
+        let (before, after) = (recall("still", part), recall("whole", part));
+        assert!(after > before + 0.03, "{part}: R@1 {before} before training, {after} after it");
+    }
+    let measured = evaluation(&place, "whole");
+    assert!(measured["test"]["verification"]["eer"].as_f64().unwrap() < 0.5);
+    assert!(measured["open_set"].is_object() && measured["correlation"].is_null());
+    let embed = |out: &str| {
+        let mut dml = Command::new(env!("CARGO_BIN_EXE_dml"));
+        dml.args(["embed", "--run-dir"]).arg(place.path("whole")).arg("--out").arg(place.path(out));
+        succeed(&mut dml);
+        place.read(out)
+    };
+    let bytes = embed("e.safetensors");
+    let (_, header) = safetensors::SafeTensors::read_metadata(&bytes).unwrap();
+    let queries = measured["test"]["retrieval"]["queries"].as_u64().unwrap();
+    assert_eq!(header.info("embeddings").unwrap().shape, [queries as usize, 32]);
+}
+
+#[test]
+fn pairs_are_learned_and_nothing_is_lost() {
+    let place = pairs();
+    let files = ["encoder.safetensors", "evaluation.json", "checkpoint.safetensors", "best.safetensors"];
+    check_that_nothing_is_lost(&place, &files);
+    let still = ["--set", "optimizer.lr=1e-12"];
+    succeed(place.train("still").args(still));
+    let spearman = |run: &str| evaluation(&place, run)["correlation"]["test"]["spearman"].as_f64().unwrap();
+    let before = spearman("still");
+    assert!(spearman("whole") > before + 0.02, "{} after training, {before} before", spearman("whole"));
+    let log = String::from_utf8(place.read("whole/metrics.jsonl")).unwrap();
+    assert_eq!(log.lines().filter(|line| line.contains("\"validated_pairs\"")).count(), 4);
+    // In chunks, both ways, and by degree.
+    succeed(place.train("chunks").args(["--set", "train.chunk=10"]));
+    assert!((spearman("chunks") - spearman("whole")).abs() < 0.02);
+    succeed(place.train("clip").args(["--set", "loss={name='clip'}", "--set", "sampler.kind=random"]));
+    let recipe = String::from_utf8(place.read("recipe.toml")).unwrap().replace("positive_score = 1\n", "");
+    fs::write(place.path("recipe.toml"), recipe).unwrap();
+    succeed(place.train("graded").args(["--set", "loss={name='cosent'}"]));
+    assert!(spearman("graded") > before + 0.02, "{} by degree, {before} before", spearman("graded"));
+}
+
+#[test]
+fn a_sentence_encoders_folder_says_what_it_is() {
+    let place = texts();
+    succeed(&mut place.train("first"));
+    let folder = place.path("published");
+    fs::create_dir_all(folder.join("1_Pooling")).unwrap();
+    let write = |file: &str, text: &str| fs::write(folder.join(file), text).unwrap();
+    let part =
+        |kind: &str, path: &str| format!(r#"{{"path": "{path}", "type": "sentence_transformers.models.{kind}"}}"#);
+    write("modules.json", &format!("[{}, {}]", part("Transformer", ""), part("Pooling", "1_Pooling")));
+    write(
+        "config.json",
+        r#"{"model_type": "bert", "vocab_size": 1000, "hidden_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2,
+            "intermediate_size": 64, "max_position_embeddings": 24, "type_vocab_size": 2}"#,
+    );
+    write("1_Pooling/config.json", r#"{"pooling_mode_mean_tokens": true}"#);
+    write("sentence_bert_config.json", r#"{"max_seq_length": 24}"#);
+    write("tokenizer.json", emoji_names::TOKENIZER);
+    fs::copy(place.path("first/encoder.safetensors"), folder.join("model.safetensors")).unwrap();
+    // The same recipe without a word of the model or the tokenizer.
+    let recipe = String::from_utf8(place.read("recipe.toml")).unwrap();
+    let recipe: Vec<&str> = recipe.split("\n[model]").next().unwrap().lines().collect();
+    let recipe: Vec<&str> = recipe.into_iter().filter(|line| !line.starts_with("tokenizer")).collect();
+    let weights = folder.display().to_string();
+    fs::write(place.path("recipe.toml"), format!("{}\n[model]\nweights = \"{weights}\"\n", recipe.join("\n"))).unwrap();
+    let short = ["--set", "train.steps=1", "--set", "train.validate_every=0", "--set", "optimizer.lr=1e-12"];
+    succeed(place.train("second").args(short));
+    let echo = String::from_utf8(place.read("second/recipe.toml")).unwrap();
+    assert!(echo.contains("architecture = \"bert\"") && echo.contains("hidden_size = 32"), "{echo}");
+    let of = |run: &str| evaluation(&place, run)["test"]["retrieval"]["map_at_r"].as_f64().unwrap();
+    assert!((of("first") - of("second")).abs() < 1e-3, "{} {}", of("first"), of("second"));
+    succeed(Command::new(env!("CARGO_BIN_EXE_dml")).args(["evaluate", "--run-dir"]).arg(place.path("second")));
+}
+
+#[test]
+fn what_does_not_go_together_is_refused_with_the_mend() {
+    let (of_texts, of_pairs) = (texts(), pairs());
+    let cases: &[(&Place, &str, &str)] = &[
+        (&of_texts, "model.architecture=conv4", "bert or distil_bert"),
+        (&of_texts, "model.bert.vocab_size=50", "raise vocab_size"),
+        (&of_texts, "data.max_length=40", "places for 24"),
+        (&of_texts, "data.tokenizer=nowhere.json", "nowhere.json"),
+        (&of_texts, "data.root=nowhere.csv", "nowhere.csv"),
+        (&of_texts, "data.set=banking77", "cargo xtask dataset fetch banking77"),
+        (&of_texts, "data.set=emoji", "embeds texts"),
+        (&of_texts, "sampler.kind=no_duplicates", "holds no pairs"),
+        (&of_texts, "loss={name='vic_reg'}", "compares two views"),
+        (&of_texts, "model.weights=.", "modules.json"),
+        (&of_pairs, "sampler.kind=pk", "no_duplicates"),
+        (&of_pairs, "loss.name=proxy_anchor", "second view"),
+        (&of_pairs, "loss={name='nt_xent',memory={size=64}}", "without a memory"),
+        (&of_pairs, "loss={name='cosent'}", "leave data.positive_score out"),
+        (&of_pairs, "data.positive_score=3", "data.positive_score is 3"),
+        (&of_pairs, "sampler.classes=9999", "9999"),
+    ];
+    for (place, set, wanted) in cases {
+        let message = refusal(place.train("bad").args(["--set", set]));
+        assert!(message.starts_with("error: ") && message.contains(wanted), "{set}: {message}");
+        assert!(!place.path("bad/recipe.toml").exists(), "{set}");
+    }
+    let recipe = String::from_utf8(of_texts.read("recipe.toml")).unwrap();
+    let without = recipe.lines().filter(|line| !line.starts_with("tokenizer")).collect::<Vec<_>>().join("\n");
+    fs::write(of_texts.path("recipe.toml"), without).unwrap();
+    let message = refusal(&mut of_texts.train("bad"));
+    assert!(message.contains("give data.tokenizer"), "{message}");
+}

@@ -1,0 +1,229 @@
+//! What is trained on and measured: images, texts, or pairs of texts, behind one trait.
+
+use crate::Result;
+use candle_core::Device;
+use dml_data::text::{PairBatch, TextTokenizer, TokenBatch, TokenBudget, TokenLoader, Tokens, budget_batches};
+use dml_data::{BatchSampler, Inputs, Loader, LoaderOptions, TextPairs, Texts, input_batches};
+use dml_models::Input;
+use std::sync::Arc;
+
+/// Batches as they come.
+pub type Batches<'a> = Box<dyn Iterator<Item = Result<ExampleBatch>> + 'a>;
+
+/// Labelled examples that an encoder embeds.
+pub trait Examples: Send + Sync {
+    /// Short name for messages, e.g. `banking77/train`.
+    fn name(&self) -> &str;
+
+    /// The class of each example; of pairs its number.
+    fn labels(&self) -> &[u32];
+
+    /// The name of each class; none: they are pairs.
+    fn class_names(&self) -> &[String];
+
+    /// What example `index` is called, unique in the set.
+    fn id(&self, index: usize) -> String {
+        format!("{}/{index}", self.name())
+    }
+
+    /// The images, if that is what they are.
+    fn images(&self) -> Option<&dyn Inputs> {
+        None
+    }
+
+    /// Endless training batches as `sampler` deals them, from step `start_step` on, drawn from `seed`, prepared ahead. No setting
+    /// of `options` changes a batch.
+    fn stream(
+        &self,
+        sampler: Box<dyn BatchSampler>,
+        seed_and_start_step: (u64, u64),
+        options: LoaderOptions,
+    ) -> Batches<'static>;
+
+    /// Every example once, as it is for evaluation, in an order that suits the encoder: [`ExampleBatch::indices`] says which is
+    /// where.
+    ///
+    /// # Errors
+    /// When a text has no tokens.
+    fn all(&self) -> Result<Batches<'_>>;
+}
+
+/// Examples of a step, on their way to the encoder.
+pub struct ExampleBatch {
+    /// Number of each example in its set.
+    pub indices: Vec<usize>,
+    /// The class of each; of pairs its number.
+    pub labels: Vec<u32>,
+    /// How alike the texts of each pair are; empty where that is not what is learned.
+    pub grades: Vec<f32>,
+    views: Views,
+}
+
+enum Views {
+    Images(dml_data::Batch),
+    /// A block of rows, or two whose rows go together.
+    Texts(Vec<Tokens>),
+}
+
+impl ExampleBatch {
+    /// The inputs on `device`: one view of each example, or two, whose rows go together.
+    ///
+    /// # Errors
+    /// When the device has no room.
+    pub fn into_views(self, device: &Device) -> Result<Vec<Input>> {
+        match self.views {
+            Views::Images(batch) => Ok(vec![Input::Images(batch.into_tensor(device)?)]),
+            Views::Texts(views) => views.iter().map(|tokens| input_of(tokens, device)).collect(),
+        }
+    }
+}
+
+/// Tokens as the input of an encoder.
+pub(crate) fn input_of(tokens: &Tokens, device: &Device) -> Result<Input> {
+    let tensors = tokens.to_tensors(device)?;
+    Ok(Input::Tokens(dml_models::Tokens { ids: tensors.ids, mask: tensors.mask, types: Some(tensors.type_ids) }))
+}
+
+impl From<dml_data::Batch> for ExampleBatch {
+    fn from(batch: dml_data::Batch) -> Self {
+        let (indices, labels) = (batch.indices.clone(), batch.labels.clone());
+        Self { indices, labels, grades: vec![], views: Views::Images(batch) }
+    }
+}
+
+impl From<TokenBatch> for ExampleBatch {
+    fn from(TokenBatch { indices, labels, tokens, .. }: TokenBatch) -> Self {
+        Self { indices, labels, grades: vec![], views: Views::Texts(vec![tokens]) }
+    }
+}
+
+impl From<PairBatch> for ExampleBatch {
+    fn from(PairBatch { indices, scores, sides, .. }: PairBatch) -> Self {
+        let labels = indices.iter().map(|&index| index as u32).collect();
+        Self { indices, labels, grades: scores, views: Views::Texts(sides.into()) }
+    }
+}
+
+/// Batches of one kind as those of all kinds.
+fn any_kind<'a, B: Into<ExampleBatch>>(batches: impl Iterator<Item = dml_data::Result<B>> + 'a) -> Batches<'a> {
+    Box::new(batches.map(|batch| Ok(batch?.into())))
+}
+
+/// Images that are embedded at a time.
+const IMAGES: usize = 100;
+
+/// Images with their classes.
+pub struct Images(pub Arc<dyn Inputs>);
+
+impl Examples for Images {
+    fn name(&self) -> &str {
+        self.0.name()
+    }
+
+    fn id(&self, index: usize) -> String {
+        self.0.id(index)
+    }
+
+    fn labels(&self) -> &[u32] {
+        self.0.labels()
+    }
+
+    fn class_names(&self) -> &[String] {
+        self.0.class_names()
+    }
+
+    fn images(&self) -> Option<&dyn Inputs> {
+        Some(self.0.as_ref())
+    }
+
+    fn stream(&self, sampler: Box<dyn BatchSampler>, from: (u64, u64), options: LoaderOptions) -> Batches<'static> {
+        any_kind(Loader::over(self.0.clone(), sampler, from, options))
+    }
+
+    fn all(&self) -> Result<Batches<'_>> {
+        Ok(any_kind(input_batches(self.0.as_ref(), IMAGES)))
+    }
+}
+
+/// What is embedded at a time when nothing is learned: rows of little padding, within the caches of a processor.
+pub(crate) const TEXTS: TokenBudget = TokenBudget { max_tokens: 4096, max_texts: 128 };
+
+/// Texts with their classes.
+pub struct LabelledTexts {
+    /// The texts.
+    pub texts: Arc<Texts>,
+    /// What makes tokens of them.
+    pub tokenizer: Arc<TextTokenizer>,
+}
+
+impl Examples for LabelledTexts {
+    fn name(&self) -> &str {
+        self.texts.name()
+    }
+
+    fn labels(&self) -> &[u32] {
+        self.texts.labels()
+    }
+
+    fn class_names(&self) -> &[String] {
+        self.texts.class_names()
+    }
+
+    fn stream(&self, sampler: Box<dyn BatchSampler>, from: (u64, u64), options: LoaderOptions) -> Batches<'static> {
+        // Nothing is drawn but by the sampler.
+        any_kind(TokenLoader::new(self.texts.clone(), self.tokenizer.clone(), sampler, from.1, options))
+    }
+
+    fn all(&self) -> Result<Batches<'_>> {
+        Ok(any_kind(budget_batches(&self.texts, &self.tokenizer, TEXTS)?.map(Ok)))
+    }
+}
+
+/// Pairs of texts: two views of each example, or, where grades are learned, the pairs with their grades.
+pub struct PairedTexts {
+    /// The pairs.
+    pub pairs: Arc<TextPairs>,
+    /// What makes tokens of them.
+    pub tokenizer: Arc<TextTokenizer>,
+    /// Whether the grades are what is learned.
+    pub graded: bool,
+    numbers: Vec<u32>,
+}
+
+impl PairedTexts {
+    /// `pairs` as examples.
+    pub fn new(pairs: TextPairs, tokenizer: Arc<TextTokenizer>, graded: bool) -> Self {
+        let numbers = (0..pairs.len() as u32).collect();
+        Self { pairs: Arc::new(pairs), tokenizer, graded, numbers }
+    }
+}
+
+impl Examples for PairedTexts {
+    fn name(&self) -> &str {
+        self.pairs.name()
+    }
+
+    fn labels(&self) -> &[u32] {
+        &self.numbers
+    }
+
+    fn class_names(&self) -> &[String] {
+        &[]
+    }
+
+    fn stream(&self, sampler: Box<dyn BatchSampler>, from: (u64, u64), options: LoaderOptions) -> Batches<'static> {
+        let graded = self.graded;
+        let batches = TokenLoader::pairs(self.pairs.clone(), self.tokenizer.clone(), sampler, from.1, options);
+        Box::new(batches.map(move |batch| {
+            let mut batch = ExampleBatch::from(batch?);
+            if !graded {
+                batch.grades.clear();
+            }
+            Ok(batch)
+        }))
+    }
+
+    fn all(&self) -> Result<Batches<'_>> {
+        Ok(any_kind(dml_data::text::pair_batches(&self.pairs, &self.tokenizer, TEXTS.max_texts)))
+    }
+}
