@@ -239,7 +239,7 @@ fn what_does_not_go_together_is_refused_with_the_mend() {
         (&of_texts, "loss={name='vic_reg'}", "compares two views"),
         (&of_texts, "model.weights=.", "modules.json"),
         (&of_pairs, "sampler.kind=pk", "no_duplicates"),
-        (&of_pairs, "loss.name=proxy_anchor", "second view"),
+        (&of_pairs, "loss={name='proxy_anchor'}", "second view"),
         (&of_pairs, "loss={name='nt_xent',memory={size=64}}", "without a memory"),
         (&of_pairs, "loss={name='cosent'}", "leave data.positive_score out"),
         (&of_pairs, "data.positive_score=3", "data.positive_score is 3"),

@@ -4,9 +4,9 @@
 #![allow(clippy::print_stdout, reason = "an example talks to its user")]
 
 use candle_core::{Device, Tensor};
-use dml_data::{Loader, LoaderOptions};
+use dml_data::LoaderOptions;
 use dml_losses::Context;
-use dml_models::{Encoder, Input, Mode, Network};
+use dml_models::{Encoder, Mode, Network, gradients};
 use dml_train::optimizer::{Group, Optimizer};
 use dml_train::run::{RunFolder, run};
 use dml_train::{Event, Recipe, checkpoint, sets};
@@ -47,14 +47,13 @@ fn percent(more: f64, less: f64) -> f64 {
 /// The steps alone, on batches that lie ready.
 fn bare(recipe: &Recipe, moves: bool) -> Result<Duration, Box<dyn Error>> {
     let (device, sets) = (Device::Cpu, sets::open(recipe, None)?);
-    let classes = sets.train.class_names().len();
-    let network = Network::new(&recipe.model, sets.train.shape(), recipe.seed, &device)?;
+    let (classes, images) = (sets.train.class_names().len(), sets.train.images().ok_or("the set has no images")?);
+    let network = Network::new(&recipe.model, images.shape(), recipe.seed, &device)?;
     let context = Context { seed: recipe.seed, ..Context::new(network.dim(), classes) };
     let mut objective = recipe.loss.objective().build(&context)?;
     let parameters = network.weights().trainable().into_iter().map(|(n, v)| (n, v, Group::Head)).collect();
     let mut optimizer = Optimizer::new(recipe.optimizer.clone(), parameters)?;
-    let sampler = recipe.sampler.build(sets.train.labels(), &sets.groups, recipe.seed)?;
-    let loader = Loader::over(sets.train.clone(), sampler, (recipe.seed, 0), LoaderOptions::default());
+    let loader = sets.train.stream(sets.sampler(recipe)?, (recipe.seed, 0), LoaderOptions::default());
     let batches: Vec<_> = loader.take(recipe.train.steps as usize).collect::<Result<_, _>>()?;
     let mut began = Instant::now();
     for (step, batch) in batches.into_iter().enumerate() {
@@ -62,9 +61,10 @@ fn bare(recipe: &Recipe, moves: bool) -> Result<Duration, Box<dyn Error>> {
             began = Instant::now();
         }
         let labels: Vec<u64> = batch.labels.iter().map(|&label| label.into()).collect();
-        let images = Input::Images(batch.into_tensor(&device)?);
-        let loss = objective.loss(&network.embed(&images, Mode::Train)?, &labels)?;
-        let gradients = loss.backward()?;
+        let views = batch.into_views(&device)?;
+        let (_, gradients) = gradients(|| -> Result<Tensor, Box<dyn Error>> {
+            Ok(objective.loss(&network.embed(&views[0], Mode::Train)?, &labels)?)
+        })?;
         if moves {
             optimizer.step(&gradients, 1.0)?;
         }
