@@ -31,16 +31,17 @@ root = "ROOT"
 tokenizer = "TOKENIZER"
 validation = 0.2
 [loss]
-name = "multi_similarity"
+name = "nt_xent"
+params = { temperature = 0.1 }
 [sampler]
-classes = 16
-per_class = 3
+classes = 24
+per_class = 4
 [optimizer]
 lr = 5e-3
 [train]
-steps = 40
+steps = 60
 checkpoint_every = 4
-validate_every = 10
+validate_every = 15
 "#;
 
 const PAIRS: &str = r#"

@@ -43,7 +43,13 @@ impl Trainer {
             dml_models::pretrained::load_with(&encoder, &file, loading)?;
         }
         agreement::of_chunks(recipe, &encoder)?;
-        let dims = Context::new(encoder.dim(), sets.train.class_names().len());
+        // Each pair is a class of its own.
+        let classes = if sets.train.class_names().is_empty() {
+            sets.train.labels().len()
+        } else {
+            sets.train.class_names().len()
+        };
+        let dims = Context::new(encoder.dim(), classes);
         let objective =
             recipe.loss.objective().build(&Context { seed: recipe.seed, device: device.clone(), ..dims })?;
         agreement::of_views(recipe, sets, objective.as_ref())?;
