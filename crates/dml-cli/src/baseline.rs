@@ -51,7 +51,7 @@ fn emoji(name: &str, device: &Device) -> Result<Evaluation> {
     let sets = sets::open(&recipe, None)?;
     if name == "untrained" {
         let untrained = Trainer::new(&recipe, &sets, device)?;
-        return Ok(evaluation::of_encoder(untrained.encoder(), Metric::Cosine, &sets, device)?.0);
+        return Ok(evaluation::of_encoder(untrained.encoder(), Metric::Cosine, &[], &sets, device)?.0);
     }
     let [validation, test] = &sets.images;
     let pixels = |set: &Option<Arc<ImageSet>>| set.as_ref().map(|set| evaluation::pixels(set.as_ref())).transpose();

@@ -102,6 +102,10 @@ pub(crate) fn train(arguments: &Train) -> Result<()> {
             said = format!(", validation Spearman {:.1}{}", 100.0 * spearman, if *best { ", the best" } else { "" });
             bar.tick();
         }
+        (Some(bar), Event::Tested { recall_at_1, best, .. }) => {
+            said = format!(", test R@1 {:.1} %{}", 100.0 * recall_at_1, if *best { ", the best" } else { "" });
+            bar.tick();
+        }
         (Some(bar), Event::Damaged { problem, step }) => {
             bar.println(format!("{problem}; going on from an older checkpoint, of step {step}"));
         }
@@ -189,7 +193,8 @@ pub(crate) fn evaluate(run_dir: &Path, parent: &Parent) -> Result<()> {
     parent.watch();
     let device = parent.device()?;
     let (recipe, sets, trainer) = reopen(run_dir, parent.data_dir.as_deref(), &device)?;
-    let (mut result, _) = evaluation::of_encoder(trainer.encoder(), recipe.metric()?, &sets, &device)?;
+    let (mut result, _) =
+        evaluation::of_encoder(trainer.encoder(), recipe.metric()?, recipe.loss.dims(), &sets, &device)?;
     (result.name, result.seed, result.steps) = (recipe.name, recipe.seed, trainer.step());
     println!("{}", serde_json::to_string_pretty(&result)?);
     Ok(())

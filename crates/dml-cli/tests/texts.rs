@@ -121,7 +121,7 @@ fn check_that_nothing_is_lost(place: &Place, files: &[&str]) {
     succeed(&mut place.train("whole"));
     let mut killed = place.train("killed").stdout(Stdio::piped()).spawn().unwrap();
     let lines = BufReader::new(killed.stdout.take().unwrap()).lines();
-    let reached = lines.map_while(Result::ok).find(|line| line.contains("\"step\":14,"));
+    let reached = lines.map_while(Result::ok).find(|line| line.contains("\"checkpoint\",\"step\":8"));
     killed.kill().unwrap();
     killed.wait().unwrap();
     assert!(reached.is_some() && !place.path("killed/evaluation.json").exists());

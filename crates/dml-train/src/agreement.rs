@@ -1,5 +1,6 @@
 //! What of a recipe does not go together, before anything is written.
 
+use crate::recipe::Evaluated;
 use crate::sets::Sets;
 use crate::{Error, Recipe, Result};
 use dml_losses::Objective;
@@ -9,6 +10,24 @@ pub(crate) fn no_validation() -> Error {
     Error::Recipe(
         "train.validate_every is set but there are no validation classes: set data.validation, or leave it out".into(),
     )
+}
+
+/// What is measured between steps must be there.
+pub(crate) fn of_choice(recipe: &Recipe, sets: &Sets) -> Result<()> {
+    let train = &recipe.train;
+    if train.evaluate == Evaluated::BestOnTest {
+        return match sets.test {
+            Some(_) => Ok(()),
+            None => Err(Error::Recipe(
+                "train.evaluate is \"best_on_test\" but there are no test classes: use best_on_validation or last"
+                    .into(),
+            )),
+        };
+    }
+    match train.validate_every > 0 && sets.validation.is_none() && sets.scored[0].is_none() {
+        true => Err(no_validation()),
+        false => Ok(()),
+    }
 }
 
 /// Images want an encoder of images; what texts want is said where they become tokens.

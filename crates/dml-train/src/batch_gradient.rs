@@ -44,6 +44,56 @@ impl Learned {
     }
 }
 
+/// Losses and gradients of batches, one after the other.
+#[derive(Default)]
+pub(crate) struct Sum {
+    batches: usize,
+    examples: usize,
+    loss: f64,
+    gradients: Option<GradStore>,
+}
+
+impl Sum {
+    /// Adds those of a batch of so many examples; `vars` are what is wanted of the gradient.
+    pub(crate) fn add(&mut self, examples: usize, loss: f32, gradients: GradStore, vars: &[Var]) -> Result<()> {
+        self.batches += 1;
+        self.examples += examples;
+        self.loss += f64::from(loss);
+        match &mut self.gradients {
+            None => self.gradients = Some(gradients),
+            Some(sum) => add(sum, &gradients, vars)?,
+        }
+        Ok(())
+    }
+
+    /// How many examples there were, the mean of the losses and its gradient.
+    pub(crate) fn mean(self, vars: &[Var]) -> Result<(usize, f32, GradStore)> {
+        let mut gradients = self.gradients.unwrap_or_default();
+        if self.batches > 1 {
+            for var in vars {
+                if let Some(sum) = gradients.get(var) {
+                    let mean = (sum / self.batches as f64)?;
+                    gradients.insert(var, mean);
+                }
+            }
+        }
+        Ok((self.examples, (self.loss / self.batches.max(1) as f64) as f32, gradients))
+    }
+}
+
+/// Adds what `more` has of `vars` to `sum`.
+fn add(sum: &mut GradStore, more: &GradStore, vars: &[Var]) -> Result<()> {
+    for var in vars {
+        let Some(new) = more.get(var) else { continue };
+        let both = match sum.get(var) {
+            Some(old) => (old + new)?.detach(),
+            None => new.clone(),
+        };
+        sum.insert(var, both);
+    }
+    Ok(())
+}
+
 /// Loss of a batch, and the gradient of encoder and objective.
 ///
 /// With a `chunk` above 0 and below the batch, embeddings are computed so many at a time without their gradient, the loss gives the
@@ -71,20 +121,13 @@ pub(crate) fn of_batch(
     let mut store = loss.backward()?;
     // A loss of nothing has no gradient.
     let Some(of_embeddings) = store.remove(embeddings.as_tensor()) else { return Ok((value, store)) };
-    let trainable = encoder.weights().trainable();
+    let trainable: Vec<Var> = encoder.weights().trainable().into_iter().map(|(_, var)| var).collect();
     let mut start = 0;
     for part in &parts {
         let upstream = of_embeddings.narrow(0, start, part.len())?;
         start += part.len();
         let (_, of_part) = gradients(|| -> Result<Tensor> { Ok((embed(part)? * upstream)?.sum_all()?) })?;
-        for (_, var) in &trainable {
-            let Some(new) = of_part.get(var) else { continue };
-            let sum = match store.get(var) {
-                Some(old) => (old + new)?.detach(),
-                None => new.clone(),
-            };
-            store.insert(var, sum);
-        }
+        add(&mut store, &of_part, &trainable)?;
     }
     Ok((value, store))
 }
@@ -153,6 +196,33 @@ mod tests {
             let images = Tensor::randn(0f32, 1.0, (10, 3, 16, 16), &Device::Cpu).unwrap();
             let batch = Learned { views: vec![images.into()], supervision: labels() };
             check_chunks(&network, "proxy_anchor", &batch);
+        }
+    }
+
+    #[test]
+    fn batches_one_after_the_other_give_the_mean_of_their_gradients() {
+        let network = Network::new(&EncoderConfig::default(), [1, 16, 16], 1, &Device::Cpu).unwrap();
+        let vars: Vec<Var> = network.weights().trainable().into_iter().map(|(_, var)| var).collect();
+        let mut loss = ObjectiveConfig::new("triplet").build(&Context::new(network.dim(), 5)).unwrap();
+        let mut of = |n: usize| {
+            let images = Tensor::rand(0f32, 1.0, (n, 1, 16, 16), &Device::Cpu).unwrap();
+            let supervision = Supervision::Labels((0..n as u64).map(|i| i / 2).collect());
+            of_batch(&network, loss.as_mut(), &Learned { views: vec![images.into()], supervision }, 0).unwrap()
+        };
+        let (first, second) = (of(10), of(6));
+        let flat = |store: &GradStore| -> Vec<Vec<f32>> {
+            vars.iter().map(|var| store.get(var).unwrap().flatten_all().unwrap().to_vec1().unwrap()).collect()
+        };
+        let (a, b) = (flat(&first.1), flat(&second.1));
+        let wanted = f64::from(first.0).midpoint(f64::from(second.0));
+        let mut sum = Sum::default();
+        sum.add(10, first.0, first.1, &vars).unwrap();
+        sum.add(6, second.0, second.1, &vars).unwrap();
+        let (examples, loss, mean) = sum.mean(&vars).unwrap();
+        assert_eq!(examples, 16);
+        assert!((f64::from(loss) - wanted).abs() < 1e-6);
+        for (found, (a, b)) in flat(&mean).iter().flatten().zip(a.iter().flatten().zip(b.iter().flatten())) {
+            assert!((found - (a + b) / 2.0).abs() <= 1e-6 * (a.abs() + b.abs()).max(1e-3), "{found} {a} {b}");
         }
     }
 

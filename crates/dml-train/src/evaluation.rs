@@ -4,6 +4,7 @@ use crate::Result;
 use crate::correlation::{Correlation, ScoredPairs};
 use crate::examples::Examples;
 use crate::sets::{OneShotInputs, Sets};
+use crate::shortened::Shortened;
 use candle_core::Device;
 use dml_core::{Matrix, Metric};
 use dml_data::{Dataset, Inputs, Normalize, eval_batches, input_batches};
@@ -35,6 +36,9 @@ pub struct Evaluation {
     /// How scores of the validation pairs and of the test pairs follow what people found, where there are pairs with scores.
     #[serde(default, skip_serializing_if = "BySet::is_empty")]
     pub correlation: BySet,
+    /// Retrieval by the beginnings of the embeddings, where the recipe has `loss.matryoshka`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub shortened: Vec<Shortened>,
 }
 
 /// Correlations on scored pairs.
@@ -208,6 +212,43 @@ impl Embedded {
     }
 }
 
+/// What is measured between steps.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Measured {
+    /// MAP@R of the validation classes.
+    MapAtR(f64),
+    /// Spearman's correlation on the validation pairs.
+    Spearman(f64),
+    /// R@1 of the test classes.
+    TestRecall(f64),
+}
+
+impl Measured {
+    pub(crate) fn value(self) -> f64 {
+        match self {
+            Self::MapAtR(value) | Self::Spearman(value) | Self::TestRecall(value) => value,
+        }
+    }
+}
+
+/// MAP@R of `set` by `encoder` as it is.
+pub(crate) fn map_at_r(encoder: &dyn Encoder, metric: Metric, set: &dyn Examples, device: &Device) -> Result<Measured> {
+    let embeddings = embed(encoder, set, device)?;
+    let retrieval = dml_eval::retrieval(metric, embeddings.matrix()?, &embeddings.labels, &[1])?;
+    Ok(Measured::MapAtR(retrieval.map_at_r))
+}
+
+/// R@1 of the test set by `encoder` as it is; 0 without one.
+pub(crate) fn recall_on_test(encoder: &dyn Encoder, metric: Metric, sets: &Sets, device: &Device) -> Result<Measured> {
+    let Some(test) = &sets.test else { return Ok(Measured::TestRecall(0.0)) };
+    let embeddings = embed(encoder, test.as_ref(), device)?;
+    let retrieval = match &sets.roles {
+        Some(roles) => of_roles(metric, &embeddings, roles)?,
+        None => dml_eval::retrieval(metric, embeddings.matrix()?, &embeddings.labels, &[1])?,
+    };
+    Ok(Measured::TestRecall(retrieval.recall_at.first().map_or(0.0, |(_, recall)| *recall)))
+}
+
 /// Inputs that are embedded at a time.
 const BATCH: usize = 100;
 
@@ -223,18 +264,21 @@ pub fn pixels(set: &dyn Dataset) -> Result<Embeddings> {
     Ok(Embeddings { values, dim: set.shape().iter().product(), labels: set.labels().to_vec() })
 }
 
-/// Measures `encoder` on all that `sets` has besides training images; with the embeddings of the test set.
+/// Measures `encoder` on all that `sets` has besides training images, and, for each of `dims`, so many of the first numbers of its
+/// embeddings; with the embeddings of the test set.
 ///
 /// # Errors
 /// As [`embed`] and [`of_embeddings`].
 pub fn of_encoder(
     encoder: &dyn Encoder,
     metric: Metric,
+    dims: &[usize],
     sets: &Sets,
     device: &Device,
 ) -> Result<(Evaluation, Option<Embeddings>)> {
     let embedded = Embedded::new(encoder, sets, device)?;
     let mut evaluation = embedded.measure(metric, sets.roles.as_deref())?;
+    evaluation.shortened = embedded.shortened(metric, dims)?;
     let of_pairs = |pairs: &Option<ScoredPairs>| {
         pairs.as_ref().map(|pairs| pairs.correlation(encoder, metric, device)).transpose()
     };

@@ -46,6 +46,15 @@ pub enum Event {
         /// Whether it is the best so far.
         best: bool,
     },
+    /// The test classes were measured, because the recipe chooses by them.
+    Tested {
+        /// Steps done.
+        step: u64,
+        /// R@1 on the test classes.
+        recall_at_1: f64,
+        /// Whether it is the best so far.
+        best: bool,
+    },
     /// The newest checkpoint cannot be read, and an older one stands in for it.
     Damaged {
         /// What is wrong with it.

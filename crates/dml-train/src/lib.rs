@@ -14,6 +14,7 @@ pub mod figures;
 mod imprint;
 mod moving_mean;
 pub mod optimizer;
+mod phases;
 mod progress;
 pub mod recipe;
 pub mod report;
@@ -22,8 +23,10 @@ pub mod runs;
 pub mod schedule;
 pub mod search;
 pub mod sets;
+pub mod shortened;
 pub mod tensorboard;
 pub mod trainer;
+mod validation;
 mod weights;
 
 pub use error::{Error, Result};

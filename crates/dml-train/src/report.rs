@@ -4,6 +4,7 @@ mod curves;
 
 use crate::evaluation::{Embeddings, Evaluation};
 use crate::examples::Examples;
+use crate::recipe::Evaluated;
 use crate::run::RunFolder;
 use crate::sets::Sets;
 use crate::{Event, Recipe, Result};
@@ -32,7 +33,7 @@ pub fn of_run(
     let events = curves::events(&folder.metrics())?;
     let mut sections = vec![Section::Metrics(results(evaluation))];
     sections.extend(curves::sections(&events));
-    let mut warnings = warnings(&events);
+    let mut warnings = warnings(recipe, &events);
     if let Some((set, embeddings)) = sets.test.as_deref().zip(test.filter(|test| test.can_be_measured())) {
         let ids: Vec<String> = (0..embeddings.labels.len()).map(|i| set.id(i)).collect();
         let picture = |row: usize| {
@@ -97,7 +98,9 @@ fn facts(recipe: &Recipe, sets: &Sets, evaluation: &Evaluation) -> Vec<(String, 
     facts
 }
 
-fn warnings(events: &[Event]) -> Vec<String> {
+fn warnings(recipe: &Recipe, events: &[Event]) -> Vec<String> {
+    let chosen = (recipe.train.evaluate == Evaluated::BestOnTest)
+        .then(|| "the weights were chosen on the test classes: the figures on them are too good".to_owned());
     let damaged = events.iter().filter_map(|event| match event {
         Event::Damaged { problem, step } => Some(format!("{problem}: an older checkpoint stood in, of step {step}")),
         _ => None,
@@ -106,7 +109,7 @@ fn warnings(events: &[Event]) -> Vec<String> {
         Event::StoppedEarly { step } => Some(format!("stopped at step {step}: validation got no better")),
         _ => None,
     });
-    damaged.chain(stopped).collect()
+    damaged.chain(stopped).chain(chosen).collect()
 }
 
 /// What the run achieved, as in `evaluation.json`.
@@ -128,6 +131,13 @@ fn results(evaluation: &Evaluation) -> MetricTable {
             let (ways, shots) = (few.protocol.ways, few.protocol.shots);
             let name = format!("{ways}-way {shots}-shot, {part}");
             row(name, few.accuracy, "accuracy by the nearest prototype", Some(few.protocol.episodes));
+        }
+    }
+    for short in &evaluation.shortened {
+        for (part, retrieval) in [("test", &short.test), ("validation", &short.validation)] {
+            let Some(retrieval) = retrieval else { continue };
+            let definition = "by the first numbers of the embeddings alone";
+            row(format!("MAP@R of {}, {part}", short.dim), retrieval.map_at_r, definition, Some(retrieval.queries));
         }
     }
     for (part, found) in [("test", &evaluation.correlation.test), ("validation", &evaluation.correlation.validation)] {

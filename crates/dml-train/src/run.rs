@@ -57,7 +57,7 @@ impl RunFolder {
         self.0.join("encoder.safetensors")
     }
 
-    /// The weights that did best on the validation classes.
+    /// The weights that did best on the classes or pairs that are chosen by.
     pub fn best(&self) -> PathBuf {
         self.0.join("best.safetensors")
     }
@@ -177,13 +177,13 @@ pub fn run_on(
     keep(&Event::Evaluating)?;
     let measured = match recipe.train.evaluate {
         Evaluated::Last => trainer.moving_weights(),
-        Evaluated::BestOnValidation => {
+        Evaluated::BestOnValidation | Evaluated::BestOnTest => {
             Some(dml_models::pretrained::tensors(&folder.best())?.into_iter().collect::<Vec<_>>())
         }
     };
     let encoder = trainer.encoder();
     let (mut evaluation, test) = with_weights(encoder.weights(), measured.as_deref(), || {
-        evaluation::of_encoder(encoder, recipe.metric()?, sets, device)
+        evaluation::of_encoder(encoder, recipe.metric()?, recipe.loss.dims(), sets, device)
     })?;
     let mut weights = measured.unwrap_or_else(|| trainer.own_weights());
     // Without them the weights of an image encoder cannot be used elsewhere.

@@ -64,6 +64,7 @@ impl EventFile {
             Event::ValidatedPairs { step, spearman, .. } => {
                 self.scalars(step, &[("validation/spearman", spearman as f32)])
             }
+            Event::Tested { step, recall_at_1, .. } => self.scalars(step, &[("test/recall_at_1", recall_at_1 as f32)]),
             _ => Ok(()),
         }
     }

@@ -1,17 +1,17 @@
 //! The training loop.
 
-use crate::batch_gradient::Learned;
+use crate::batch_gradient::{Learned, Sum};
 use crate::checkpoint::{self, restore};
-use crate::moving_mean::{MovingMean, with_weights};
+use crate::examples::ExampleBatch;
+use crate::moving_mean::MovingMean;
 use crate::optimizer::{Group, Optimizer};
+use crate::phases::Phases;
 use crate::run::RunFolder;
 use crate::sets::Sets;
-use crate::{
-    Error, Event, Recipe, Result, agreement, batch_gradient, evaluation, imprint, progress::Progress, weights,
-};
+use crate::{Error, Event, Recipe, Result, agreement, batch_gradient, imprint, progress::Progress, weights};
 use candle_core::{Device, Tensor, Var};
 use dml_data::LoaderOptions;
-use dml_losses::{Context, Objective};
+use dml_losses::Context;
 use dml_models::pretrained::Loading;
 use dml_models::{Encoder, Network};
 use std::path::Path;
@@ -22,11 +22,11 @@ use std::time::Instant;
 pub struct Trainer {
     pub(crate) recipe: Recipe,
     pub(crate) encoder: Network,
-    pub(crate) objective: Box<dyn Objective>,
+    phases: Phases,
     pub(crate) optimizer: Optimizer,
     pub(crate) moving_mean: Option<MovingMean>,
     pub(crate) progress: Progress,
-    device: Device,
+    pub(crate) device: Device,
 }
 
 impl Trainer {
@@ -50,27 +50,26 @@ impl Trainer {
             sets.train.class_names().len()
         };
         let dims = Context::new(encoder.dim(), classes);
-        let objective =
-            recipe.loss.objective().build(&Context { seed: recipe.seed, device: device.clone(), ..dims })?;
-        agreement::of_views(recipe, sets, objective.as_ref())?;
+        let phases = Phases::new(recipe, &Context { seed: recipe.seed, device: device.clone(), ..dims })?;
+        for objective in phases.all() {
+            agreement::of_views(recipe, sets, objective)?;
+        }
         let of_encoder = encoder.weights().trainable().into_iter().map(|(name, var)| {
             let group = if name.starts_with("head.") { Group::Head } else { Group::Backbone };
             (format!("encoder.{name}"), var, group)
         });
-        let of_loss = objective.parameters().into_iter().map(|(n, v)| (format!("objective.{n}"), v, Group::Proxies));
+        let of_loss = phases.parameters().into_iter().map(|(n, v)| (n, v, Group::Proxies));
         let optimizer = Optimizer::new(recipe.optimizer.clone(), of_encoder.chain(of_loss).collect())?;
         // Refused here, before anything is written, rather than at the first step.
         sets.sampler(recipe)?;
         if recipe.loss.imprint {
-            imprint::proxies(&recipe.loss.name, objective.parameters())?;
+            imprint::proxies(&recipe.loss.name, phases.main().parameters())?;
         }
-        if recipe.train.validate_every > 0 && sets.validation.is_none() && sets.scored[0].is_none() {
-            return Err(agreement::no_validation());
-        }
+        agreement::of_choice(recipe, sets)?;
         let ema = recipe.train.ema;
         let moving_mean = (ema > 0.0).then(|| MovingMean::new(encoder.weights(), ema)).transpose()?;
         let (recipe, device) = (recipe.clone(), device.clone());
-        Ok(Self { recipe, encoder, objective, optimizer, moving_mean, progress: Progress::default(), device })
+        Ok(Self { recipe, encoder, phases, optimizer, moving_mean, progress: Progress::default(), device })
     }
 
     /// Steps done.
@@ -106,10 +105,6 @@ impl Trainer {
         if self.is_done() {
             return Ok(());
         }
-        if self.step() == 0 && self.recipe.loss.imprint {
-            let proxies = imprint::proxies(&self.recipe.loss.name, self.objective.parameters())?;
-            imprint::imprint(&self.encoder, &proxies, sets, &self.recipe, &self.device)?;
-        }
         let sampler = sets.sampler(&self.recipe)?;
         let options = LoaderOptions {
             workers: self.recipe.data.workers,
@@ -118,16 +113,21 @@ impl Trainer {
         };
         let mut writer = checkpoint::Writer::default();
         let (mut began, mut saved) = (Instant::now(), Instant::now());
-        for batch in sets.train.stream(sampler, (seed, self.step()), options) {
-            let batch = batch?;
-            let factor = self.recipe.schedule.factor(self.step(), steps);
-            let indices = batch.indices.clone();
-            let batch = Learned::new(batch, &self.device)?;
-            let chunk = self.recipe.train.chunk;
-            let (loss, gradients) = batch_gradient::of_batch(&self.encoder, self.objective.as_mut(), &batch, chunk)?;
-            if !loss.is_finite() {
-                return Err(Error::NotFinite { step: self.step(), loss, indices });
+        let accumulate = self.recipe.train.accumulate;
+        let mut batches = sets.train.stream(sampler, (seed, self.step() * accumulate), options);
+        loop {
+            if self.recipe.loss.imprint && self.phases.main_begins(self.step()) {
+                let proxies = imprint::proxies(&self.recipe.loss.name, self.phases.main().parameters())?;
+                imprint::imprint(&self.encoder, &proxies, sets, &self.recipe, &self.device)?;
             }
+            let factor = self.recipe.schedule.factor(self.step(), steps, self.progress.plateaus);
+            let mut sum = Sum::default();
+            for _ in 0..accumulate {
+                // The stream has no end.
+                let Some(batch) = batches.next() else { break };
+                self.learn_from(batch?, &mut sum)?;
+            }
+            let (images, loss, gradients) = sum.mean(&self.optimizer.vars())?;
             let grad_norm = self.optimizer.step(&gradients, factor)?;
             if let Some(mean) = &self.moving_mean {
                 mean.follow(self.encoder.weights())?;
@@ -135,7 +135,7 @@ impl Trainer {
             self.progress.step += 1;
             let step = self.step();
             let lr = self.recipe.optimizer.lr * factor;
-            let images_per_second = indices.len() as f64 / began.elapsed().as_secs_f64();
+            let images_per_second = images as f64 / began.elapsed().as_secs_f64();
             on_event(&Event::Step { step, steps, loss, lr, grad_norm, images_per_second })?;
             self.validate(sets, folder, on_event)?;
             let stopping = stop.load(Ordering::Relaxed);
@@ -165,50 +165,28 @@ impl Trainer {
         Ok(())
     }
 
-    /// Measures the validation classes or pairs when it is time, and keeps the best weights.
-    fn validate(
-        &mut self,
-        sets: &Sets,
-        folder: &RunFolder,
-        on_event: &mut dyn FnMut(&Event) -> Result<()>,
-    ) -> Result<()> {
-        let (step, every) = (self.step(), self.recipe.train.validate_every);
-        if every == 0 || !step.is_multiple_of(every) {
-            return Ok(());
+    /// Adds the loss and the gradient of `batch`.
+    fn learn_from(&mut self, batch: ExampleBatch, sum: &mut Sum) -> Result<()> {
+        let step = self.progress.step;
+        let indices = batch.indices.clone();
+        let batch = Learned::new(batch, &self.device)?;
+        let objective = self.phases.at(step);
+        let (loss, gradients) = batch_gradient::of_batch(&self.encoder, objective, &batch, self.recipe.train.chunk)?;
+        if !loss.is_finite() {
+            return Err(Error::NotFinite { step, loss, indices });
         }
-        let metric = self.recipe.metric()?;
-        let weights = self.moving_weights();
-        let of_classes = sets.validation.is_some();
-        let measured =
-            with_weights(self.encoder.weights(), weights.as_deref(), || match (&sets.validation, &sets.scored[0]) {
-                (Some(validation), _) => {
-                    let embeddings = evaluation::embed(&self.encoder, validation.as_ref(), &self.device)?;
-                    Ok(dml_eval::retrieval(metric, embeddings.matrix()?, &embeddings.labels, &[1])?.map_at_r)
-                }
-                (None, Some(pairs)) => Ok(pairs.correlation(&self.encoder, metric, &self.device)?.spearman),
-                (None, None) => Err(agreement::no_validation()),
-            })?;
-        let best = self.progress.measured(measured);
-        if best {
-            checkpoint::save_plain(&folder.best(), weights.unwrap_or_else(|| self.own_weights()))?;
-        }
-        on_event(&match of_classes {
-            true => Event::Validated { step, map_at_r: measured, best },
-            false => Event::ValidatedPairs { step, spearman: measured, best },
-        })
+        sum.add(indices.len(), loss, gradients, &self.optimizer.vars())
     }
 
     /// Everything that the rest of the run depends on, as a checkpoint's file holds it.
     fn state(&self) -> Result<Vec<u8>> {
         let tensors = |vars: Vec<(String, Var)>| vars.into_iter().map(|(n, v)| (n, v.as_tensor().clone())).collect();
-        checkpoint::to_bytes(&[
-            ("trainer", self.progress.state()?),
-            ("encoder", tensors(self.encoder.weights().named())),
-            ("proxies", tensors(self.objective.parameters())),
-            ("objective", self.objective.state()?),
-            ("optimizer", self.optimizer.state()?),
-            ("moving_mean", self.moving_mean.as_ref().map_or_else(Vec::new, |mean| mean.state())),
-        ])
+        let mut sections =
+            vec![("trainer", self.progress.state()?), ("encoder", tensors(self.encoder.weights().named()))];
+        sections.extend(self.phases.state()?);
+        sections.push(("optimizer", self.optimizer.state()?));
+        sections.push(("moving_mean", self.moving_mean.as_ref().map_or_else(Vec::new, |mean| mean.state())));
+        checkpoint::to_bytes(&sections)
     }
 
     /// Writes everything that the rest of the run depends on to `path`; older checkpoints stay beside it, as many as the recipe says.
@@ -233,9 +211,7 @@ impl Trainer {
         let progress = Progress::from_state(&section("trainer"))?;
         restore(&self.encoder.weights().named(), &section("encoder"))
             .map_err(|n| Error::Checkpoint(format!("encoder/{n}")))?;
-        restore(&self.objective.parameters(), &section("proxies"))
-            .map_err(|n| Error::Checkpoint(format!("proxies/{n}")))?;
-        self.objective.load_state(&section("objective"))?;
+        self.phases.load_state(&mut section)?;
         self.optimizer.load_state(&section("optimizer"))?;
         if let Some(mean) = &self.moving_mean {
             mean.load_state(&section("moving_mean"))?;

@@ -35,6 +35,8 @@ struct Slot {
     var: Var,
     group: Group,
     memory: Memory,
+    /// Steps in which it moved: what its means are corrected by, as PyTorch counts them.
+    steps: u64,
 }
 
 /// Moves parameters against their gradients.
@@ -50,7 +52,7 @@ impl Optimizer {
     /// # Errors
     /// When a tensor cannot be made.
     pub fn new(config: OptimizerConfig, parameters: Vec<(String, Var, Group)>) -> Result<Self> {
-        let slot = |(name, var, group)| Ok(Slot { name, group, memory: Memory::new(&var)?, var });
+        let slot = |(name, var, group)| Ok(Slot { name, group, memory: Memory::new(&var)?, var, steps: 0 });
         Ok(Self { config, slots: parameters.into_iter().map(slot).collect::<Result<Vec<_>>>()?, steps: 0 })
     }
 
@@ -66,10 +68,7 @@ impl Optimizer {
         }
         self.steps += 1;
         let c = &self.config;
-        let mut step = Step::new(c, self.steps);
-        if c.clip_norm > 0.0 && norm > c.clip_norm {
-            step.scale = c.clip_norm / norm;
-        }
+        let scale = if c.clip_norm > 0.0 && norm > c.clip_norm { c.clip_norm / norm } else { 1.0 };
         for slot in &mut self.slots {
             let Some(gradient) = gradients.get(&slot.var) else { continue };
             let of_group = match slot.group {
@@ -82,6 +81,9 @@ impl Optimizer {
             if of_group == 0.0 {
                 continue;
             }
+            slot.steps += 1;
+            let mut step = Step::new(c, slot.steps);
+            step.scale = scale;
             let decays = c.decay_all || slot.var.rank() > 1;
             slot.memory.step(&slot.var, gradient, step.of(c.lr * of_group * factor, decays))?;
         }
@@ -122,12 +124,22 @@ impl Optimizer {
         })?)
     }
 
+    /// What it moves, in its order.
+    pub fn vars(&self) -> Vec<Var> {
+        self.slots.iter().map(|slot| slot.var.clone()).collect()
+    }
+
     /// All state, with stable names.
     ///
     /// # Errors
     /// When a tensor cannot be made.
     pub fn state(&self) -> Result<Vec<(String, Tensor)>> {
-        let mut state = vec![("steps".to_owned(), Tensor::new(self.steps as i64, &candle_core::Device::Cpu)?)];
+        let of_each: Vec<i64> = self.slots.iter().map(|slot| slot.steps as i64).collect();
+        let cpu = &candle_core::Device::Cpu;
+        let mut state = vec![
+            ("steps".to_owned(), Tensor::new(self.steps as i64, cpu)?),
+            ("steps_of_each".to_owned(), Tensor::new(of_each, cpu)?),
+        ];
         for slot in &self.slots {
             let [first, second] = slot.memory.tensors(&slot.var)?;
             state.push((format!("{}.first", slot.name), first));
@@ -146,7 +158,16 @@ impl Optimizer {
             tensor.cloned().ok_or_else(|| Error::Checkpoint(format!("optimizer/{name}")))
         };
         self.steps = find("steps", None)?.to_scalar::<i64>()? as u64;
-        for slot in &mut self.slots {
+        // Checkpoints of older versions know one number for all.
+        let of_each = match find("steps_of_each", None) {
+            Ok(counts) => counts.to_vec1::<i64>()?,
+            Err(_) => vec![self.steps as i64; self.slots.len()],
+        };
+        if of_each.len() != self.slots.len() {
+            return Err(Error::Checkpoint("optimizer/steps_of_each".to_owned()));
+        }
+        for (slot, steps) in self.slots.iter_mut().zip(of_each) {
+            slot.steps = steps as u64;
             let of = |what: &str| find(&format!("{}.{what}", slot.name), Some(&slot.var));
             let tensors = [of("first")?, of("second")?];
             slot.memory.set(tensors, &slot.var)?;
@@ -159,6 +180,29 @@ impl Optimizer {
 mod tests {
     use super::*;
     use candle_core::Device;
+
+    #[test]
+    fn what_has_stood_still_begins_with_a_first_step() {
+        let var = || Var::from_tensor(&Tensor::new(&[1f32], &Device::Cpu).unwrap()).unwrap();
+        let (backbone, head) = (var(), var());
+        let config = OptimizerConfig { backbone_frozen_steps: 3, weight_decay: 0.0, lr: 0.1, ..Default::default() };
+        let slots = [("a", &backbone, Group::Backbone), ("b", &head, Group::Head)];
+        let slots: Vec<_> = slots.map(|(name, var, group)| (name.to_owned(), var.clone(), group)).to_vec();
+        let mut optimizer = Optimizer::new(config.clone(), slots.clone()).unwrap();
+        let value = || backbone.to_vec1::<f32>().unwrap()[0];
+        for step in 1..=4 {
+            let loss = (backbone.sqr().unwrap() + head.sqr().unwrap()).unwrap().sum_all().unwrap();
+            optimizer.step(&loss.backward().unwrap(), 1.0).unwrap();
+            // Adam's first step is as long as the learning rate.
+            assert!((value() - if step < 4 { 1.0 } else { 0.9 }).abs() < 1e-6, "step {step}: {}", value());
+        }
+        let mut other = Optimizer::new(config, slots).unwrap();
+        let state: HashMap<_, _> = optimizer.state().unwrap().into_iter().collect();
+        other.load_state(&state).unwrap();
+        assert_eq!(other.slots.iter().map(|slot| slot.steps).collect::<Vec<_>>(), [1, 4]);
+        other.load_state(&state.into_iter().filter(|(name, _)| name != "steps_of_each").collect()).unwrap();
+        assert_eq!(other.slots.iter().map(|slot| slot.steps).collect::<Vec<_>>(), [4, 4]);
+    }
 
     #[test]
     fn a_gradient_that_is_no_number_is_named_and_moves_nothing() {

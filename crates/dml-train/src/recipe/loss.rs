@@ -1,5 +1,6 @@
 //! The objective, as a recipe says it.
 
+use dml_losses::wrappers::MatryoshkaConfig;
 use dml_losses::{MemoryConfig, MinerConfig, ObjectiveConfig, ReductionConfig, RegularizerConfig};
 use serde::{Deserialize, Serialize};
 
@@ -27,6 +28,16 @@ pub struct LossConfig {
     /// What is added for embeddings or proxies.
     #[serde(default)]
     pub regularizers: Vec<RegularizerConfig>,
+    /// The loss of the beginnings of the embeddings, so that they can be cut (Kusupati et al. 2022); each length is measured in
+    /// the end. Default: of the whole.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub matryoshka: Option<MatryoshkaConfig>,
+    /// What this loss is multiplied by in a sum. Default 1.
+    #[serde(default = "one", skip_serializing_if = "is_one")]
+    pub weight: f64,
+    /// Further losses, added with their weights: `name`, `weight` and the other keys of a loss. Default: none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub plus: Vec<ObjectiveConfig>,
     /// Whether proxies begin at the mean embedding of their class (Qi et al. 2018) instead of at a random place. Default
     /// false.
     #[serde(default)]
@@ -37,6 +48,11 @@ pub struct LossConfig {
 }
 
 impl LossConfig {
+    /// Lengths to which embeddings are trained to be cut.
+    pub fn dims(&self) -> &[usize] {
+        self.matryoshka.as_ref().map_or(&[], |matryoshka| &matryoshka.dims)
+    }
+
     /// The objective as `dml-losses` knows it.
     pub fn objective(&self) -> ObjectiveConfig {
         ObjectiveConfig {
@@ -46,9 +62,21 @@ impl LossConfig {
             miner: self.miner.clone(),
             memory: self.memory.clone(),
             regularizers: self.regularizers.clone(),
+            matryoshka: self.matryoshka.clone(),
+            weight: self.weight,
+            plus: self.plus.clone(),
             ..ObjectiveConfig::new(self.name.clone())
         }
     }
+}
+
+fn one() -> f64 {
+    1.0
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands a reference")]
+fn is_one(weight: &f64) -> bool {
+    *weight == 1.0
 }
 
 fn default_metric() -> String {

@@ -4,11 +4,13 @@ mod data;
 mod loss;
 mod sampler;
 mod training;
+mod warm_up;
 
 pub use data::DataConfig;
 pub use loss::LossConfig;
 pub use sampler::{Known, SamplerConfig, SamplerKind, ShortClass};
 pub use training::{Evaluated, TrainConfig};
+pub use warm_up::WarmUp;
 
 use crate::optimizer::OptimizerConfig;
 use crate::schedule::Schedule;
@@ -35,6 +37,9 @@ pub struct Recipe {
     pub model: EncoderConfig,
     /// The objective.
     pub loss: LossConfig,
+    /// Another loss for the first steps. Default: none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub warm_up: Option<WarmUp>,
     /// What makes a batch.
     pub sampler: SamplerConfig,
     /// How weights move.
@@ -78,22 +83,13 @@ impl Recipe {
         } else {
             table.try_into().map_err(|e: toml::de::Error| Error::Recipe(e.to_string()))?
         };
-        recipe.fill_in_loss_parameters();
+        let loss = &mut recipe.loss;
+        fill_in(&loss.name, loss.preset.as_deref(), &mut loss.params);
+        for other in loss.plus.iter_mut().chain(recipe.warm_up.as_mut().map(|warm_up| &mut warm_up.loss)) {
+            fill_in(&other.name, other.preset.as_deref(), &mut other.params);
+        }
         recipe.check()?;
         Ok(recipe)
-    }
-
-    /// Writes the loss's own defaults out, so that the echo holds them and a later default changes no old run.
-    fn fill_in_loss_parameters(&mut self) {
-        // An unknown loss is refused where it is built.
-        let Ok(loss) = registry::find(&self.loss.name) else { return };
-        let preset = self.loss.preset.as_deref();
-        let of_preset = (loss.presets)().into_iter().find(|(name, _)| Some(*name) == preset).map(|(_, params)| params);
-        let serde_json::Value::Object(defaults) = of_preset.unwrap_or_else(loss.default_params) else { return };
-        // TOML has no null: an option that is off is left out.
-        for (key, value) in defaults.into_iter().filter(|(_, value)| !value.is_null()) {
-            self.loss.params.entry(key).or_insert(value);
-        }
     }
 
     /// The recipe as TOML, every value written out.
@@ -149,7 +145,10 @@ impl Recipe {
         }
         self.metric()?;
         self.augment.check()?;
-        self.schedule.check(self.train.steps)?;
+        self.schedule.check(&self.train)?;
+        if let Some(warm_up) = &self.warm_up {
+            warm_up.check(self.train.steps)?;
+        }
         self.optimizer.check()
     }
 
@@ -159,6 +158,18 @@ impl Recipe {
     /// When `loss.metric` names no metric.
     pub fn metric(&self) -> Result<dml_core::Metric> {
         self.loss.metric.parse().map_err(|e: dml_core::Error| Error::Recipe(format!("loss.metric: {e}")))
+    }
+}
+
+/// Writes a loss's own defaults out, so that the echo holds them and a later default changes no old run.
+fn fill_in(name: &str, preset: Option<&str>, params: &mut serde_json::Map<String, serde_json::Value>) {
+    // An unknown loss is refused where it is built.
+    let Ok(loss) = registry::find(name) else { return };
+    let of_preset = (loss.presets)().into_iter().find(|(name, _)| Some(*name) == preset).map(|(_, params)| params);
+    let serde_json::Value::Object(defaults) = of_preset.unwrap_or_else(loss.default_params) else { return };
+    // TOML has no null: an option that is off is left out.
+    for (key, value) in defaults.into_iter().filter(|(_, value)| !value.is_null()) {
+        params.entry(key).or_insert(value);
     }
 }
 

@@ -54,17 +54,19 @@ fn validation(events: &[Event]) -> Option<Curves> {
         .filter_map(|event| match *event {
             Event::Validated { step, map_at_r, .. } => Some((step as f64, 100.0 * map_at_r)),
             Event::ValidatedPairs { step, spearman, .. } => Some((step as f64, 100.0 * spearman)),
+            Event::Tested { step, recall_at_1, .. } => Some((step as f64, 100.0 * recall_at_1)),
             _ => None,
         })
         .collect();
-    let of_pairs = events.iter().any(|event| matches!(event, Event::ValidatedPairs { .. }));
-    let (label, what) = match of_pairs {
-        true => ("Spearman, %", "pairs held out of training"),
-        false => ("MAP@R, %", "classes held out of training"),
-    };
+    let [title, label, what] = events.iter().find_map(|event| match event {
+        Event::Validated { .. } => Some(["Validation", "MAP@R, %", "classes held out of training"]),
+        Event::ValidatedPairs { .. } => Some(["Validation", "Spearman, %", "pairs held out of training"]),
+        Event::Tested { .. } => Some(["Test, chosen by", "R@1, %", "the test classes themselves"]),
+        _ => None,
+    })?;
     // The first of equals, as the run keeps it.
     let best = *measured.iter().rev().max_by(|a, b| a.1.total_cmp(&b.1))?;
-    let mut curves = drawn("Validation", label, vec![plain(what, measured.clone())], &measured);
+    let mut curves = drawn(title, label, vec![plain(what, measured.clone())], &measured);
     // Room for the name above the best.
     curves.y.max += 0.15 * (curves.y.max - curves.y.min);
     curves.marks = vec![Mark { label: format!("best: {:.1} % at step {}", best.1, best.0), x: best.0, y: best.1 }];

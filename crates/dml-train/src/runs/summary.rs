@@ -96,6 +96,7 @@ impl Summary {
         let weights = match self.weights {
             Evaluated::Last => "last weights",
             Evaluated::BestOnValidation => "best weights on the validation classes",
+            Evaluated::BestOnTest => "best weights on the test classes themselves, so too good",
         };
         let folds = match self.folds {
             None => String::new(),
