@@ -12,6 +12,38 @@ fn recipes() -> Vec<PathBuf> {
     entries.filter(|path| path.extension().is_some_and(|extension| extension == "toml")).collect()
 }
 
+#[derive(serde::Deserialize)]
+struct Suite {
+    #[serde(default)]
+    job: Vec<Job>,
+}
+
+#[derive(serde::Deserialize)]
+struct Job {
+    name: String,
+    recipe: String,
+    #[serde(default)]
+    set: Vec<String>,
+}
+
+#[test]
+fn every_row_of_a_suite_is_understood() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../recipes");
+    let suites = std::fs::read_dir(folder.join("suites")).unwrap().map(|entry| entry.unwrap().path());
+    let mut rows = 0;
+    for path in suites {
+        let suite: Suite = toml::from_str(&std::fs::read_to_string(&path).unwrap()).unwrap();
+        for job in suite.job {
+            let row = format!("{}, {}", path.display(), job.name);
+            let recipe = Recipe::read(&folder.join(&job.recipe), &job.set).unwrap_or_else(|e| panic!("{row}: {e}"));
+            let context = Context { device: Device::Cpu, ..Context::new(8, 5) };
+            recipe.loss.objective().build(&context).unwrap_or_else(|e| panic!("{row}: {e}"));
+            rows += 1;
+        }
+    }
+    assert!(rows > 100, "{rows}");
+}
+
 #[test]
 fn every_recipe_is_understood() {
     let recipes = recipes();

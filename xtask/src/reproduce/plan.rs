@@ -53,6 +53,8 @@ struct SuiteJob {
     /// Whether it begins with weights from the hub.
     #[serde(default)]
     weights: bool,
+    /// A file of weights that is on no hub: it must lie in the data folder, and the recipe then begins with it.
+    file: Option<String>,
 }
 
 /// A measurement without training: `dml baseline NAME`.
@@ -211,7 +213,13 @@ impl Plan {
             let recipe = recipes.join(&job.recipe);
             let size = recipe_size(&recipe).with_context(|| format!("job `{}`: {}", job.name, recipe.display()))?;
             let no_gpu = (job.gpu && !gpu).then(|| "a GPU: add --device cuda".to_owned());
-            let lacks: Vec<String> = missing(job.needs.as_deref(), data)?.into_iter().chain(no_gpu).collect();
+            let weights = job.file.as_ref().map(|file| data.join(file));
+            let no_file = weights.as_ref().filter(|file| !file.is_file());
+            let no_file = no_file.map(|file| format!("the weights {}: lay them there", file.display()));
+            let needs = missing(job.needs.as_deref(), data)?;
+            let lacks: Vec<String> = needs.into_iter().chain(no_file).chain(no_gpu).collect();
+            let begins = weights.map(|file| format!("model.weights={}", file.display()));
+            let set: Vec<String> = job.set.iter().cloned().chain(begins).collect();
             let skipped = (!lacks.is_empty()).then(|| lacks.join("; and "));
             let steps = overridden_steps(&job.set)?.unwrap_or(size.train.steps);
             for &seed in &job.seeds {
@@ -222,7 +230,7 @@ impl Plan {
                     work: Work::Train {
                         recipe: recipe.clone(),
                         seed,
-                        set: job.set.clone(),
+                        set: set.clone(),
                         steps,
                         batch: size.sampler.classes * size.sampler.per_class,
                     },
