@@ -2,6 +2,7 @@
 
 use crate::{Dataset, Error, Image, Result};
 use serde::{Deserialize, Serialize};
+use std::cell::RefCell;
 
 /// `(x − mean) / std` per channel, for `x` in 0..1. One value serves all channels.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -133,13 +134,28 @@ impl Normalize {
         if plane == 0 {
             return Ok(());
         }
-        for (channel, out) in out.chunks_exact_mut(plane).enumerate() {
-            // 256 divisions instead of one per pixel, and the same bits as `apply`.
-            let table = self.table(channel);
-            let values = image.pixels[self.source(channel, channels)..].iter().step_by(channels);
-            out.iter_mut().zip(values).for_each(|(out, &value)| *out = table[usize::from(value)]);
-        }
+        self.with_tables(channels, |tables| {
+            for ((channel, out), table) in out.chunks_exact_mut(plane).enumerate().zip(tables) {
+                let values = image.pixels[self.source(channel, channels)..].iter().step_by(channels);
+                out.iter_mut().zip(values).for_each(|(out, &value)| *out = table[usize::from(value)]);
+            }
+        });
         Ok(())
+    }
+
+    /// `f` with the table of each channel: 256 divisions instead of one per pixel, and the same bits as `apply`. A thread keeps the
+    /// last tables, since of a small image they are as much work as the image.
+    fn with_tables(&self, channels: usize, f: impl FnOnce(&[[f32; 256]])) {
+        thread_local! {
+            static LAST: RefCell<(Normalize, Vec<[f32; 256]>)> = RefCell::new((Normalize::default(), Vec::new()));
+        }
+        LAST.with_borrow_mut(|(of, tables)| {
+            if tables.len() != channels || of != self {
+                of.clone_from(self);
+                *tables = (0..channels).map(|channel| self.table(channel)).collect();
+            }
+            f(tables);
+        });
     }
 
     /// The image's channel, of `channels`, that network input has at `channel`.
@@ -168,6 +184,20 @@ mod tests {
         Normalize::bgr_255().write(&image, &mut out).unwrap();
         let expected = [0.0, -94.0, 0.0, -117.0, 0.0, 127.0];
         assert!(out.iter().zip(expected).all(|(got, want)| (got - want).abs() < 1e-4), "{out:?}");
+    }
+
+    #[test]
+    fn settings_and_channels_may_change_between_images() {
+        let image = |channels: usize| Image::new(2, 1, channels, vec![51; 2 * channels]).unwrap();
+        for _ in 0..2 {
+            for (normalize, channels, want) in
+                [(Normalize::default(), 1, 0.2), (Normalize::half(), 1, -0.6), (Normalize::half(), 3, -0.6)]
+            {
+                let mut out = vec![0f32; 2 * channels];
+                normalize.write(&image(channels), &mut out).unwrap();
+                assert!(out.iter().all(|got| (got - want).abs() < 1e-6), "{out:?}");
+            }
+        }
     }
 
     #[test]

@@ -22,6 +22,7 @@ mod stack;
 pub mod statistics;
 mod tape;
 mod vector;
+mod winograd;
 
 pub use activation::Activation;
 pub use add::add;
