@@ -10,6 +10,7 @@ mod info;
 mod input;
 mod pictures;
 mod remove;
+mod served;
 mod verify;
 
 use anyhow::{Context, Result, bail};
@@ -19,6 +20,7 @@ use serde::Serialize;
 
 pub(crate) use enroll::{Enroll, enroll};
 pub(crate) use identify::{Identify, identify};
+pub(crate) use pictures::Encoded;
 pub(crate) use verify::{Verify, verify};
 
 #[derive(Args)]

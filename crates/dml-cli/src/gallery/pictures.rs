@@ -21,7 +21,7 @@ const DRAWN: [&str; 5] = ["mnist", "fashion-mnist", "omniglot-small1", "omniglot
 const ENDINGS: [&str; 8] = ["png", "jpg", "jpeg", "webp", "bmp", "ppm", "pgm", "pbm"];
 
 /// An encoder, and how pictures become its inputs.
-pub(super) struct Encoded {
+pub(crate) struct Encoded {
     run_dir: PathBuf,
     recipe: Recipe,
     trainer: Trainer,
@@ -46,7 +46,7 @@ pub(super) struct Found {
 }
 
 impl Encoded {
-    pub(super) fn open(run_dir: &Path, parent: &Parent) -> Result<Self> {
+    pub(crate) fn open(run_dir: &Path, parent: &Parent) -> Result<Self> {
         let device = parent.device()?;
         let (recipe, sets, trainer) = reopen(run_dir, parent.data_dir.as_deref(), &device)?;
         let set = recipe.data.set.as_str();
@@ -105,9 +105,7 @@ impl Encoded {
         }
         let mut values = Vec::new();
         for chunk in files.chunks(CHUNK) {
-            let pictures =
-                Pictures { files: chunk, labels: vec![0; chunk.len()], names: vec![String::new()], how: &self.how };
-            values.extend(embed_images(self.trainer.encoder(), &pictures, &self.device)?.values);
+            values.extend(self.embed_each(chunk.len(), &|index| self.how.read(&chunk[index]))?);
             if let Some(bar) = &bar {
                 bar.inc(chunk.len() as u64);
             }
@@ -119,7 +117,26 @@ impl Encoded {
         let id = |file: &PathBuf| file.strip_prefix(root).unwrap_or(file).display().to_string();
         Ok(Found { values, ids: files.iter().map(id).collect(), labels })
     }
+
+    /// The embeddings of `n` pictures.
+    fn embed_each(&self, n: usize, picture: Picture<'_>) -> dml_train::Result<Vec<f32>> {
+        let pictures = Pictures { picture, labels: vec![0; n], names: vec![String::new()], how: &self.how };
+        Ok(embed_images(self.trainer.encoder(), &pictures, &self.device)?.values)
+    }
+
+    /// The picture in `bytes`, of a file that is called `path`.
+    pub(super) fn decode(&self, path: &Path, bytes: &[u8]) -> dml_data::Result<Image> {
+        self.how.decode(path, bytes)
+    }
+
+    /// The embeddings of pictures that are decoded.
+    pub(super) fn embed_decoded(&self, pictures: &[Image]) -> dml_train::Result<Vec<f32>> {
+        self.embed_each(pictures.len(), &|index| Ok(pictures[index].clone()))
+    }
 }
+
+/// A picture, by its number.
+type Picture<'a> = &'a (dyn Fn(usize) -> dml_data::Result<Image> + Sync);
 
 /// Picture files, and whose they are where they lie in folders.
 fn pictures(input: &Path) -> Result<(Vec<PathBuf>, Option<Vec<String>>)> {
@@ -165,26 +182,27 @@ fn listed(folder: &Path, folders: bool) -> Result<Vec<PathBuf>> {
     Ok(found)
 }
 
+impl How {
+    fn read(&self, path: &Path) -> dml_data::Result<Image> {
+        let bytes = fs::read(path).map_err(|source| dml_data::Error::Io { path: path.to_owned(), source })?;
+        self.decode(path, &bytes)
+    }
+
+    fn decode(&self, path: &Path, bytes: &[u8]) -> dml_data::Result<Image> {
+        match &self.steps {
+            // Steps for evaluation draw nothing.
+            Some((decoder, steps)) => steps.load(decoder, path, bytes, &mut stream(0, Purpose::Sample, (0, 0))),
+            None => fit_square(&decode(path, bytes, self.shape[0])?, self.shape[1]),
+        }
+    }
+}
+
 /// Pictures as inputs of an encoder.
 struct Pictures<'a> {
-    files: &'a [PathBuf],
+    picture: Picture<'a>,
     labels: Vec<u32>,
     names: Vec<String>,
     how: &'a How,
-}
-
-impl Pictures<'_> {
-    fn image(&self, index: usize) -> dml_data::Result<Image> {
-        let path = &self.files[index];
-        let bytes = fs::read(path).map_err(|source| dml_data::Error::Io { path: path.clone(), source })?;
-        match &self.how.steps {
-            Some((decoder, steps)) => {
-                // Steps for evaluation draw nothing.
-                steps.load(decoder, path, &bytes, &mut stream(0, Purpose::Sample, (0, index as u64)))
-            }
-            None => fit_square(&decode(path, &bytes, self.how.shape[0])?, self.how.shape[1]),
-        }
-    }
 }
 
 impl Inputs for Pictures<'_> {
@@ -209,6 +227,6 @@ impl Inputs for Pictures<'_> {
     }
 
     fn write(&self, index: usize, _: Option<Draw>, out: &mut [f32]) -> dml_data::Result<()> {
-        self.how.normalize.write(&self.image(index)?, out)
+        self.how.normalize.write(&(self.picture)(index)?, out)
     }
 }
