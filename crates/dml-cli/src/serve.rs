@@ -1,11 +1,11 @@
 //! `dml serve`: a gallery over HTTP.
 
-use crate::gallery::Encoded;
+use crate::gallery::open_encoder;
 use crate::train::Parent;
 use anyhow::{Context, Result, bail};
 use clap::Args;
 use dml_gallery::{FileGallery, Gallery};
-use dml_serve::{ApiKey, Encode, Options, Rate, Server, Service};
+use dml_serve::{ApiKey, Options, Rate, Server, Service};
 use std::fs;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -23,7 +23,7 @@ use tracing_subscriber::filter::LevelFilter;
 pub(crate) struct Serve {
     /// The gallery; nobody else may have it open
     gallery: PathBuf,
-    /// The encoder that embeds pictures: a folder that `dml train` has finished. Without it only embeddings are taken
+    /// The encoder that embeds pictures or texts: a folder that `dml train` has finished. Without it only embeddings are taken
     #[arg(long, visible_alias = "run")]
     run_dir: Option<PathBuf>,
     /// Where to listen; port 0 is any that is free
@@ -47,10 +47,10 @@ pub(crate) struct Serve {
     /// Requests that are worked on at once; others are told to come again
     #[arg(long, value_name = "N", default_value_t = Options::default().concurrency)]
     concurrency: usize,
-    /// Most pictures that go through the encoder together
+    /// Most pictures or texts that go through the encoder together
     #[arg(long, value_name = "N", default_value_t = Options::default().batch)]
     batch: usize,
-    /// How long a picture waits for others to go with, in milliseconds
+    /// How long one waits for others to go with, in milliseconds
     #[arg(long, value_name = "MS", default_value_t = 2)]
     batch_wait_ms: u64,
     /// What is logged: off, error, warn, info (a line for each request), debug or trace
@@ -72,11 +72,7 @@ pub(crate) fn serve(arguments: &Serve) -> Result<()> {
     }
     tracing_subscriber::fmt().with_max_level(arguments.log).with_writer(std::io::stderr).with_ansi(false).init();
     let gallery = FileGallery::open(&arguments.gallery)?;
-    let open = |run_dir: &PathBuf| -> Result<Box<dyn Encode>> {
-        let encoded = Encoded::open(run_dir, &arguments.parent)?;
-        Ok(Box::new(encoded.served()?))
-    };
-    let encoder = arguments.run_dir.as_ref().map(open).transpose()?;
+    let encoder = arguments.run_dir.as_ref().map(|run_dir| open_encoder(run_dir, &arguments.parent)).transpose()?;
     let options = Options {
         api_key,
         max_body: arguments.max_body,

@@ -66,6 +66,10 @@ fn admit(service: &Service, access: Access, request: &Request, in_flight: usize)
             return Err(Refusal::new(StatusCode::UNAUTHORIZED, "unauthorized", message));
         }
     }
+    if keyed && options.api_key.is_none() && !options.behind_proxy && !names_this_machine(request.headers()) {
+        let message = "without an API key this server is asked by its address or as localhost: give it a key";
+        return Err(Refusal::new(StatusCode::FORBIDDEN, "wrong_host", message));
+    }
     if keyed && service.is_stopping() {
         return Err(Refusal::stopping());
     }
@@ -78,6 +82,19 @@ fn admit(service: &Service, access: Access, request: &Request, in_flight: usize)
 fn bearer(headers: &HeaderMap) -> Option<&[u8]> {
     let (scheme, key) = headers.get(header::AUTHORIZATION)?.as_bytes().split_at_checked("Bearer ".len())?;
     scheme.eq_ignore_ascii_case(b"bearer ").then(|| key.trim_ascii())
+}
+
+/// Whether the host that is asked for is an address or `localhost`. A page of another site, whose name is made to lead here, could
+/// else ask with its visitor's browser.
+fn names_this_machine(headers: &HeaderMap) -> bool {
+    let Some(host) = headers.get(header::HOST) else { return true };
+    let Ok(host) = host.to_str() else { return false };
+    let without_port = host.rsplit_once(':').map_or(host, |(name, _)| name);
+    let here = |name: &str| {
+        let name = name.trim_start_matches('[').trim_end_matches(']');
+        name.eq_ignore_ascii_case("localhost") || name.parse::<IpAddr>().is_ok()
+    };
+    here(host) || here(without_port)
 }
 
 /// Who asks. The last address of `X-Forwarded-For` is the one that the proxy itself has seen.

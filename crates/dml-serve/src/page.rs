@@ -23,7 +23,7 @@ impl Page {
         let hash = |text: &str| STANDARD.encode(Sha256::digest(text));
         // Nothing but what is written here runs or is shown, whatever name somebody is enrolled by.
         let policy = format!(
-            "default-src 'none'; script-src 'sha256-{}'; style-src 'sha256-{}'; img-src blob:; connect-src 'self'; \
+            "default-src 'none'; script-src 'sha256-{}'; style-src 'sha256-{}'; img-src blob: data:; connect-src 'self'; \
              base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
             hash(SCRIPT),
             hash(STYLE)

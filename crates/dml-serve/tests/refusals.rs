@@ -106,6 +106,25 @@ fn the_key_is_wanted_where_it_guards_something() {
 }
 
 #[test]
+fn without_a_key_names_of_other_machines_are_refused() {
+    let asked_as = |place: &Place, host: &str| {
+        let mut stream = TcpStream::connect(place.client.address).unwrap();
+        let request = format!("GET /v1/gallery HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n");
+        stream.write_all(request.as_bytes()).unwrap();
+        read(&mut stream)
+    };
+    let place = Place::with(None, |options| options.api_key = None);
+    for host in ["localhost", "LOCALHOST:8080", "127.0.0.1:1", "[::1]:8080", "::1"] {
+        assert_eq!(asked_as(&place, host).status, 200, "{host}");
+    }
+    for host in ["evil.example", "evil.example:8080", "127.0.0.1.evil.example", "localhost.evil.example", ""] {
+        asked_as(&place, host).refused(403, "wrong_host");
+    }
+    let proxied = Place::with(None, |options| (options.api_key, options.behind_proxy) = (None, true));
+    assert_eq!(asked_as(&proxied, "gallery.example").status, 200);
+}
+
+#[test]
 fn paths_methods_and_types() {
     let place = Place::new();
     let client = &place.client;

@@ -77,17 +77,13 @@ impl Encoded {
 
     /// Fingerprint of the encoder and of what is done to pictures.
     pub(super) fn model(&self) -> Result<Model> {
-        let weights = RunFolder::existing(&self.run_dir)?.encoder();
-        if !weights.exists() {
-            bail!("{} does not exist: run dml train to its end first", weights.display());
-        }
         let normalize = serde_json::to_string(&self.how.normalize)?;
         let steps = match &self.how.steps {
             Some(steps) => serde_json::to_string(steps)?,
             None => format!("centred square of {}", self.how.shape[1]),
         };
         Ok(Model {
-            weights_sha256: Some(sha256_of(&weights)?),
+            weights_sha256: Some(weights_of(&self.run_dir)?),
             dim: self.trainer.encoder().dim(),
             metric: self.recipe.metric()?,
             preprocessing: format!("{steps}; {normalize}"),
@@ -133,6 +129,15 @@ impl Encoded {
     pub(super) fn embed_decoded(&self, pictures: &[Image]) -> dml_train::Result<Vec<f32>> {
         self.embed_each(pictures.len(), &|index| Ok(pictures[index].clone()))
     }
+}
+
+/// SHA-256 of what a run has learned.
+pub(super) fn weights_of(run_dir: &Path) -> Result<String> {
+    let weights = RunFolder::existing(run_dir)?.encoder();
+    if !weights.exists() {
+        bail!("{} does not exist: run dml train to its end first", weights.display());
+    }
+    Ok(sha256_of(&weights)?)
 }
 
 /// A picture, by its number.

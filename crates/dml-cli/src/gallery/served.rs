@@ -1,10 +1,14 @@
 //! The encoder of a run folder behind `dml serve`.
 
 use super::pictures::Encoded;
+use super::texts::Texts;
+use crate::train::Parent;
 use anyhow::Result;
 use dml_data::Image;
 use dml_gallery::Model;
 use dml_serve::{Encode, EncodeError, Item, Takes};
+use dml_train::Recipe;
+use dml_train::run::RunFolder;
 use image::ImageReader;
 use rayon::prelude::*;
 use std::io::Cursor;
@@ -14,18 +18,22 @@ use std::path::Path;
 const PIXELS: u64 = 50_000_000;
 
 /// An encoder of pictures, and its fingerprint.
-pub(crate) struct Served {
+struct Pictures {
     encoded: Encoded,
     model: Model,
 }
 
-impl Encoded {
-    pub(crate) fn served(self) -> Result<Served> {
-        Ok(Served { model: self.model()?, encoded: self })
+/// The encoder of a run, of pictures or of texts.
+pub(crate) fn open(run_dir: &Path, parent: &Parent) -> Result<Box<dyn Encode>> {
+    let recipe = Recipe::read(&RunFolder::existing(run_dir)?.recipe(), &[])?;
+    if recipe.model.text_sizes().is_some() {
+        return Ok(Box::new(Texts::open(run_dir, parent)?));
     }
+    let encoded = Encoded::open(run_dir, parent)?;
+    Ok(Box::new(Pictures { model: encoded.model()?, encoded }))
 }
 
-impl Served {
+impl Pictures {
     fn picture(&self, item: &Item) -> Result<Image, EncodeError> {
         let unreadable = |problem: String| EncodeError::Unreadable(problem);
         let Item::Image(bytes) = item else {
@@ -45,7 +53,7 @@ impl Served {
     }
 }
 
-impl Encode for Served {
+impl Encode for Pictures {
     fn model(&self) -> &Model {
         &self.model
     }
@@ -56,23 +64,29 @@ impl Encode for Served {
 
     fn encode(&mut self, items: &[Item]) -> Vec<Result<Vec<f32>, EncodeError>> {
         let this = &*self;
-        let (mut pictures, mut outcomes) = (Vec::with_capacity(items.len()), Vec::with_capacity(items.len()));
-        for picture in items.par_iter().map(|item| this.picture(item)).collect::<Vec<_>>() {
-            outcomes.push(picture.map(|picture| pictures.push(picture)));
-        }
-        match self.encoded.embed_decoded(&pictures) {
-            Ok(values) => {
-                let mut rows = values.chunks_exact(self.model.dim);
-                let lost = || EncodeError::Failed("an embedding is missing".to_owned());
-                outcomes
-                    .into_iter()
-                    .map(|outcome| outcome.and_then(|()| rows.next().map(<[f32]>::to_vec).ok_or_else(lost)))
-                    .collect()
-            }
-            Err(error) => {
-                let failed = EncodeError::Failed(error.to_string());
-                outcomes.into_iter().map(|outcome| outcome.and(Err(failed.clone()))).collect()
-            }
-        }
+        let pictures: Vec<_> = items.par_iter().map(|item| this.picture(item)).collect();
+        embed_readable(pictures, self.model.dim, |pictures| self.encoded.embed_decoded(pictures))
     }
+}
+
+/// The embeddings of those that could be read, in their places among those that could not.
+pub(super) fn embed_readable<T>(
+    read: Vec<Result<T, EncodeError>>,
+    dim: usize,
+    embed: impl FnOnce(&[T]) -> dml_train::Result<Vec<f32>>,
+) -> Vec<Result<Vec<f32>, EncodeError>> {
+    let (mut readable, mut outcomes) = (Vec::with_capacity(read.len()), Vec::with_capacity(read.len()));
+    for item in read {
+        outcomes.push(item.map(|item| readable.push(item)));
+    }
+    let values = embed(&readable).map_err(|error| EncodeError::Failed(error.to_string()));
+    let mut rows = values.as_ref().map(|values| values.chunks_exact(dim));
+    let mut next = || match &mut rows {
+        Ok(rows) => {
+            let lost = || EncodeError::Failed("an embedding is missing".to_owned());
+            rows.next().map(<[f32]>::to_vec).ok_or_else(lost)
+        }
+        Err(error) => Err(EncodeError::clone(error)),
+    };
+    outcomes.into_iter().map(|outcome| outcome.and_then(|()| next())).collect()
 }

@@ -2,7 +2,7 @@
 #![allow(dead_code, reason = "each test uses a part of it")]
 
 use dml_core::{Matrix, Metric};
-use dml_gallery::{Embeddings, Gallery, MemoryGallery, Metadata, Model, Templates};
+use dml_gallery::{CalibrationOptions, Embeddings, Gallery, MemoryGallery, Metadata, Model, Templates};
 use dml_serve::{ApiKey, Encode, EncodeError, Item, Options, Server, Service, Takes};
 use serde_json::Value;
 use std::io::{Read, Write};
@@ -127,6 +127,21 @@ impl Place {
         let running = service.clone();
         let server = Some(std::thread::spawn(move || server.run(running).unwrap()));
         Self { service, gate, gallery, client, server }
+    }
+
+    /// On sixty people who are not enrolled, all around the third axis.
+    pub(crate) fn calibrate(&self) {
+        let (mut values, mut labels) = (Vec::new(), Vec::new());
+        for person in 0..60u32 {
+            for sample in 0..3 {
+                let (angle, shift) = (person as f32 * 0.7, sample as f32 * 0.01);
+                values.extend([0.3 * angle.cos() + shift, 0.3 * angle.sin(), 1.0]);
+                labels.push(person);
+            }
+        }
+        let (model, options) = (model(), CalibrationOptions::default());
+        let held_out = Embeddings::new(&model, Matrix::new(&values, labels.len(), DIM).unwrap());
+        self.gallery.calibrate(held_out, &labels, &options).unwrap();
     }
 
     /// Tells it to stop and waits until it has.
