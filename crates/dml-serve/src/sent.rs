@@ -65,6 +65,10 @@ fn unsupported(message: &str) -> Refusal {
 }
 
 fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Refusal> {
+    // Serde would take the fields from an array too, in the order in which they happen to stand in the code.
+    if bytes.trim_ascii_start().first() != Some(&b'{') {
+        return Err(Refusal::bad("the body: want a JSON object, {…}"));
+    }
     let mut parser = serde_json::Deserializer::from_slice(bytes);
     let parsed = serde_path_to_error::deserialize(&mut parser).map_err(|error| {
         let (path, problem) = (error.path().to_string(), error.inner());

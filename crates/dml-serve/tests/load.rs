@@ -2,7 +2,7 @@
 
 mod place;
 
-use dml_serve::{ApiKey, Options, Rate, Takes};
+use dml_serve::{ApiKey, Options, Rate, Service, Takes, router};
 use place::{Client, KEY, Place, read, wait_until};
 use serde_json::json;
 use std::io::Write;
@@ -127,17 +127,38 @@ fn what_is_worked_on_ends_before_the_server_does() {
     let client = place.client.clone();
     let request = thread::spawn(move || client.picture("/v1/embed", "1,0,0").status);
     place.gate.wait_for_batches(1);
-    // This one has a connection already.
-    let mut late = TcpStream::connect(place.client.address).unwrap();
-    late.write_all(b"GET /ready HTTP/1.1\r\nHost: x\r\n").unwrap();
     place.service.stop();
     wait_until(|| TcpStream::connect(place.client.address).is_err());
-    late.write_all(b"Connection: close\r\n\r\n").unwrap();
-    read(&mut late).refused(503, "stopping");
     assert!(!request.is_finished());
     place.gate.open();
     assert_eq!(request.join().unwrap(), 200);
     place.end();
+}
+
+/// As a part of another program's service, which goes on when this one stops.
+#[test]
+fn mounted_under_a_prefix_it_is_guarded_and_stops_by_itself() {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
+    let options = Options { api_key: Some(ApiKey::new(KEY).unwrap()), rate: None, ..Options::default() };
+    let service = Service::new(place::people(), None, options).unwrap();
+    let app = axum::Router::new().nest("/people", router(service.clone()));
+    let listener = runtime.block_on(tokio::net::TcpListener::bind("127.0.0.1:0")).unwrap();
+    let client = Client { address: listener.local_addr().unwrap(), key: Some(KEY.to_owned()) };
+    runtime.spawn(async move { axum::serve(listener, app).await });
+    assert_eq!(client.get("/people/v1/identities/Ada").json(200)["name"], "Ada");
+    let anybody = Client { key: None, ..client.clone() };
+    for (method, path) in dml_serve::routes() {
+        let open = ["/", "/openapi.json", "/health", "/ready"].contains(&path);
+        let path = format!("/people{}", path.replace("{name}", "Ada"));
+        let status = anybody.send(method, &path, &[], &[]).status;
+        assert_eq!(status == 401, !open, "{method} {path}: {status}");
+    }
+    service.stop();
+    let answer = client.get("/people/ready");
+    answer.refused(503, "stopping");
+    assert!(answer.header("retry-after").is_some());
+    client.post("/people/v1/identify", &json!({"embedding": [1, 0, 0]})).refused(503, "stopping");
+    assert_eq!(client.get("/people/health").status, 200);
 }
 
 #[test]

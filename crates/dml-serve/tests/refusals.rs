@@ -34,7 +34,7 @@ fn wrong_requests_name_the_field() {
         ("/v1/identify", json!({"image": "aGVsbG8="}), "input 0: no picture"),
         ("/v1/identify?k=3", json!({"embedding": [1, 0, 0]}), "`k`: beside JSON these stand in the body"),
         ("/v1/verify", json!({"embedding": [1, 0, 0]}), "missing field `name`"),
-        ("/v1/verify", json!([1]), "invalid type"),
+        ("/v1/verify", json!(["Ada"]), "want a JSON object"),
         ("/v1/embed?x=1", json!({}), "query: \"x\" is not known"),
         ("/v1/identities", json!({"name": "", "embedding": [1, 0, 0]}), "is no name"),
         ("/v1/identities", json!({"name": "a\nb", "embedding": [1, 0, 0]}), "is no name"),
@@ -48,8 +48,19 @@ fn wrong_requests_name_the_field() {
         let answer = place.client.send("POST", "/v1/embed", &[("Content-Type", "application/json")], text);
         answer.refused(400, "bad_request")
     };
-    assert!(json(b"{").contains("EOF") && json(b"").contains("EOF") && json(b"{} x").contains("goes on"));
-    assert!(json(&[b'['; 5000]).contains("the body") && json(b"\xff").contains("the body"));
+    for (text, wanted) in [
+        (b"{".as_slice(), "EOF"),
+        (b"", "want a JSON object"),
+        (b"[]", "want a JSON object"),
+        (b"\xff", "want a JSON object"),
+        (b"{} x", "goes on after its JSON"),
+        (b"{\"text\": \"\xff\"}", "unicode"),
+    ] {
+        let said = json(text);
+        assert!(said.contains(wanted), "{said}");
+    }
+    let deep = [b"{\"embedding\":".as_slice(), &[b'['; 5000]].concat();
+    assert!(json(&deep).contains("`embedding[0]`"), "{}", json(&deep));
     for (path, wanted) in [
         ("/v1/identities?limit=0", "`limit` is 0: want 1 to 1000"),
         ("/v1/identities?limit=x", "`limit` is \"x\": want a number"),

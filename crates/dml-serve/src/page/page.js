@@ -78,7 +78,7 @@ function answered({ decision, candidates, threshold, probability, warnings }) {
   if (decision === "unknown") detail.push(best ? "nobody who is enrolled is close enough" : "nobody is enrolled");
   if (decision === "no_threshold") detail.push("the gallery has no threshold: calibrate it");
   if (threshold !== null) detail.push("threshold " + threshold.toFixed(4));
-  if (probability !== null) detail.push((100 * probability).toFixed(1) + " % likely to be " + best?.name);
+  if (probability !== null) detail.push("probability " + (100 * probability).toFixed(1) + " %");
   at("detail").textContent = detail.join(" · ");
   const scores = candidates.map((candidate) => candidate.score);
   const similar = ["cosine", "dot"].includes(gallery.model.metric) || scores[0] > scores[scores.length - 1];

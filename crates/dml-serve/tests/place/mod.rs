@@ -71,6 +71,8 @@ impl Encode for Fake {
         while *closed {
             closed = self.2.opened.wait(closed).unwrap();
         }
+        // It may panic below, as an encoder might.
+        drop(closed);
         let embed = |item: &Item| {
             let text = match item {
                 Item::Image(bytes) if bytes.starts_with(b"\x89PNG") => "0.9,0.2,0".to_owned(),
