@@ -9,6 +9,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use dml_core::Matrix;
 use dml_gallery::{Embeddings, Model};
+use serde::{Deserialize, Deserializer};
 
 /// A request with fields of its own and one of those that bring something to embed, or embeddings.
 macro_rules! asked {
@@ -18,11 +19,17 @@ macro_rules! asked {
         #[serde(deny_unknown_fields)]
         struct $name {
             $($(#[$how])* $field: $kind,)*
+            #[serde(default, deserialize_with = "crate::probes::given")]
             embedding: Option<Vec<f32>>,
+            #[serde(default, deserialize_with = "crate::probes::given")]
             embeddings: Option<Vec<Vec<f32>>>,
+            #[serde(default, deserialize_with = "crate::probes::given")]
             image: Option<String>,
+            #[serde(default, deserialize_with = "crate::probes::given")]
             images: Option<Vec<String>>,
+            #[serde(default, deserialize_with = "crate::probes::given")]
             text: Option<String>,
+            #[serde(default, deserialize_with = "crate::probes::given")]
             texts: Option<Vec<String>>,
             weights_sha256: Option<String>,
         }
@@ -44,6 +51,11 @@ macro_rules! asked {
     };
 }
 pub(crate) use asked;
+
+/// A field that is there: `null` is no value of it.
+pub(crate) fn given<'de, T: Deserialize<'de>, D: Deserializer<'de>>(from: D) -> Result<Option<T>, D::Error> {
+    T::deserialize(from).map(Some)
+}
 
 /// One of these is given, and of which weights it is if whoever sends embeddings knows.
 #[derive(Default)]

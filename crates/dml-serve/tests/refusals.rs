@@ -33,6 +33,9 @@ fn wrong_requests_name_the_field() {
         ("/v1/identify", json!({"images": ["MSwwLDA=", "!"]}), "`images[1]` is not base64"),
         ("/v1/identify", json!({"image": "aGVsbG8="}), "input 0: no picture"),
         ("/v1/identify?k=3", json!({"embedding": [1, 0, 0]}), "`k`: beside JSON these stand in the body"),
+        ("/v1/identify", json!({"embedding": [1, 0, 0], "text": null}), "`text`: invalid type: null"),
+        ("/v1/identities?offset=1", json!({}), "query: \"offset\" is not known"),
+        ("/v1/embed", json!({"embedding": [1, 0, 0]}), "unknown field `embedding`"),
         ("/v1/verify", json!({"embedding": [1, 0, 0]}), "missing field `name`"),
         ("/v1/verify", json!(["Ada"]), "want a JSON object"),
         ("/v1/embed?x=1", json!({}), "query: \"x\" is not known"),
@@ -59,8 +62,8 @@ fn wrong_requests_name_the_field() {
         let said = json(text);
         assert!(said.contains(wanted), "{said}");
     }
-    let deep = [b"{\"embedding\":".as_slice(), &[b'['; 5000]].concat();
-    assert!(json(&deep).contains("`embedding[0]`"), "{}", json(&deep));
+    let deep = [b"{\"texts\":".as_slice(), &[b'['; 5000]].concat();
+    assert!(json(&deep).contains("`texts[0]`"), "{}", json(&deep));
     for (path, wanted) in [
         ("/v1/identities?limit=0", "`limit` is 0: want 1 to 1000"),
         ("/v1/identities?limit=x", "`limit` is \"x\": want a number"),
@@ -196,7 +199,7 @@ fn bodies_are_limited_in_size_and_time() {
 fn an_encoder_that_fails_fails_its_batch_only() {
     let place = Place::new();
     let client = &place.client;
-    for picture in ["fail", "panic", "1,0"] {
+    for picture in ["fail", "panic", "short"] {
         let said = client.picture("/v1/embed", picture).refused(500, "internal");
         assert!(!said.contains("secret") && !said.contains("told"), "{said}");
     }

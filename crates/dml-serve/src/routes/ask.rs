@@ -1,6 +1,6 @@
 //! Embeddings of probes, and who they are.
 
-use crate::probes::{asked, of_picture};
+use crate::probes::{Probes, asked, given, of_picture};
 use crate::refusal::{Refusal, json};
 use crate::sent::{Query, Sent, finite, within};
 use crate::service::Service;
@@ -8,14 +8,24 @@ use axum::extract::{Request, State};
 use axum::http::StatusCode;
 use axum::response::Response;
 use dml_gallery::{Decision, Filter, Identification, IdentifyOptions, Model, Verification};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
 /// Most candidates of an answer.
 const CANDIDATES: usize = 1000;
 
-asked! {
-    Embed {}
+/// Embeddings are none of these: they are embedded already.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Embed {
+    #[serde(default, deserialize_with = "given")]
+    image: Option<String>,
+    #[serde(default, deserialize_with = "given")]
+    images: Option<Vec<String>>,
+    #[serde(default, deserialize_with = "given")]
+    text: Option<String>,
+    #[serde(default, deserialize_with = "given")]
+    texts: Option<Vec<String>>,
 }
 
 asked! {
@@ -51,7 +61,10 @@ pub(super) async fn embed(State(service): State<Service>, request: Request) -> R
     Query::read(&request, &[])?;
     let rows = match Sent::read(&service, request).await? {
         Sent::Image(bytes) => of_picture(&service, bytes).await?,
-        body => body.json::<Embed>().await?.probes().rows(&service).await?,
+        body => {
+            let Embed { image, images, text, texts } = body.json().await?;
+            Probes { image, images, text, texts, ..Probes::default() }.rows(&service).await?
+        }
     };
     let embeddings = rows.values.chunks_exact(rows.model.dim).collect();
     Ok(json(StatusCode::OK, &Embedded { embeddings, model: &rows.model }))

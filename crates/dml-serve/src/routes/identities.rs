@@ -58,7 +58,8 @@ struct Listed {
 
 pub(super) async fn list(State(service): State<Service>, request: Request) -> Result<Response, Refusal> {
     let mut query = Query::read(&request, &["where", "offset", "limit"])?;
-    let (filter, offset) = (query.filter()?, query.take("offset")?.unwrap_or(0));
+    let filter = query.filter()?;
+    let offset = within("offset", query.take("offset")?.unwrap_or(0), 0, u32::MAX as usize)?;
     let limit = within("limit", query.take("limit")?.unwrap_or(PAGE.1), 1, PAGE.0)?;
     let answer = service.ask("list", move |gallery| {
         let all = gallery.list(&filter)?;
