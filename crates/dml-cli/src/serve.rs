@@ -15,9 +15,11 @@ use tracing_subscriber::filter::LevelFilter;
 
 /// Serve a gallery over HTTP: embed, enrol, verify, identify, forget, and a page to drop a picture on
 ///
-/// GET /openapi.json describes all requests, GET / is the page, GET /metrics is for Prometheus. TLS is left to a proxy in front,
-/// which is wanted wherever the network is not trusted: say --behind-proxy then, so that each client has its own limit. The log
-/// on standard error holds no key, name, picture or embedding. Ctrl-C and SIGTERM end it once what is being worked on is answered.
+/// GET /openapi.json describes all requests, GET / is the page, GET /metrics is for Prometheus.
+///
+/// TLS is left to a proxy in front, which is wanted wherever the network is not trusted; say --behind-proxy then, so that
+/// each client has a limit of its own. The log on standard error holds no key, name, picture or embedding. Ctrl-C and
+/// SIGTERM end it once what is being worked on is answered.
 #[derive(Args)]
 #[command(verbatim_doc_comment)]
 pub(crate) struct Serve {

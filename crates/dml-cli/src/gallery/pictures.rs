@@ -31,7 +31,7 @@ pub(crate) struct Encoded {
 
 /// How a picture becomes an input.
 #[derive(Clone)]
-struct How {
+pub(super) struct How {
     /// The steps of image files, or the largest centred square where there are none.
     steps: Option<(Decoder, Pipeline)>,
     normalize: Normalize,
@@ -101,7 +101,8 @@ impl Encoded {
         }
         let mut values = Vec::new();
         for chunk in files.chunks(CHUNK) {
-            values.extend(self.embed_each(chunk.len(), &|index| self.how.read(&chunk[index]))?);
+            let how = &self.how;
+            values.extend(self.embed_each(chunk.len(), &|index| how.read(&chunk[index]))?);
             if let Some(bar) = &bar {
                 bar.inc(chunk.len() as u64);
             }
@@ -120,9 +121,9 @@ impl Encoded {
         Ok(embed_images(self.trainer.encoder(), &pictures, &self.device)?.values)
     }
 
-    /// The picture in `bytes`, of a file that is called `path`.
-    pub(super) fn decode(&self, path: &Path, bytes: &[u8]) -> dml_data::Result<Image> {
-        self.how.decode(path, bytes)
+    /// How a picture becomes an input.
+    pub(super) fn how(&self) -> &How {
+        &self.how
     }
 
     /// The embeddings of pictures that are decoded.
@@ -193,7 +194,8 @@ impl How {
         self.decode(path, &bytes)
     }
 
-    fn decode(&self, path: &Path, bytes: &[u8]) -> dml_data::Result<Image> {
+    /// The picture in `bytes`, of a file that is called `path`.
+    pub(super) fn decode(&self, path: &Path, bytes: &[u8]) -> dml_data::Result<Image> {
         match &self.steps {
             // Steps for evaluation draw nothing.
             Some((decoder, steps)) => steps.load(decoder, path, bytes, &mut stream(0, Purpose::Sample, (0, 0))),

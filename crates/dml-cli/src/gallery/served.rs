@@ -1,6 +1,6 @@
 //! The encoder of a run folder behind `dml serve`.
 
-use super::pictures::Encoded;
+use super::pictures::{Encoded, How};
 use super::texts::Texts;
 use crate::train::Parent;
 use anyhow::Result;
@@ -33,24 +33,21 @@ pub(crate) fn open(run_dir: &Path, parent: &Parent) -> Result<Box<dyn Encode>> {
     Ok(Box::new(Pictures { model: encoded.model()?, encoded }))
 }
 
-impl Pictures {
-    fn picture(&self, item: &Item) -> Result<Image, EncodeError> {
-        let unreadable = |problem: String| EncodeError::Unreadable(problem);
-        let Item::Image(bytes) = item else {
-            return Err(EncodeError::Failed("a text for an encoder of pictures".to_owned()));
-        };
-        let sides = ImageReader::new(Cursor::new(bytes)).with_guessed_format().map_err(|error| error.to_string());
-        let sides = sides.and_then(|reader| reader.into_dimensions().map_err(|error| error.to_string()));
-        let (width, height) = sides.map_err(|problem| {
-            unreadable(format!("not a readable picture ({problem}): send PNG, JPEG, WebP, BMP or PNM"))
-        })?;
-        if u64::from(width) * u64::from(height) > PIXELS {
-            return Err(unreadable(format!(
-                "the picture has {width}x{height} pixels: want {PIXELS} at most, scale it"
-            )));
-        }
-        self.encoded.decode(Path::new("the picture"), bytes).map_err(|error| unreadable(error.to_string()))
+/// The picture of an item, as the encoder wants it.
+fn picture(how: &How, item: &Item) -> Result<Image, EncodeError> {
+    let unreadable = |problem: String| EncodeError::Unreadable(problem);
+    let Item::Image(bytes) = item else {
+        return Err(EncodeError::Failed("a text for an encoder of pictures".to_owned()));
+    };
+    let sides = ImageReader::new(Cursor::new(bytes)).with_guessed_format().map_err(|error| error.to_string());
+    let sides = sides.and_then(|reader| reader.into_dimensions().map_err(|error| error.to_string()));
+    let (width, height) = sides.map_err(|problem| {
+        unreadable(format!("not a readable picture ({problem}): send PNG, JPEG, WebP, BMP or PNM"))
+    })?;
+    if u64::from(width) * u64::from(height) > PIXELS {
+        return Err(unreadable(format!("the picture has {width}x{height} pixels: want {PIXELS} at most, scale it")));
     }
+    how.decode(Path::new("the picture"), bytes).map_err(|error| unreadable(error.to_string()))
 }
 
 impl Encode for Pictures {
@@ -63,8 +60,8 @@ impl Encode for Pictures {
     }
 
     fn encode(&mut self, items: &[Item]) -> Vec<Result<Vec<f32>, EncodeError>> {
-        let this = &*self;
-        let pictures: Vec<_> = items.par_iter().map(|item| this.picture(item)).collect();
+        let how = self.encoded.how();
+        let pictures: Vec<_> = items.par_iter().map(|item| picture(how, item)).collect();
         embed_readable(pictures, self.model.dim, |pictures| self.encoded.embed_decoded(pictures))
     }
 }
