@@ -23,7 +23,7 @@ struct Inner {
     metrics: Arc<Metrics>,
     buckets: Option<Buckets>,
     /// Places within the gallery: its own threads share the processor, and more callers than cores only wait for each other.
-    places: Semaphore,
+    places: Arc<Semaphore>,
     stop: watch::Sender<bool>,
     page: Page,
     openapi: Vec<u8>,
@@ -77,7 +77,7 @@ impl Service {
             encoder,
             metrics,
             buckets: options.rate.map(Buckets::new),
-            places: Semaphore::new(cores),
+            places: Arc::new(Semaphore::new(cores)),
             stop: watch::Sender::new(false),
             gallery,
             options,
@@ -135,19 +135,19 @@ impl Service {
         question: impl FnOnce(&dyn Gallery) -> dml_gallery::Result<T> + Send + 'static,
     ) -> Result<T, Refusal> {
         let closed = |_| Refusal::internal("the gallery takes no questions");
-        let place = self.0.places.acquire().await.map_err(closed)?;
+        let place = self.0.places.clone().acquire_owned().await.map_err(closed)?;
         let service = self.clone();
         let answer = tokio::task::spawn_blocking(move || {
+            // Kept to the end, even when whoever asked has gone away.
+            let _place = place;
             let started = Instant::now();
             let answer = question(service.0.gallery.as_ref());
             service.0.metrics.gallery(operation, started.elapsed());
             answer
         });
-        let answer = answer.await;
-        drop(place);
         let panicked =
             |error: tokio::task::JoinError| Refusal::internal(format!("{operation} of the gallery: {error}"));
-        Ok(answer.map_err(panicked)??)
+        Ok(answer.await.map_err(panicked)??)
     }
 }
 
