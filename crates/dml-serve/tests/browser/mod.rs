@@ -22,14 +22,13 @@ pub(crate) struct Browser {
 }
 
 impl Browser {
-    /// `None`, and a line why, where there is none (`DML_CHROMIUM` names another).
-    pub(crate) fn start() -> Option<Self> {
+    /// Or why there is none (`DML_CHROMIUM` names another).
+    pub(crate) fn start() -> Result<Self, String> {
         let runs =
             |name: &String| Command::new(name).arg("--version").output().is_ok_and(|output| output.status.success());
         let names = std::env::var("DML_CHROMIUM").map_or_else(|_| NAMES.map(str::to_owned).to_vec(), |name| vec![name]);
         let Some(name) = names.iter().find(|name| runs(name)) else {
-            eprintln!("skipped: none of {names:?} runs here: name a Chromium by DML_CHROMIUM");
-            return None;
+            return Err(format!("none of {names:?} runs here: name a Chromium by DML_CHROMIUM"));
         };
         let profile = tempfile::tempdir().unwrap();
         // It reads at descriptor 3 and writes at 4.
@@ -50,7 +49,7 @@ impl Browser {
         for domain in ["Page.enable", "Log.enable", "Runtime.enable"] {
             browser.call(domain, json!({}));
         }
-        Some(browser)
+        Ok(browser)
     }
 
     fn call(&mut self, method: &str, params: Value) -> Value {
