@@ -1,5 +1,5 @@
-//! The `dml` binary: `dml train | search | evaluate | embed | inspect | gallery | enroll | verify | identify | baseline | report |
-//! completions`.
+//! The `dml` binary: `dml train | search | evaluate | embed | inspect | gallery | enroll | verify | identify | serve |
+//! baseline | report | completions`.
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a binary talks to its user")]
 
 mod allocator;
@@ -10,6 +10,7 @@ mod gallery;
 mod inspect;
 mod report;
 mod search;
+mod serve;
 mod several;
 mod train;
 
@@ -43,6 +44,7 @@ enum Task {
     Verify(gallery::Verify),
     /// Who are these, if anybody who is enrolled? 1:K
     Identify(gallery::Identify),
+    Serve(serve::Serve),
     /// Measure what needs no training
     Baseline(baseline::Baseline),
     /// Make the report.html of a run folder again; or report.md and report.html of all those of `cargo xtask reproduce-paper`
@@ -66,6 +68,7 @@ fn main() -> ExitCode {
         Task::Enroll(arguments) => gallery::enroll(&arguments),
         Task::Verify(arguments) => gallery::verify(&arguments),
         Task::Identify(arguments) => gallery::identify(&arguments),
+        Task::Serve(arguments) => serve::serve(&arguments),
         Task::Baseline(arguments) => baseline::baseline(&arguments),
         Task::Report(arguments) => report::report(&arguments),
         Task::Completions { shell } => {

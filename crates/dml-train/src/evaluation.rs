@@ -2,11 +2,12 @@
 
 use crate::Result;
 use crate::correlation::{Correlation, ScoredPairs};
-use crate::examples::Examples;
+use crate::examples::{Examples, input_of};
 use crate::sets::{OneShotInputs, Sets};
 use crate::shortened::Shortened;
 use candle_core::Device;
 use dml_core::{Matrix, Metric};
+use dml_data::text::TextTokenizer;
 use dml_data::{Dataset, Inputs, Normalize, eval_batches, input_batches};
 use dml_eval::{Episodes, FewShot, OneShot, OneShotTrials, OpenSet, OpenSetProtocol, Retrieval, Verification};
 use dml_models::{Encoder, Input, Mode, without_gradients};
@@ -144,6 +145,22 @@ pub fn embed_images(encoder: &dyn Encoder, images: &dyn Inputs, device: &Device)
         values.extend(rows?);
     }
     Ok(Embeddings { values, dim: encoder.dim(), labels: images.labels().to_vec() })
+}
+
+/// As [`embed`], of texts that are no part of a set, all in one batch.
+///
+/// # Errors
+/// When a text has no tokens or the encoder refuses.
+pub fn embed_texts<S: AsRef<str> + Sync>(
+    encoder: &dyn Encoder,
+    tokenizer: &TextTokenizer,
+    texts: &[S],
+    device: &Device,
+) -> Result<Vec<f32>> {
+    match texts.is_empty() {
+        true => Ok(vec![]),
+        false => embedded(encoder, &input_of(&tokenizer.encode(texts)?, device)?),
+    }
 }
 
 /// As [`embed`], a batch of rows after the other; of images none of them is kept, texts lie in memory anyway.

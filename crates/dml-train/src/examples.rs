@@ -31,6 +31,11 @@ pub trait Examples: Send + Sync {
         None
     }
 
+    /// What makes tokens of the texts, if that is what they are.
+    fn tokenizer(&self) -> Option<&TextTokenizer> {
+        None
+    }
+
     /// Endless training batches as `sampler` deals them, from step `start_step` on, drawn from `seed`, prepared ahead. No setting
     /// of `options` changes a batch.
     fn stream(
@@ -169,6 +174,10 @@ impl Examples for LabelledTexts {
         self.texts.class_names()
     }
 
+    fn tokenizer(&self) -> Option<&TextTokenizer> {
+        Some(&self.tokenizer)
+    }
+
     fn stream(&self, sampler: Box<dyn BatchSampler>, from: (u64, u64), options: LoaderOptions) -> Batches<'static> {
         // Nothing is drawn but by the sampler.
         any_kind(TokenLoader::new(self.texts.clone(), self.tokenizer.clone(), sampler, from.1, options))
@@ -209,6 +218,10 @@ impl Examples for PairedTexts {
 
     fn class_names(&self) -> &[String] {
         &[]
+    }
+
+    fn tokenizer(&self) -> Option<&TextTokenizer> {
+        Some(&self.tokenizer)
     }
 
     fn stream(&self, sampler: Box<dyn BatchSampler>, from: (u64, u64), options: LoaderOptions) -> Batches<'static> {

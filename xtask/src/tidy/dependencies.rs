@@ -16,8 +16,12 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("dml-eval", &["dml-core"]),
     ("dml-gallery", &["dml-eval", "dml-core"]),
     ("dml-models", &[]),
+    ("dml-serve", &["dml-gallery", "dml-core"]),
     ("dml-train", &["dml-losses", "dml-eval", "dml-data", "dml-models", "dml-core"]),
-    ("dml-cli", &["dml-train", "dml-gallery", "dml-losses", "dml-eval", "dml-data", "dml-models", "dml-core"]),
+    (
+        "dml-cli",
+        &["dml-train", "dml-serve", "dml-gallery", "dml-losses", "dml-eval", "dml-data", "dml-models", "dml-core"],
+    ),
     ("dml-testkit", &[]),
     ("xtask", &["dml-data"]),
 ];

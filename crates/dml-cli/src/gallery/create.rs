@@ -1,6 +1,6 @@
 //! `dml gallery create`.
 
-use super::pictures::Encoded;
+use super::served;
 use crate::train::Parent;
 use anyhow::{Context, Result};
 use clap::Args;
@@ -46,7 +46,7 @@ fn templates(name: &str) -> Result<Templates, String> {
 pub(super) fn create(arguments: &Create) -> Result<()> {
     arguments.parent.watch();
     let model = match &arguments.run_dir {
-        Some(run_dir) => Encoded::open(run_dir, &arguments.parent)?.model()?,
+        Some(run_dir) => served::open(run_dir, &arguments.parent)?.model().clone(),
         None => Model {
             weights_sha256: arguments.weights.as_deref().map(sha256_of).transpose()?,
             dim: arguments.dim.context("--dim is missing: say how long an embedding is")?,

@@ -10,6 +10,8 @@ mod info;
 mod input;
 mod pictures;
 mod remove;
+mod served;
+mod texts;
 mod verify;
 
 use anyhow::{Context, Result, bail};
@@ -19,6 +21,7 @@ use serde::Serialize;
 
 pub(crate) use enroll::{Enroll, enroll};
 pub(crate) use identify::{Identify, identify};
+pub(crate) use served::open as open_encoder;
 pub(crate) use verify::{Verify, verify};
 
 #[derive(Args)]

@@ -21,7 +21,7 @@ const DRAWN: [&str; 5] = ["mnist", "fashion-mnist", "omniglot-small1", "omniglot
 const ENDINGS: [&str; 8] = ["png", "jpg", "jpeg", "webp", "bmp", "ppm", "pgm", "pbm"];
 
 /// An encoder, and how pictures become its inputs.
-pub(super) struct Encoded {
+pub(crate) struct Encoded {
     run_dir: PathBuf,
     recipe: Recipe,
     trainer: Trainer,
@@ -31,7 +31,7 @@ pub(super) struct Encoded {
 
 /// How a picture becomes an input.
 #[derive(Clone)]
-struct How {
+pub(super) struct How {
     /// The steps of image files, or the largest centred square where there are none.
     steps: Option<(Decoder, Pipeline)>,
     normalize: Normalize,
@@ -46,7 +46,7 @@ pub(super) struct Found {
 }
 
 impl Encoded {
-    pub(super) fn open(run_dir: &Path, parent: &Parent) -> Result<Self> {
+    pub(crate) fn open(run_dir: &Path, parent: &Parent) -> Result<Self> {
         let device = parent.device()?;
         let (recipe, sets, trainer) = reopen(run_dir, parent.data_dir.as_deref(), &device)?;
         let set = recipe.data.set.as_str();
@@ -77,17 +77,13 @@ impl Encoded {
 
     /// Fingerprint of the encoder and of what is done to pictures.
     pub(super) fn model(&self) -> Result<Model> {
-        let weights = RunFolder::existing(&self.run_dir)?.encoder();
-        if !weights.exists() {
-            bail!("{} does not exist: run dml train to its end first", weights.display());
-        }
         let normalize = serde_json::to_string(&self.how.normalize)?;
         let steps = match &self.how.steps {
             Some(steps) => serde_json::to_string(steps)?,
             None => format!("centred square of {}", self.how.shape[1]),
         };
         Ok(Model {
-            weights_sha256: Some(sha256_of(&weights)?),
+            weights_sha256: Some(weights_of(&self.run_dir)?),
             dim: self.trainer.encoder().dim(),
             metric: self.recipe.metric()?,
             preprocessing: format!("{steps}; {normalize}"),
@@ -105,9 +101,8 @@ impl Encoded {
         }
         let mut values = Vec::new();
         for chunk in files.chunks(CHUNK) {
-            let pictures =
-                Pictures { files: chunk, labels: vec![0; chunk.len()], names: vec![String::new()], how: &self.how };
-            values.extend(embed_images(self.trainer.encoder(), &pictures, &self.device)?.values);
+            let how = &self.how;
+            values.extend(self.embed_each(chunk.len(), &|index| how.read(&chunk[index]))?);
             if let Some(bar) = &bar {
                 bar.inc(chunk.len() as u64);
             }
@@ -119,7 +114,35 @@ impl Encoded {
         let id = |file: &PathBuf| file.strip_prefix(root).unwrap_or(file).display().to_string();
         Ok(Found { values, ids: files.iter().map(id).collect(), labels })
     }
+
+    /// The embeddings of `n` pictures.
+    fn embed_each(&self, n: usize, picture: Picture<'_>) -> dml_train::Result<Vec<f32>> {
+        let pictures = Pictures { picture, labels: vec![0; n], names: vec![String::new()], how: &self.how };
+        Ok(embed_images(self.trainer.encoder(), &pictures, &self.device)?.values)
+    }
+
+    /// How a picture becomes an input.
+    pub(super) fn how(&self) -> &How {
+        &self.how
+    }
+
+    /// The embeddings of pictures that are decoded.
+    pub(super) fn embed_decoded(&self, pictures: &[Image]) -> dml_train::Result<Vec<f32>> {
+        self.embed_each(pictures.len(), &|index| Ok(pictures[index].clone()))
+    }
 }
+
+/// SHA-256 of what a run has learned.
+pub(super) fn weights_of(run_dir: &Path) -> Result<String> {
+    let weights = RunFolder::existing(run_dir)?.encoder();
+    if !weights.exists() {
+        bail!("{} does not exist: run dml train to its end first", weights.display());
+    }
+    Ok(sha256_of(&weights)?)
+}
+
+/// A picture, by its number.
+type Picture<'a> = &'a (dyn Fn(usize) -> dml_data::Result<Image> + Sync);
 
 /// Picture files, and whose they are where they lie in folders.
 fn pictures(input: &Path) -> Result<(Vec<PathBuf>, Option<Vec<String>>)> {
@@ -165,26 +188,28 @@ fn listed(folder: &Path, folders: bool) -> Result<Vec<PathBuf>> {
     Ok(found)
 }
 
+impl How {
+    fn read(&self, path: &Path) -> dml_data::Result<Image> {
+        let bytes = fs::read(path).map_err(|source| dml_data::Error::Io { path: path.to_owned(), source })?;
+        self.decode(path, &bytes)
+    }
+
+    /// The picture in `bytes`, of a file that is called `path`.
+    pub(super) fn decode(&self, path: &Path, bytes: &[u8]) -> dml_data::Result<Image> {
+        match &self.steps {
+            // Steps for evaluation draw nothing.
+            Some((decoder, steps)) => steps.load(decoder, path, bytes, &mut stream(0, Purpose::Sample, (0, 0))),
+            None => fit_square(&decode(path, bytes, self.shape[0])?, self.shape[1]),
+        }
+    }
+}
+
 /// Pictures as inputs of an encoder.
 struct Pictures<'a> {
-    files: &'a [PathBuf],
+    picture: Picture<'a>,
     labels: Vec<u32>,
     names: Vec<String>,
     how: &'a How,
-}
-
-impl Pictures<'_> {
-    fn image(&self, index: usize) -> dml_data::Result<Image> {
-        let path = &self.files[index];
-        let bytes = fs::read(path).map_err(|source| dml_data::Error::Io { path: path.clone(), source })?;
-        match &self.how.steps {
-            Some((decoder, steps)) => {
-                // Steps for evaluation draw nothing.
-                steps.load(decoder, path, &bytes, &mut stream(0, Purpose::Sample, (0, index as u64)))
-            }
-            None => fit_square(&decode(path, &bytes, self.how.shape[0])?, self.how.shape[1]),
-        }
-    }
 }
 
 impl Inputs for Pictures<'_> {
@@ -209,6 +234,6 @@ impl Inputs for Pictures<'_> {
     }
 
     fn write(&self, index: usize, _: Option<Draw>, out: &mut [f32]) -> dml_data::Result<()> {
-        self.how.normalize.write(&self.image(index)?, out)
+        self.how.normalize.write(&(self.picture)(index)?, out)
     }
 }
