@@ -40,6 +40,11 @@ impl Filter {
         self
     }
 
+    #[cfg_attr(not(feature = "pgvector"), expect(dead_code, reason = "servers ask by it"))]
+    pub(crate) fn wanted(&self) -> &BTreeMap<String, Vec<String>> {
+        &self.wanted
+    }
+
     /// Whether nobody is left out.
     pub fn is_everybody(&self) -> bool {
         self.wanted.is_empty()
