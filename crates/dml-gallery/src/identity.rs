@@ -40,7 +40,8 @@ impl Filter {
         self
     }
 
-    #[cfg_attr(not(feature = "pgvector"), expect(dead_code, reason = "servers ask by it"))]
+    /// The values of each key that is asked for.
+    #[cfg(feature = "pgvector")]
     pub(crate) fn wanted(&self) -> &BTreeMap<String, Vec<String>> {
         &self.wanted
     }

@@ -36,7 +36,9 @@ mod memory;
 mod model;
 #[cfg(feature = "pgvector")]
 mod postgres;
+mod problem;
 mod roster;
+#[cfg(feature = "pgvector")]
 mod server;
 
 /// Where a server of PostgreSQL is, and how it is reached.
@@ -54,4 +56,4 @@ pub use memory::MemoryGallery;
 pub use model::{Embeddings, Model, sha256_of};
 #[cfg(feature = "pgvector")]
 pub use postgres::{Erasure, PostgresGallery, Search};
-pub use server::ServerProblem;
+pub use problem::ServerProblem;
