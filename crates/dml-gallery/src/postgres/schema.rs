@@ -69,13 +69,18 @@ pub(super) fn extension(pool: &Pool, make: bool) -> Result<String> {
                  WHERE extname = 'vector'";
     let mut found = client.query_opt(asked, &[]).map_err(|e| pool.failed(e))?;
     if found.is_none() && make {
-        client.batch_execute("CREATE EXTENSION IF NOT EXISTS vector").map_err(|error| {
-            let said = error.as_db_error().map_or_else(|| error.to_string(), |error| error.message().to_owned());
-            lacks(format!(
-                "the extension vector cannot be made ({said}): install pgvector in the server, and as its administrator say \
-                 CREATE EXTENSION vector"
-            ))
-        })?;
+        match client.batch_execute("CREATE EXTENSION IF NOT EXISTS vector") {
+            // Another makes it at this moment.
+            Err(error) if error.code().is_some_and(|code| ["23505", "42710"].contains(&code.code())) => {}
+            Err(error) => {
+                let said = error.as_db_error().map_or_else(|| error.to_string(), |error| error.message().to_owned());
+                return Err(lacks(format!(
+                    "the extension vector cannot be made ({said}): install pgvector in the server, and as its administrator \
+                     say CREATE EXTENSION vector"
+                )));
+            }
+            Ok(()) => {}
+        }
         found = client.query_opt(asked, &[]).map_err(|e| pool.failed(e))?;
     }
     let Some(row) = found else {
