@@ -77,22 +77,71 @@ fn set() -> TempDir {
 #[test]
 fn people_are_enrolled_asked_for_and_forgotten() {
     let set = set();
-    let folder = set.path();
+    recognises(set.path(), "g", "again");
+}
+
+/// The same in a server, where there is one.
+#[cfg(feature = "pgvector")]
+#[test]
+fn so_they_are_in_postgres() {
+    let Ok(server) = std::env::var("DML_TEST_POSTGRES") else {
+        println!("skipped: DML_TEST_POSTGRES names no server; tests/servers/servers.py starts one");
+        return;
+    };
+    let set = set();
+    let [g, again] = ["g", "again"].map(|name| format!("{server}?gallery=cli_{}_{name}", std::process::id()));
+    recognises(set.path(), &g, &again);
+    let run = |arguments: &[&str]| said(set.path(), arguments);
+    assert!(run(&["gallery", "search", &g, "--graph"]).contains("by a graph (m 16"));
+    assert!(run(&["gallery", "search", &g]).contains("exactly"));
+    let there = refused(set.path(), &["gallery", "create", &g, "--dim", "8"]);
+    assert!(there.contains("there is such a gallery already") && !there.contains("only-for-tests"), "{there}");
+    // Encrypted, where the server can be: only if its authority is trusted.
+    let tls = ["TLS", "AUTHORITY"].map(|what| std::env::var(format!("DML_TEST_POSTGRES_{what}")).ok());
+    if let [Some(tls), Some(authority)] = tls {
+        let encrypted = format!("{}&sslmode=require", g.replace(&server, &tls));
+        let info = || {
+            let mut command = dml(set.path(), &["gallery", "info", &encrypted]);
+            command.env_remove("SSL_CERT_DIR");
+            command
+        };
+        succeed(info().env("SSL_CERT_FILE", &authority));
+        fs::write(set.path().join("nobody.pem"), "").unwrap();
+        let nobody = refusal(info().env("SSL_CERT_FILE", set.path().join("nobody.pem")));
+        assert!(nobody.contains("trusts no authority"), "{nobody}");
+        // Another host name than the certificate's.
+        let other = encrypted.replace("localhost", "127.0.0.1");
+        let other = refusal(dml(set.path(), &["gallery", "info", &other]).env("SSL_CERT_FILE", &authority));
+        assert!(!other.contains("only-for-tests") && other.contains("certificate"), "{other}");
+    }
+    // What cannot be imported leaves nothing.
+    fs::write(set.path().join("out/identities.jsonl"), "").unwrap();
+    let third = g.replace("_g", "_third");
+    refused(set.path(), &["gallery", "import", "out", &third]);
+    assert!(refused(set.path(), &["gallery", "info", &third]).contains("there is no such gallery"));
+    for gallery in [&g, &again] {
+        run(&["gallery", "destroy", gallery]);
+        assert!(refused(set.path(), &["gallery", "info", gallery]).contains("there is no such gallery"));
+    }
+}
+
+/// What users do with the gallery `g`, which comes back from an export as `again`.
+fn recognises<'a>(folder: &Path, g: &'a str, again: &'a str) {
     let run = |arguments: &[&str]| said(folder, arguments);
     fs::write(folder.join("weights"), b"some weights").unwrap();
     let model = ["--weights", "weights", "--preprocessing", "crop"];
-    run(&[&["gallery", "create", "g", "--dim", "8"], &model[..]].concat());
-    let with = |start: &[&'static str]| [start, &COLUMNS, &model].concat();
-    let enrol = with(&["enroll", "g", "known.npy", "--labels", "known.csv", "--metadata", "site=north"]);
+    run(&[&["gallery", "create", g, "--dim", "8"], &model[..]].concat());
+    let with = |start: &[&'a str]| [start, &COLUMNS, &model].concat();
+    let enrol = with(&["enroll", g, "known.npy", "--labels", "known.csv", "--metadata", "site=north"]);
     let enrolled = json(folder, &enrol);
     assert_eq!(enrolled[0]["new_identities"], 40);
     assert_eq!(enrolled[0]["samples"], 80);
 
     // Without a threshold nothing is decided; calibrated, the known are found and the others unknown.
-    let identify = with(&["identify", "g", "probes.npy", "--labels", "probes.csv", "-k", "2"]);
+    let identify = with(&["identify", g, "probes.npy", "--labels", "probes.csv", "-k", "2"]);
     assert!(json(folder, &identify).iter().all(|answer| answer["decision"] == "no_threshold"));
     let calibrate =
-        with(&["gallery", "calibrate", "g", "held.npy", "--labels", "held.csv", "--fpir", "0.02", "--fmr", "0.01"]);
+        with(&["gallery", "calibrate", g, "held.npy", "--labels", "held.csv", "--fpir", "0.02", "--fmr", "0.01"]);
     let calibration = json(folder, &calibrate);
     let threshold = &calibration[0]["identification"]["threshold"];
     assert_eq!(threshold["gallery"], 40);
@@ -115,31 +164,32 @@ fn people_are_enrolled_asked_for_and_forgotten() {
     assert!(run(&identify).contains("38-0.png: person 38 (person 38 "), "words for people");
 
     // 1:1, as they are labelled and as somebody else.
-    let verify = with(&["verify", "g", "known.npy", "--labels", "known.csv"]);
+    let verify = with(&["verify", g, "known.npy", "--labels", "known.csv"]);
     assert!(json(folder, &verify).iter().all(|answer| answer["decision"] == "accepted"));
-    let verify = [&["verify", "g", "probes.npy", "--name", "person 1"], &model[..]].concat();
+    let verify = [&["verify", g, "probes.npy", "--name", "person 1"], &model[..]].concat();
     assert!(json(folder, &verify).iter().all(|answer| answer["decision"] == "unknown" && answer["name"] == "person 1"));
 
     // A filter, and the list.
     let south = [&identify[..], &["--where", "site=south"]].concat();
     assert!(json(folder, &south).iter().all(|answer| answer["candidates"].as_array().unwrap().is_empty()));
-    let info = json(folder, &["gallery", "info", "g", "--list", "--where", "site=north"]);
+    let info = json(folder, &["gallery", "info", g, "--list", "--where", "site=north"]);
     assert_eq!(info[0]["count"]["identities"], 40);
     assert_eq!(info[0]["identities"][0]["metadata"]["site"], "north");
-    assert!(run(&["gallery", "info", "g"]).contains("40 identities with 80 samples"));
+    assert!(run(&["gallery", "info", g]).contains("40 identities with 80 samples"));
 
     // Forgotten: from the answers, the file and what is exported, which comes back with its calibration.
-    run(&["gallery", "remove", "g", "person 38", "person 7"]);
+    run(&["gallery", "remove", g, "person 38", "person 7"]);
     let answers = json(folder, &identify);
     assert!(answers.iter().all(|answer| answer["candidates"][0]["name"] != "person 38"));
-    run(&["gallery", "export", "g", "out"]);
-    let files = ["g", "out/identities.jsonl", "out/gallery.json", "out/embeddings.safetensors"];
-    for file in files {
+    run(&["gallery", "export", g, "out"]);
+    let own = folder.join(g).is_file().then_some(g);
+    let files = ["out/identities.jsonl", "out/gallery.json", "out/embeddings.safetensors"];
+    for file in files.into_iter().chain(own) {
         let bytes = fs::read(folder.join(file)).unwrap();
         assert!(!bytes.windows(9).any(|window| window == b"person 38"), "person 38 is in {file}");
     }
-    run(&["gallery", "import", "out", "again"]);
-    let again: Vec<&str> = identify.iter().map(|&word| if word == "g" { "again" } else { word }).collect();
+    run(&["gallery", "import", "out", again]);
+    let again: Vec<&str> = identify.iter().map(|&word| if word == g { again } else { word }).collect();
     let found = json(folder, &again);
     for (a, b) in found.iter().zip(&answers) {
         assert_eq!((&a["candidates"], &a["decision"]), (&b["candidates"], &b["decision"]));

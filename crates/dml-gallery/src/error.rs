@@ -73,6 +73,14 @@ pub enum Error {
         /// Why.
         problem: String,
     },
+    /// A gallery in a server.
+    #[error("{place}: {problem}")]
+    Server {
+        /// Server and gallery; no user and no password.
+        place: String,
+        /// What is wrong with it, and what mends it.
+        problem: crate::ServerProblem,
+    },
     /// A measure refused.
     #[error(transparent)]
     Eval(#[from] dml_eval::Error),

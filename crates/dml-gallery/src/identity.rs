@@ -40,6 +40,12 @@ impl Filter {
         self
     }
 
+    /// The values of each key that is asked for.
+    #[cfg(feature = "pgvector")]
+    pub(crate) fn wanted(&self) -> &BTreeMap<String, Vec<String>> {
+        &self.wanted
+    }
+
     /// Whether nobody is left out.
     pub fn is_everybody(&self) -> bool {
         self.wanted.is_empty()

@@ -19,7 +19,8 @@
 //! # Ok::<(), dml_gallery::Error>(())
 //! ```
 //!
-//! [`FileGallery`] keeps a gallery in one file, [`MemoryGallery`] in memory; [`conformance`] checks any other [`Gallery`].
+//! [`FileGallery`] keeps a gallery in one file, [`MemoryGallery`] in memory, `PostgresGallery` (feature `pgvector`) in a server
+//! for many processes; [`conformance`] checks any other [`Gallery`].
 //! Embeddings carry the fingerprint of their [`Model`], and those of another are refused. Thresholds come from held-out
 //! identities ([`Gallery::calibrate`]).
 
@@ -33,8 +34,16 @@ mod gallery;
 mod identity;
 mod memory;
 mod model;
+#[cfg(feature = "pgvector")]
+mod postgres;
+mod problem;
 mod roster;
+#[cfg(feature = "pgvector")]
+mod server;
 
+/// Where a server of PostgreSQL is, and how it is reached.
+#[cfg(feature = "pgvector")]
+pub use ::postgres::Config as PostgresConfig;
 pub use answer::{Candidate, Decision, Identification, Verification};
 pub use calibration::{Calibrated, Calibration, CalibrationOptions};
 pub use dml_eval::identification::Templates;
@@ -45,3 +54,6 @@ pub use gallery::{Gallery, IdentifyOptions, Visit};
 pub use identity::{Change, Count, Filter, Identity, Metadata, SampleId};
 pub use memory::MemoryGallery;
 pub use model::{Embeddings, Model, sha256_of};
+#[cfg(feature = "pgvector")]
+pub use postgres::{Erasure, PostgresGallery, Search};
+pub use problem::ServerProblem;

@@ -33,7 +33,7 @@ pub(crate) struct Next {
 pub(crate) struct Update {
     pub(crate) touched: BTreeMap<Key, Option<Record>>,
     /// Rows that will be searched, of those who will be there.
-    templates: BTreeMap<Key, Vec<f32>>,
+    pub(crate) templates: BTreeMap<Key, Vec<f32>>,
     pub(crate) next: Next,
     /// For each change the samples that it adds or takes away.
     pub(crate) samples: Vec<Vec<SampleId>>,
@@ -204,7 +204,7 @@ impl Roster {
         }
     }
 
-    fn push(&mut self, key: Key, identity: Identity, rows: &[f32]) {
+    pub(crate) fn push(&mut self, key: Key, identity: Identity, rows: &[f32]) {
         self.keys.insert(identity.name.clone(), key);
         let entry = Entry { key, identity, first: self.owners.len(), rows: rows.len() / self.model.dim };
         self.rows.extend_from_slice(rows);

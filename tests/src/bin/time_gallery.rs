@@ -1,4 +1,4 @@
-//! Times a gallery in a file. `cargo xtask bench gallery` drives it.
+//! Times a gallery in a file, and in the PostgreSQL that `DML_BENCH_POSTGRES` names. `cargo xtask bench gallery` drives it.
 //! Called and asked as `dml_tests::timing` says; the vectors of a case are what other contestants find in its folder.
 
 use std::hint::black_box;
@@ -7,7 +7,10 @@ use std::process::ExitCode;
 
 use anyhow::{Context as _, Result, bail};
 use dml_core::{Matrix, Metric, scores};
-use dml_gallery::{Change, Embeddings, FileGallery, Gallery, IdentifyOptions, Metadata, Model, Templates};
+use dml_gallery::{
+    Change, Embeddings, Error, FileGallery, Gallery, IdentifyOptions, Metadata, Model, PostgresGallery, Search,
+    ServerProblem, Templates,
+};
 use dml_tests::embedded;
 use dml_tests::timing::{self, Answer, Repeat};
 use rayon::prelude::*;
@@ -65,7 +68,7 @@ fn model(d: usize) -> Model {
     Model { weights_sha256: None, dim: d, metric: Metric::Cosine, preprocessing: String::new() }
 }
 
-fn enrol(gallery: &FileGallery, x: Matrix<'_>) -> Result<()> {
+fn enrol(gallery: &dyn Gallery, x: Matrix<'_>) -> Result<()> {
     let (model, d) = (model(x.cols()), x.cols());
     for start in (0..x.rows()).step_by(BATCH) {
         let end = (start + BATCH).min(x.rows());
@@ -78,6 +81,23 @@ fn enrol(gallery: &FileGallery, x: Matrix<'_>) -> Result<()> {
         gallery.apply(&changes)?;
     }
     Ok(())
+}
+
+/// The gallery of a case in PostgreSQL, where there is one; it stays there for the next run.
+fn in_postgres(x: Matrix<'_>, search: Search) -> Result<Option<PostgresGallery>> {
+    let Ok(server) = std::env::var("DML_BENCH_POSTGRES") else { return Ok(None) };
+    let how = if search == Search::Exact { "exact" } else { "graph" };
+    let name = format!("bench_{}_{how}", x.rows());
+    match PostgresGallery::open(server.parse()?, &name) {
+        Err(Error::Server { problem: ServerProblem::Missing, .. }) => {}
+        other => return Ok(Some(other?)),
+    }
+    let gallery = PostgresGallery::create(server.parse()?, &name, model(x.cols()), Templates::PerImage)?;
+    let made = enrol(&gallery, x).and_then(|()| Ok(gallery.set_search(search)?));
+    if made.is_err() {
+        PostgresGallery::destroy(server.parse()?, &name)?;
+    }
+    made.map(|()| Some(gallery))
 }
 
 /// The vectors of a case, of unit length, and in the file where others find them.
@@ -118,6 +138,13 @@ fn turn(case: &Case, folder: &Path, open: &mut Option<(PathBuf, FileGallery)>) -
                 black_box(gallery.identify(Embeddings::new(&model, probes), &options)?);
                 Ok(())
             })?;
+            for (contestant, search) in [("pgvector", Search::Exact), ("pgvector_graph", Search::HNSW)] {
+                let Some(gallery) = in_postgres(x, search)? else { continue };
+                answer.time(contestant, || {
+                    black_box(gallery.identify(Embeddings::new(&model, probes), &options)?);
+                    Ok(())
+                })?;
+            }
             match case.params.probes {
                 1 => answer.time("floor", || {
                     black_box(streamed(&values));
@@ -141,6 +168,15 @@ fn turn(case: &Case, folder: &Path, open: &mut Option<(PathBuf, FileGallery)>) -
                 let place = tempfile::tempdir_in(folder)?;
                 enrol(&FileGallery::create(place.path().join("g"), model(case.d), Templates::PerImage)?, x)
             })?;
+            if let Ok(server) = std::env::var("DML_BENCH_POSTGRES") {
+                answer.time("pgvector", || {
+                    let gallery =
+                        PostgresGallery::create(server.parse()?, "bench_enrol", model(case.d), Templates::PerImage)?;
+                    let done = enrol(&gallery, x);
+                    PostgresGallery::destroy(server.parse()?, "bench_enrol")?;
+                    done
+                })?;
+            }
         }
         other => bail!("nothing is called {other:?}"),
     }

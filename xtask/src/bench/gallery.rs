@@ -26,10 +26,11 @@ fn markdown(record: &Record, rows: &[Measured]) -> String {
     let mut text = conditions("float32, cosine, 10 candidates, ", record);
     text.push_str(
         "Floor: of one probe, reading the gallery's vectors from memory once; of 64, the bare product; of opening, reading the \
-         file. faiss is its flat index in memory, and its file, without names, metadata or crash safety.\n\n",
+         file. faiss is its flat index in memory, and its file, without names, metadata or crash safety. pgvector: a \
+         gallery in PostgreSQL on the same machine, searched exactly and by its graph (with `DML_BENCH_POSTGRES`).\n\n",
     );
-    text.push_str("| work | identities | d | ours, ms | identities/s | faiss, ms | times as fast | floor, ms | times the floor |\n");
-    text.push_str("|---|---:|---:|---:|---:|---:|---:|---:|---:|\n");
+    text.push_str("| work | identities | d | ours, ms | identities/s | faiss, ms | times as fast | floor, ms | times the floor | pgvector, ms | by its graph, ms |\n");
+    text.push_str("|---|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|\n");
     for row in rows {
         let time = |who: &str| seconds(row, who).map_or_else(|| "–".to_owned(), |s| format!("{:.1}", 1e3 * s));
         let rate = seconds(row, "ours").map_or_else(String::new, |s| format!("{:.0}", row.case.n as f64 / s));
@@ -40,6 +41,8 @@ fn markdown(record: &Record, rows: &[Measured]) -> String {
             ratio(row, "faiss", "ours"),
             time("floor"),
             ratio(row, "ours", "floor"),
+            time("pgvector"),
+            time("pgvector_graph"),
         ];
         let _ = writeln!(text, "| {} | {} | {} | {} |", row.case.title, row.case.n, row.case.d, cells.join(" | "));
     }

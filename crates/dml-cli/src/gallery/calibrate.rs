@@ -1,17 +1,16 @@
 //! `dml gallery calibrate`.
 
-use super::{info::say, input::Input, print_json};
+use super::{info::say, input::Input, place::Place, print_json};
 use anyhow::{Context, Result, bail};
 use clap::Args;
 use dml_eval::input::Categories;
-use dml_gallery::{CalibrationOptions, FileGallery, Filter, Gallery};
+use dml_gallery::{CalibrationOptions, Filter};
 use std::collections::HashSet;
-use std::path::PathBuf;
 
 #[derive(Args)]
 pub(crate) struct Calibrate {
-    /// The gallery
-    gallery: PathBuf,
+    /// The gallery: a file, or postgres://USER@HOST/DATABASE?gallery=NAME
+    gallery: Place,
     #[command(flatten)]
     input: Input,
     /// False match rate wanted of verification
@@ -38,7 +37,7 @@ pub(crate) struct Calibrate {
 }
 
 pub(super) fn calibrate(arguments: &Calibrate) -> Result<()> {
-    let gallery = FileGallery::open(&arguments.gallery)?;
+    let gallery = arguments.gallery.open()?;
     let rows = arguments.input.rows(gallery.model())?;
     let labels =
         Categories::new(rows.known_labels("dml gallery calibrate")?).context("more than 2^32 - 1 identities")?;

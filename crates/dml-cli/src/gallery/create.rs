@@ -1,17 +1,17 @@
 //! `dml gallery create`.
 
-use super::served;
+use super::{place::Place, served};
 use crate::train::Parent;
 use anyhow::{Context, Result};
 use clap::Args;
 use dml_core::Metric;
-use dml_gallery::{FileGallery, Model, Templates, sha256_of};
+use dml_gallery::{Model, Templates, sha256_of};
 use std::path::PathBuf;
 
 #[derive(Args)]
 pub(crate) struct Create {
-    /// The file to make
-    gallery: PathBuf,
+    /// The file to make, or postgres://USER@HOST/DATABASE?gallery=NAME
+    gallery: Place,
     /// The model: a folder that `dml train` has finished
     #[arg(long, conflicts_with_all = ["dim", "metric", "weights", "preprocessing"])]
     run_dir: Option<PathBuf>,
@@ -55,7 +55,7 @@ pub(super) fn create(arguments: &Create) -> Result<()> {
         },
     };
     let said = super::model_line(&model);
-    FileGallery::create(&arguments.gallery, model, arguments.templates)?;
-    println!("{}: empty; {said}", arguments.gallery.display());
+    arguments.gallery.create(model, arguments.templates, |_| Ok(()))?;
+    println!("{}: empty; {said}", arguments.gallery);
     Ok(())
 }

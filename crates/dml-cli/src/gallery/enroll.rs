@@ -1,18 +1,17 @@
 //! `dml enroll`.
 
-use super::{input::Input, metadata, print_json};
+use super::{input::Input, metadata, place::Place, print_json};
 use anyhow::Result;
 use clap::Args;
 use dml_core::Matrix;
-use dml_gallery::{Change, Embeddings, FileGallery, Filter, Gallery};
+use dml_gallery::{Change, Embeddings, Filter};
 use serde::Serialize;
 use std::collections::{BTreeMap, HashSet};
-use std::path::PathBuf;
 
 #[derive(Args)]
 pub(crate) struct Enroll {
-    /// The gallery
-    gallery: PathBuf,
+    /// The gallery: a file, or postgres://USER@HOST/DATABASE?gallery=NAME
+    gallery: Place,
     #[command(flatten)]
     input: Input,
     /// All are samples of this one identity
@@ -35,7 +34,7 @@ struct Enrolled {
 
 /// All of the rows or none: who is new is enrolled, who is known gets more samples.
 pub(crate) fn enroll(arguments: &Enroll) -> Result<()> {
-    let gallery = FileGallery::open(&arguments.gallery)?;
+    let gallery = arguments.gallery.open()?;
     let metadata = metadata(&arguments.metadata)?;
     let rows = arguments.input.rows(gallery.model())?;
     let (embeddings, d) = (rows.embeddings()?, rows.model.dim);
@@ -66,7 +65,7 @@ pub(crate) fn enroll(arguments: &Enroll) -> Result<()> {
     let Enrolled { new_identities, known_identities, samples } = enrolled;
     println!(
         "{samples} samples of {new_identities} new and {known_identities} known identities: {}",
-        arguments.gallery.display()
+        arguments.gallery
     );
     Ok(())
 }

@@ -1,15 +1,14 @@
 //! `dml gallery export`.
 
-use super::print_json;
+use super::{place::Place, print_json};
 use anyhow::Result;
 use clap::Args;
-use dml_gallery::FileGallery;
 use std::path::PathBuf;
 
 #[derive(Args)]
 pub(crate) struct Export {
-    /// The gallery
-    gallery: PathBuf,
+    /// The gallery: a file, or postgres://USER@HOST/DATABASE?gallery=NAME
+    gallery: Place,
     /// The folder to make: embeddings.safetensors, identities.jsonl and gallery.json
     folder: PathBuf,
     /// Print JSON
@@ -18,7 +17,7 @@ pub(crate) struct Export {
 }
 
 pub(super) fn export(arguments: &Export) -> Result<()> {
-    let count = dml_gallery::export(&FileGallery::open(&arguments.gallery)?, &arguments.folder)?;
+    let count = dml_gallery::export(&*arguments.gallery.open()?, &arguments.folder)?;
     if arguments.json {
         return print_json(&count);
     }

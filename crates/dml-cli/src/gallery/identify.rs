@@ -1,16 +1,15 @@
 //! `dml identify`.
 
-use super::{decision_word, filter, input::Input, print_json, warn};
+use super::{decision_word, filter, input::Input, place::Place, print_json, warn};
 use anyhow::Result;
 use clap::Args;
-use dml_gallery::{Decision, FileGallery, Gallery, Identification, IdentifyOptions};
+use dml_gallery::{Decision, Identification, IdentifyOptions};
 use serde::Serialize;
-use std::path::PathBuf;
 
 #[derive(Args)]
 pub(crate) struct Identify {
-    /// The gallery
-    gallery: PathBuf,
+    /// The gallery: a file, or postgres://USER@HOST/DATABASE?gallery=NAME
+    gallery: Place,
     #[command(flatten)]
     input: Input,
     /// Candidates wanted
@@ -35,7 +34,7 @@ struct Line<'a> {
 }
 
 pub(crate) fn identify(arguments: &Identify) -> Result<()> {
-    let gallery = FileGallery::open(&arguments.gallery)?;
+    let gallery = arguments.gallery.open()?;
     let filter = filter(&arguments.filter)?;
     let options = IdentifyOptions { k: arguments.k, threshold: arguments.threshold, filter };
     let rows = arguments.input.rows(gallery.model())?;

@@ -1,17 +1,17 @@
 //! `dml gallery import`.
 
-use super::print_json;
+use super::{place::Place, print_json};
 use anyhow::Result;
 use clap::Args;
-use dml_gallery::{Count, Exported, FileGallery, Gallery};
+use dml_gallery::{Count, Exported};
 use std::path::PathBuf;
 
 #[derive(Args)]
 pub(crate) struct Import {
     /// A folder that `dml gallery export` made
     folder: PathBuf,
-    /// The gallery to make
-    gallery: PathBuf,
+    /// The gallery to make: a file, or postgres://USER@HOST/DATABASE?gallery=NAME
+    gallery: Place,
     /// Print JSON
     #[arg(long)]
     json: bool,
@@ -20,13 +20,13 @@ pub(crate) struct Import {
 pub(super) fn import(arguments: &Import) -> Result<()> {
     let Exported { model, templates, calibration, .. } = Exported::read(&arguments.folder)?;
     let mut count = Count::default();
-    FileGallery::create_with(&arguments.gallery, model, templates, |gallery| {
+    arguments.gallery.create(model, templates, |gallery| {
         count = dml_gallery::import(gallery, &arguments.folder)?;
         gallery.set_calibration(calibration.as_ref())
     })?;
     if arguments.json {
         return print_json(&count);
     }
-    println!("{} identities with {} samples: {}", count.identities, count.samples, arguments.gallery.display());
+    println!("{} identities with {} samples: {}", count.identities, count.samples, arguments.gallery);
     Ok(())
 }

@@ -1,16 +1,15 @@
 //! `dml gallery info`.
 
-use super::{calibrated_line, filter, model_line, print_json, warn};
+use super::{calibrated_line, filter, model_line, place::Place, print_json, warn};
 use anyhow::Result;
 use clap::Args;
-use dml_gallery::{Calibration, Count, FileGallery, Gallery, Identity, Model, Templates};
+use dml_gallery::{Calibration, Count, Identity, Model, Templates};
 use serde::Serialize;
-use std::path::PathBuf;
 
 #[derive(Args)]
 pub(crate) struct Info {
-    /// The gallery
-    gallery: PathBuf,
+    /// The gallery: a file, or postgres://USER@HOST/DATABASE?gallery=NAME
+    gallery: Place,
     /// Name the identities, too
     #[arg(long)]
     list: bool,
@@ -33,7 +32,7 @@ struct Held<'a> {
 }
 
 pub(super) fn info(arguments: &Info) -> Result<()> {
-    let gallery = FileGallery::open(&arguments.gallery)?;
+    let gallery = arguments.gallery.open()?;
     let filter = filter(&arguments.filter)?;
     let identities = arguments.list.then(|| gallery.list(&filter)).transpose()?;
     let (count, calibration) = (gallery.count(&filter)?, gallery.calibration()?);

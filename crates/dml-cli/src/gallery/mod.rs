@@ -2,6 +2,7 @@
 
 mod calibrate;
 mod create;
+mod destroy;
 mod enroll;
 mod export;
 mod identify;
@@ -9,7 +10,9 @@ mod import;
 mod info;
 mod input;
 mod pictures;
+mod place;
 mod remove;
+mod search;
 mod served;
 mod texts;
 mod verify;
@@ -38,8 +41,12 @@ enum GalleryTask {
     Info(info::Info),
     /// Choose thresholds on identities that are held out, and keep them
     Calibrate(calibrate::Calibrate),
-    /// Forget identities: they are gone from the file when this returns
+    /// Forget identities: they are gone from the file, or the server's tables, when this returns
     Remove(remove::Remove),
+    /// Choose how a gallery in a server is searched
+    Search(search::Search),
+    /// Delete a gallery with all that it holds
+    Destroy(destroy::Destroy),
     /// Write all of a gallery to a new folder: safetensors, JSON lines and JSON
     Export(export::Export),
     /// Make a gallery of what `dml gallery export` wrote
@@ -52,6 +59,8 @@ pub(crate) fn gallery(arguments: &GalleryArguments) -> Result<()> {
         GalleryTask::Info(arguments) => info::info(arguments),
         GalleryTask::Calibrate(arguments) => calibrate::calibrate(arguments),
         GalleryTask::Remove(arguments) => remove::remove(arguments),
+        GalleryTask::Search(arguments) => search::search(arguments),
+        GalleryTask::Destroy(arguments) => destroy::destroy(arguments),
         GalleryTask::Export(arguments) => export::export(arguments),
         GalleryTask::Import(arguments) => import::import(arguments),
     }

@@ -1,15 +1,14 @@
 //! `dml gallery remove`.
 
-use super::print_json;
+use super::{place::Place, print_json};
 use anyhow::Result;
 use clap::Args;
-use dml_gallery::{FileGallery, Filter, Gallery};
-use std::path::PathBuf;
+use dml_gallery::Filter;
 
 #[derive(Args)]
 pub(crate) struct Remove {
-    /// The gallery
-    gallery: PathBuf,
+    /// The gallery: a file, or postgres://USER@HOST/DATABASE?gallery=NAME
+    gallery: Place,
     /// Whom to forget: all of them, or nobody if one is not enrolled
     #[arg(required = true)]
     names: Vec<String>,
@@ -19,17 +18,12 @@ pub(crate) struct Remove {
 }
 
 pub(super) fn remove(arguments: &Remove) -> Result<()> {
-    let gallery = FileGallery::open(&arguments.gallery)?;
+    let gallery = arguments.gallery.open()?;
     gallery.remove(&arguments.names.iter().map(String::as_str).collect::<Vec<_>>())?;
     let left = gallery.count(&Filter::everybody())?;
     if arguments.json {
         return print_json(&serde_json::json!({ "removed": arguments.names, "left": left }));
     }
-    println!(
-        "{} forgotten, {} identities left: {}",
-        arguments.names.len(),
-        left.identities,
-        arguments.gallery.display()
-    );
+    println!("{} forgotten, {} identities left: {}", arguments.names.len(), left.identities, arguments.gallery);
     Ok(())
 }

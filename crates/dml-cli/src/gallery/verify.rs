@@ -1,16 +1,15 @@
 //! `dml verify`.
 
-use super::{decision_word, input::Input, print_json, warn};
+use super::{decision_word, input::Input, place::Place, print_json, warn};
 use anyhow::Result;
 use clap::Args;
-use dml_gallery::{FileGallery, Gallery, Verification};
+use dml_gallery::Verification;
 use serde::Serialize;
-use std::path::PathBuf;
 
 #[derive(Args)]
 pub(crate) struct Verify {
-    /// The gallery
-    gallery: PathBuf,
+    /// The gallery: a file, or postgres://USER@HOST/DATABASE?gallery=NAME
+    gallery: Place,
     #[command(flatten)]
     input: Input,
     /// Whom all claim to be [default: who their labels, or folders, say]
@@ -32,7 +31,7 @@ struct Line<'a> {
 }
 
 pub(crate) fn verify(arguments: &Verify) -> Result<()> {
-    let gallery = FileGallery::open(&arguments.gallery)?;
+    let gallery = arguments.gallery.open()?;
     let rows = arguments.input.rows(gallery.model())?;
     let names: Vec<&str> = match &arguments.name {
         Some(name) => vec![name; rows.ids.len()],

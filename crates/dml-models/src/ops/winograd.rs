@@ -9,7 +9,7 @@ use super::patches::Geometry;
 use super::product::{Product, View};
 use super::vector::widest;
 use rayon::prelude::*;
-use std::ops::Range;
+use std::ops::{Add, Neg, Range, Sub};
 
 /// Values of a transformed tile.
 const VALUES: usize = 16;
@@ -75,72 +75,150 @@ impl Block {
     }
 }
 
-// The four maps along one side, and their transposes.
+// The maps along one side, and their transposes. All of this is inlined into what `widest` compiles: a call would leave its vectors.
 
 #[inline(always)]
-fn b_t<T: Lane>([a, b, c, d]: [T; 4]) -> [T; 4] {
-    [a.minus(c), b.plus(c), c.minus(b), b.minus(d)]
+fn b_t([a, b, c, d]: [Lanes; 4]) -> [Lanes; 4] {
+    [a - c, b + c, c - b, b - d]
 }
 
 #[inline(always)]
-fn b<T: Lane>([a, b, c, d]: [T; 4]) -> [T; 4] {
-    [a, b.minus(c).plus(d), b.plus(c).minus(a), d.negative()]
+fn b([a, b, c, d]: [Lanes; 4]) -> [Lanes; 4] {
+    [a, b - c + d, b + c - a, -d]
 }
 
 #[inline(always)]
-fn a_t<T: Lane>([a, b, c, d]: [T; 4]) -> [T; 2] {
-    [a.plus(b).plus(c), b.minus(c).minus(d)]
+fn a_t([a, b, c, d]: [Lanes; 4]) -> [Lanes; 2] {
+    [a + b + c, b - c - d]
 }
 
 #[inline(always)]
-fn a<T: Lane>([a, b]: [T; 2]) -> [T; 4] {
-    [a, a.plus(b), a.minus(b), b.negative()]
+fn a([a, b]: [Lanes; 2]) -> [Lanes; 4] {
+    [a, a + b, a - b, -b]
 }
 
+#[inline(always)]
 fn g([a, b, c]: [f32; 3]) -> [f32; 4] {
     [a, 0.5 * (a + b + c), 0.5 * (a - b + c), c]
 }
 
+#[inline(always)]
 fn g_t([a, b, c, d]: [f32; 4]) -> [f32; 3] {
     [a + 0.5 * (b + c), 0.5 * (b - c), 0.5 * (b + c) + d]
 }
 
-/// A number, or several side by side.
-trait Lane: Copy {
-    fn plus(self, other: Self) -> Self;
-    fn minus(self, other: Self) -> Self;
-    fn negative(self) -> Self;
+/// Numbers side by side.
+#[derive(Clone, Copy, Default)]
+struct Lanes([f32; LANES]);
+
+impl Lanes {
+    #[inline(always)]
+    fn of(from: &[f32]) -> Self {
+        let mut lanes = [0.0; LANES];
+        lanes.copy_from_slice(&from[..LANES]);
+        Self(lanes)
+    }
+
+    #[inline(always)]
+    fn to(self, to: &mut [f32]) {
+        to[..LANES].copy_from_slice(&self.0);
+    }
+
+    #[inline(always)]
+    fn zip(mut self, other: Self, f: impl Fn(f32, f32) -> f32) -> Self {
+        for i in 0..LANES {
+            self.0[i] = f(self.0[i], other.0[i]);
+        }
+        self
+    }
+
+    /// The first `count`, then zeros.
+    #[inline(always)]
+    fn first(mut self, count: usize) -> Self {
+        for i in 0..LANES {
+            self.0[i] = if i < count { self.0[i] } else { 0.0 };
+        }
+        self
+    }
 }
 
-impl Lane for [f32; LANES] {
-    #[inline(always)]
-    fn plus(self, other: Self) -> Self {
-        std::array::from_fn(|i| self[i] + other[i])
-    }
+impl Add for Lanes {
+    type Output = Self;
 
     #[inline(always)]
-    fn minus(self, other: Self) -> Self {
-        std::array::from_fn(|i| self[i] - other[i])
+    fn add(self, other: Self) -> Self {
+        self.zip(other, |a, b| a + b)
     }
+}
+
+impl Sub for Lanes {
+    type Output = Self;
 
     #[inline(always)]
-    fn negative(self) -> Self {
-        self.map(|v| -v)
+    fn sub(self, other: Self) -> Self {
+        self.zip(other, |a, b| a - b)
+    }
+}
+
+impl Neg for Lanes {
+    type Output = Self;
+
+    #[inline(always)]
+    fn neg(self) -> Self {
+        Self::default() - self
     }
 }
 
 /// A map along both sides of a square.
 #[inline(always)]
-fn both<T: Copy, const N: usize, const M: usize>(square: [[T; N]; N], map: impl Fn([T; N]) -> [T; M]) -> [[T; M]; M] {
-    // Rows of what the map makes of columns.
-    let half: [[T; M]; N] = std::array::from_fn(|column| map(std::array::from_fn(|row| square[row][column])));
-    let half: [[T; N]; M] = std::array::from_fn(|row| std::array::from_fn(|column| half[column][row]));
-    half.map(map)
+fn both<T: Copy + Default, const N: usize, const M: usize>(
+    square: [[T; N]; N],
+    map: impl Fn([T; N]) -> [T; M],
+) -> [[T; M]; M] {
+    let mut half = [[T::default(); N]; M];
+    for column in 0..N {
+        let mut line = [T::default(); N];
+        for row in 0..N {
+            line[row] = square[row][column];
+        }
+        let mapped = map(line);
+        for row in 0..M {
+            half[row][column] = mapped[row];
+        }
+    }
+    let mut whole = [[T::default(); M]; M];
+    for row in 0..M {
+        whole[row] = map(half[row]);
+    }
+    whole
 }
 
+/// A square of what `at(row, column)` is.
 #[inline(always)]
-fn lanes(from: &[f32]) -> [f32; LANES] {
-    std::array::from_fn(|i| from[i])
+fn square<T: Copy + Default, const N: usize>(at: impl Fn(usize, usize) -> T) -> [[T; N]; N] {
+    let mut square = [[T::default(); N]; N];
+    for row in 0..N {
+        for column in 0..N {
+            square[row][column] = at(row, column);
+        }
+    }
+    square
+}
+
+/// The even and the odd ones of a line.
+#[inline(always)]
+fn split(line: &[f32], even: &mut [f32], odd: &mut [f32]) {
+    for ((pair, even), odd) in line.chunks_exact(2).zip(even).zip(odd) {
+        (*even, *odd) = (pair[0], pair[1]);
+    }
+}
+
+/// The other way round.
+#[inline(always)]
+fn join(even: &[f32], odd: &[f32], line: &mut [f32]) {
+    for ((pair, even), odd) in line.chunks_exact_mut(2).zip(even).zip(odd) {
+        (pair[0], pair[1]) = (*even, *odd);
+    }
 }
 
 /// `G·g·Gᵀ` of every kernel: `[c_out, 16, c_in]`.
@@ -149,8 +227,8 @@ fn transformed_weight(geometry: &Geometry, weight: &[f32]) -> Vec<f32> {
     let mut u = vec![0f32; geometry.c_out * VALUES * c_in];
     u.par_chunks_mut(VALUES * c_in).zip(weight.par_chunks(9 * c_in)).for_each(|(u, weight)| {
         for (channel, kernel) in weight.chunks_exact(9).enumerate() {
-            let square = [0, 1, 2].map(|row| [0, 1, 2].map(|column| kernel[3 * row + column]));
-            for (value, number) in both(square, g).as_flattened().iter().enumerate() {
+            let values = both(square::<_, 3>(|row, column| kernel[3 * row + column]), g);
+            for (value, number) in values.as_flattened().iter().enumerate() {
                 u[value * c_in + channel] = *number;
             }
         }
@@ -164,68 +242,84 @@ struct Phases {
     pitch: usize,
     high: usize,
     values: Vec<f32>,
+    /// A line of padded pixels.
+    line: Vec<f32>,
 }
 
 impl Phases {
     fn new(tiles: Tiles) -> Self {
         let (pitch, high) = (tiles.wide + 1 + LANES, tiles.high + 1);
-        Self { pitch, high, values: vec![0.0; 4 * pitch * high] }
+        Self { pitch, high, values: vec![0.0; 4 * pitch * high], line: Vec::new() }
     }
 
+    #[inline(always)]
     fn at(&self, row: usize, column: usize) -> usize {
         let phase = 2 * (row % 2) + column % 2;
         (phase * self.high + row / 2) * self.pitch + column / 2
     }
 
-    /// What of side `length` the padded pixels `i`, `i + 2`, … are: the first of them that is one, and where.
-    fn inside(i: usize, padding: usize, length: usize, count: usize) -> (Range<usize>, usize) {
-        let first = padding.saturating_sub(i).div_ceil(2);
-        let last = (length + padding).saturating_sub(i).div_ceil(2).min(count);
-        (first.min(last)..last, (2 * first + i).saturating_sub(padding))
+    /// The even and the odd columns of a padded row.
+    #[inline(always)]
+    fn rows(&mut self, row: usize) -> (&mut [f32], &mut [f32]) {
+        let (even, odd, wide) = (self.at(row, 0), self.at(row, 1), self.pitch - LANES);
+        let (first, second) = self.values.split_at_mut(odd);
+        (&mut first[even..][..wide], &mut second[..wide])
+    }
+
+    /// A line with room for a padded row, and what of it the image can have.
+    fn line(&mut self, geometry: &Geometry) -> (Vec<f32>, Range<usize>) {
+        let (padding, length) = (geometry.window.padding, 2 * (self.pitch - LANES));
+        let mut line = std::mem::take(&mut self.line);
+        line.resize(length.max(padding + geometry.w), 0.0);
+        (line, padding..padding + geometry.w)
     }
 
     /// Takes the pixels that rows of tiles `rows` read.
     fn fill(&mut self, geometry: &Geometry, plane: &[f32], rows: &Range<usize>) {
-        let (padding, wide) = (geometry.window.padding, self.pitch - LANES);
-        for row in 2 * rows.start..2 * rows.end + 2 {
-            for odd in 0..2 {
-                let start = self.at(row, odd);
-                let line = &mut self.values[start..][..wide];
-                let y = row.checked_sub(padding).filter(|&y| y < geometry.h);
-                let Some(y) = y else {
-                    line.fill(0.0);
-                    continue;
-                };
-                let (inside, from) = Self::inside(odd, padding, geometry.w, wide);
-                line[..inside.start].fill(0.0);
-                line[inside.end..].fill(0.0);
-                let pixels = plane[y * geometry.w..][..geometry.w].iter().skip(from).step_by(2);
-                line[inside].iter_mut().zip(pixels).for_each(|(to, pixel)| *to = *pixel);
+        let padding = geometry.window.padding;
+        let (mut line, inside) = self.line(geometry);
+        line.fill(0.0);
+        widest(|| {
+            for row in 2 * rows.start..2 * rows.end + 2 {
+                let (even, odd) = self.rows(row);
+                match row.checked_sub(padding).filter(|&y| y < geometry.h) {
+                    Some(y) => {
+                        line[inside.clone()].copy_from_slice(&plane[y * geometry.w..][..geometry.w]);
+                        split(&line, even, odd);
+                    }
+                    None => {
+                        even.fill(0.0);
+                        odd.fill(0.0);
+                    }
+                }
             }
-        }
+        });
+        self.line = line;
     }
 
     /// Adds the pixels that rows of tiles `rows` have written to the plane, and forgets them.
     fn drain(&mut self, geometry: &Geometry, plane: &mut [f32], rows: &Range<usize>) {
-        let (padding, wide) = (geometry.window.padding, self.pitch - LANES);
-        for row in 2 * rows.start..2 * rows.end + 2 {
-            for odd in 0..2 {
-                let start = self.at(row, odd);
-                let line = &mut self.values[start..][..wide];
+        let padding = geometry.window.padding;
+        let (mut line, inside) = self.line(geometry);
+        widest(|| {
+            for row in 2 * rows.start..2 * rows.end + 2 {
+                let (even, odd) = self.rows(row);
                 if let Some(y) = row.checked_sub(padding).filter(|&y| y < geometry.h) {
-                    let (inside, from) = Self::inside(odd, padding, geometry.w, wide);
-                    let pixels = plane[y * geometry.w..][..geometry.w].iter_mut().skip(from).step_by(2);
-                    line[inside].iter().zip(pixels).for_each(|(v, pixel)| *pixel += v);
+                    join(even, odd, &mut line);
+                    let to = &mut plane[y * geometry.w..][..geometry.w];
+                    to.iter_mut().zip(&line[inside.clone()]).for_each(|(to, v)| *to += v);
                 }
-                line.fill(0.0);
+                even.fill(0.0);
+                odd.fill(0.0);
             }
-        }
+        });
+        self.line = line;
     }
 }
 
 /// `Bᵀ·d·B` of a block's tiles: `[c_in, 16, pitch]`.
 fn transformed_input(geometry: &Geometry, block: &Block, x: &[f32], v: &mut Vec<f32>) {
-    let (pitch, pixels) = (block.pitch(), geometry.pixels());
+    let (pitch, pixels, wide) = (block.pitch(), geometry.pixels(), block.tiles.wide);
     v.resize(geometry.c_in * VALUES * pitch, 0.0);
     v.par_chunks_mut(VALUES * pitch).enumerate().for_each_init(
         || Phases::new(block.tiles),
@@ -235,12 +329,12 @@ fn transformed_input(geometry: &Geometry, block: &Block, x: &[f32], v: &mut Vec<
                 phases.fill(geometry, &x[(image * geometry.c_in + channel) * pixels..][..pixels], &rows);
                 widest(|| {
                     for (i, row) in rows.clone().enumerate() {
-                        let column = columns.start + i * block.tiles.wide;
-                        for t in (0..block.tiles.wide).step_by(LANES) {
-                            let tap = |i, j| lanes(&phases.values[phases.at(2 * row + i, j) + t..]);
-                            let tile = [0, 1, 2, 3].map(|i| [0, 1, 2, 3].map(|j| tap(i, j)));
-                            for (value, numbers) in both(tile, b_t).as_flattened().iter().enumerate() {
-                                v[value * pitch + column + t..][..LANES].copy_from_slice(numbers);
+                        for t in (0..wide).step_by(LANES) {
+                            let tile =
+                                square::<_, 4>(|i, j| Lanes::of(&phases.values[phases.at(2 * row + i, j) + t..]));
+                            let values = both(tile, b_t);
+                            for value in 0..VALUES {
+                                values[value / 4][value % 4].to(&mut v[value * pitch + columns.start + i * wide + t..]);
                             }
                         }
                     }
@@ -255,29 +349,29 @@ fn transformed_slope(geometry: &Geometry, block: &Block, dy: &[f32], m: &mut Vec
     let (pitch, places, wide) = (block.pitch(), geometry.places(), block.tiles.wide);
     m.resize(geometry.c_out * VALUES * pitch, 0.0);
     m.par_chunks_mut(VALUES * pitch).enumerate().for_each_init(
-        || vec![0f32; 4 * pitch],
-        |outputs, (channel, m)| {
-            for image in block.images() {
-                let (rows, columns) = block.of_image(image);
-                let plane = &dy[(image * geometry.c_out + channel) * places..][..places];
-                for (i, row) in rows.enumerate() {
-                    for k in 0..4 {
-                        let (y, odd) = (2 * row + k / 2, k % 2);
-                        let line = &mut outputs[k * pitch + columns.start + i * wide..][..wide];
-                        line.fill(0.0);
+        || (vec![0f32; 4 * pitch], vec![0f32; 2 * wide]),
+        |(outputs, line), (channel, m)| {
+            widest(|| {
+                for image in block.images() {
+                    let (rows, columns) = block.of_image(image);
+                    let plane = &dy[(image * geometry.c_out + channel) * places..][..places];
+                    for (i, y) in (2 * rows.start..2 * rows.end).enumerate() {
+                        let (even, odd) = outputs[i % 2 * 2 * pitch..].split_at_mut(pitch);
+                        let at = columns.start + i / 2 * wide;
+                        let (even, odd) = (&mut even[at..][..wide], &mut odd[at..][..wide]);
                         if y < geometry.oh {
-                            let from = plane[y * geometry.ow..][..geometry.ow].iter().skip(odd).step_by(2);
-                            line.iter_mut().zip(from).for_each(|(to, v)| *to = *v);
+                            line[..geometry.ow].copy_from_slice(&plane[y * geometry.ow..][..geometry.ow]);
+                            split(line, even, odd);
+                        } else {
+                            even.fill(0.0);
+                            odd.fill(0.0);
                         }
                     }
                 }
-            }
-            widest(|| {
                 for t in (0..block.columns()).step_by(LANES) {
-                    let output = |i: usize, j: usize| lanes(&outputs[(2 * i + j) * pitch + t..]);
-                    let tile = [0, 1].map(|i| [0, 1].map(|j| output(i, j)));
-                    for (value, numbers) in both(tile, a).as_flattened().iter().enumerate() {
-                        m[value * pitch + t..][..LANES].copy_from_slice(numbers);
+                    let values = both(square::<_, 2>(|i, j| Lanes::of(&outputs[(2 * i + j) * pitch + t..])), a);
+                    for value in 0..VALUES {
+                        values[value / 4][value % 4].to(&mut m[value * pitch + t..]);
                     }
                 }
             });
@@ -321,27 +415,23 @@ fn for_each_plane<S>(
 /// Writes `Aᵀ·M·A` of a block's tiles, `[16, c_out, pitch]`, to their places.
 fn write_outputs(geometry: &Geometry, block: &Block, m: &[f32], y: &mut [f32]) {
     let (pitch, wide) = (block.pitch(), block.tiles.wide);
-    let rooms = || vec![0f32; 4 * pitch];
-    for_each_plane(block, [geometry.c_out, geometry.places()], y, rooms, |outputs, channel, image, plane| {
+    let rooms = || (vec![0f32; 4 * pitch], vec![0f32; 2 * wide]);
+    for_each_plane(block, [geometry.c_out, geometry.places()], y, rooms, |(outputs, line), channel, image, plane| {
         let (rows, columns) = block.of_image(image);
         let of = |value: usize| &m[(value * geometry.c_out + channel) * pitch + columns.start..];
         widest(|| {
             for t in (0..columns.len()).step_by(LANES) {
-                let tile = [0, 1, 2, 3].map(|i| [0, 1, 2, 3].map(|j| lanes(&of(4 * i + j)[t..])));
-                for (k, numbers) in both(tile, a_t).as_flattened().iter().enumerate() {
-                    outputs[k * pitch + t..][..LANES].copy_from_slice(numbers);
+                let values = both(square::<_, 4>(|i, j| Lanes::of(&of(4 * i + j)[t..])), a_t);
+                for k in 0..4 {
+                    values[k / 2][k % 2].to(&mut outputs[k * pitch + t..]);
                 }
+            }
+            for (i, y) in (2 * rows.start..(2 * rows.end).min(geometry.oh)).enumerate() {
+                let (even, odd) = outputs[i % 2 * 2 * pitch..].split_at(pitch);
+                join(&even[i / 2 * wide..][..wide], &odd[i / 2 * wide..][..wide], line);
+                plane[y * geometry.ow..][..geometry.ow].copy_from_slice(&line[..geometry.ow]);
             }
         });
-        for (i, row) in rows.enumerate() {
-            for k in 0..4 {
-                let (y, odd) = (2 * row + k / 2, k % 2);
-                if y < geometry.oh {
-                    let to = plane[y * geometry.ow..][..geometry.ow].iter_mut().skip(odd).step_by(2);
-                    to.zip(&outputs[k * pitch + i * wide..][..wide]).for_each(|(to, v)| *to = *v);
-                }
-            }
-        }
     });
 }
 
@@ -351,17 +441,16 @@ fn add_to_inputs(geometry: &Geometry, block: &Block, dv: &[f32], dx: &mut [f32])
     let rooms = || Phases::new(block.tiles);
     for_each_plane(block, [geometry.c_in, geometry.pixels()], dx, rooms, |phases, channel, image, plane| {
         let (rows, columns) = block.of_image(image);
-        let of = |value: usize| &dv[(value * geometry.c_in + channel) * pitch..];
+        let of = |value: usize| &dv[(value * geometry.c_in + channel) * pitch + columns.start..];
         widest(|| {
             for (i, row) in rows.clone().enumerate() {
-                let column = columns.start + i * wide;
                 for t in (0..wide).step_by(LANES) {
-                    let tile = [0, 1, 2, 3].map(|i| [0, 1, 2, 3].map(|j| lanes(&of(4 * i + j)[column + t..])));
-                    let count = LANES.min(wide - t);
-                    for (k, numbers) in both(tile, b).as_flattened().iter().enumerate() {
+                    let tile = square::<_, 4>(|r, c| Lanes::of(&of(4 * r + c)[i * wide + t..]).first(wide - t));
+                    let values = both(tile, b);
+                    for k in 0..VALUES {
                         let start = phases.at(2 * row + k / 4, k % 4) + t;
-                        let to = &mut phases.values[start..][..count];
-                        to.iter_mut().zip(numbers).for_each(|(to, v)| *to += v);
+                        let to = &mut phases.values[start..][..LANES];
+                        (Lanes::of(to) + values[k / 4][k % 4]).to(to);
                     }
                 }
             }
@@ -417,8 +506,7 @@ fn weight_slope(geometry: &Geometry, du: &[f32]) -> Vec<f32> {
     dw.par_chunks_mut(c_in * 9).enumerate().for_each(|(out, dw)| {
         for (channel, kernel) in dw.chunks_exact_mut(9).enumerate() {
             let of = |value: usize| du[(value * c_out + out) * c_in + channel];
-            let square = [0, 1, 2, 3].map(|i| [0, 1, 2, 3].map(|j| of(4 * i + j)));
-            kernel.copy_from_slice(both(square, g_t).as_flattened());
+            kernel.copy_from_slice(both(square::<_, 4>(|i, j| of(4 * i + j)), g_t).as_flattened());
         }
     });
     dw
