@@ -1,10 +1,10 @@
 //! `dml serve`: a gallery over HTTP.
 
-use crate::gallery::open_encoder;
+use crate::gallery::{Place, open_encoder};
 use crate::train::Parent;
 use anyhow::{Context, Result, bail};
 use clap::Args;
-use dml_gallery::{FileGallery, Gallery};
+use dml_gallery::Gallery;
 use dml_serve::{ApiKey, Options, Rate, Server, Service};
 use std::fs;
 use std::net::SocketAddr;
@@ -23,8 +23,8 @@ use tracing_subscriber::filter::LevelFilter;
 #[derive(Args)]
 #[command(verbatim_doc_comment)]
 pub(crate) struct Serve {
-    /// The gallery; nobody else may have it open
-    gallery: PathBuf,
+    /// The gallery: a file, which nobody else may have open, or postgres://USER@HOST/DATABASE?gallery=NAME
+    gallery: Place,
     /// The encoder that embeds pictures or texts: a folder that `dml train` has finished. Without it only embeddings are taken
     #[arg(long, visible_alias = "run")]
     run_dir: Option<PathBuf>,
@@ -73,7 +73,7 @@ pub(crate) fn serve(arguments: &Serve) -> Result<()> {
         );
     }
     tracing_subscriber::fmt().with_max_level(arguments.log).with_writer(std::io::stderr).with_ansi(false).init();
-    let gallery = FileGallery::open(&arguments.gallery)?;
+    let gallery: Arc<dyn Gallery> = Arc::from(arguments.gallery.open()?);
     let encoder = arguments.run_dir.as_ref().map(|run_dir| open_encoder(run_dir, &arguments.parent)).transpose()?;
     let options = Options {
         api_key,
@@ -87,7 +87,6 @@ pub(crate) fn serve(arguments: &Serve) -> Result<()> {
     };
     let server = Server::bind(arguments.listen)?;
     let keyed = options.api_key.is_some();
-    let gallery: Arc<dyn Gallery> = Arc::new(gallery);
     let service = Service::new(gallery, encoder, options)?;
     let stopping = service.clone();
     ctrlc::set_handler(move || {
@@ -99,7 +98,7 @@ pub(crate) fn serve(arguments: &Serve) -> Result<()> {
     })
     .context("cannot listen for Ctrl-C")?;
     let key = if keyed { "with the API key" } else { "without an API key" };
-    println!("{}: http://{} {key}", arguments.gallery.display(), server.address());
+    println!("{}: http://{} {key}", arguments.gallery, server.address());
     server.run(service)?;
     Ok(())
 }

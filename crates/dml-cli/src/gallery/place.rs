@@ -72,7 +72,7 @@ impl Place {
         }
     }
 
-    pub(super) fn open(&self) -> Result<Box<dyn Gallery>> {
+    pub(crate) fn open(&self) -> Result<Box<dyn Gallery>> {
         Ok(match self.storage()? {
             Storage::File(path) => Box::new(FileGallery::open(path)?),
             #[cfg(feature = "pgvector")]

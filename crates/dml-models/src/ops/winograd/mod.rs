@@ -5,11 +5,16 @@
 //! `[c_in, tiles]` in the place of 36. The backward pass is its transpose, map by map. Tiles go in blocks that the shape alone
 //! fixes, one after the other, and threads share the channels and products of a block: results do not depend on their number.
 
+mod maps;
+mod phases;
+
 use super::patches::Geometry;
 use super::product::{Product, View};
 use super::vector::widest;
+use maps::{Lanes, a, a_t, b, b_t, both, g, g_t, join, split, square};
+use phases::Phases;
 use rayon::prelude::*;
-use std::ops::{Add, Neg, Range, Sub};
+use std::ops::Range;
 
 /// Values of a transformed tile.
 const VALUES: usize = 16;
@@ -75,152 +80,6 @@ impl Block {
     }
 }
 
-// The maps along one side, and their transposes. All of this is inlined into what `widest` compiles: a call would leave its vectors.
-
-#[inline(always)]
-fn b_t([a, b, c, d]: [Lanes; 4]) -> [Lanes; 4] {
-    [a - c, b + c, c - b, b - d]
-}
-
-#[inline(always)]
-fn b([a, b, c, d]: [Lanes; 4]) -> [Lanes; 4] {
-    [a, b - c + d, b + c - a, -d]
-}
-
-#[inline(always)]
-fn a_t([a, b, c, d]: [Lanes; 4]) -> [Lanes; 2] {
-    [a + b + c, b - c - d]
-}
-
-#[inline(always)]
-fn a([a, b]: [Lanes; 2]) -> [Lanes; 4] {
-    [a, a + b, a - b, -b]
-}
-
-#[inline(always)]
-fn g([a, b, c]: [f32; 3]) -> [f32; 4] {
-    [a, 0.5 * (a + b + c), 0.5 * (a - b + c), c]
-}
-
-#[inline(always)]
-fn g_t([a, b, c, d]: [f32; 4]) -> [f32; 3] {
-    [a + 0.5 * (b + c), 0.5 * (b - c), 0.5 * (b + c) + d]
-}
-
-/// Numbers side by side.
-#[derive(Clone, Copy, Default)]
-struct Lanes([f32; LANES]);
-
-impl Lanes {
-    #[inline(always)]
-    fn of(from: &[f32]) -> Self {
-        let mut lanes = [0.0; LANES];
-        lanes.copy_from_slice(&from[..LANES]);
-        Self(lanes)
-    }
-
-    #[inline(always)]
-    fn to(self, to: &mut [f32]) {
-        to[..LANES].copy_from_slice(&self.0);
-    }
-
-    #[inline(always)]
-    fn zip(mut self, other: Self, f: impl Fn(f32, f32) -> f32) -> Self {
-        for i in 0..LANES {
-            self.0[i] = f(self.0[i], other.0[i]);
-        }
-        self
-    }
-
-    /// The first `count`, then zeros.
-    #[inline(always)]
-    fn first(mut self, count: usize) -> Self {
-        for i in 0..LANES {
-            self.0[i] = if i < count { self.0[i] } else { 0.0 };
-        }
-        self
-    }
-}
-
-impl Add for Lanes {
-    type Output = Self;
-
-    #[inline(always)]
-    fn add(self, other: Self) -> Self {
-        self.zip(other, |a, b| a + b)
-    }
-}
-
-impl Sub for Lanes {
-    type Output = Self;
-
-    #[inline(always)]
-    fn sub(self, other: Self) -> Self {
-        self.zip(other, |a, b| a - b)
-    }
-}
-
-impl Neg for Lanes {
-    type Output = Self;
-
-    #[inline(always)]
-    fn neg(self) -> Self {
-        Self::default() - self
-    }
-}
-
-/// A map along both sides of a square.
-#[inline(always)]
-fn both<T: Copy + Default, const N: usize, const M: usize>(
-    square: [[T; N]; N],
-    map: impl Fn([T; N]) -> [T; M],
-) -> [[T; M]; M] {
-    let mut half = [[T::default(); N]; M];
-    for column in 0..N {
-        let mut line = [T::default(); N];
-        for row in 0..N {
-            line[row] = square[row][column];
-        }
-        let mapped = map(line);
-        for row in 0..M {
-            half[row][column] = mapped[row];
-        }
-    }
-    let mut whole = [[T::default(); M]; M];
-    for row in 0..M {
-        whole[row] = map(half[row]);
-    }
-    whole
-}
-
-/// A square of what `at(row, column)` is.
-#[inline(always)]
-fn square<T: Copy + Default, const N: usize>(at: impl Fn(usize, usize) -> T) -> [[T; N]; N] {
-    let mut square = [[T::default(); N]; N];
-    for row in 0..N {
-        for column in 0..N {
-            square[row][column] = at(row, column);
-        }
-    }
-    square
-}
-
-/// The even and the odd ones of a line.
-#[inline(always)]
-fn split(line: &[f32], even: &mut [f32], odd: &mut [f32]) {
-    for ((pair, even), odd) in line.chunks_exact(2).zip(even).zip(odd) {
-        (*even, *odd) = (pair[0], pair[1]);
-    }
-}
-
-/// The other way round.
-#[inline(always)]
-fn join(even: &[f32], odd: &[f32], line: &mut [f32]) {
-    for ((pair, even), odd) in line.chunks_exact_mut(2).zip(even).zip(odd) {
-        (pair[0], pair[1]) = (*even, *odd);
-    }
-}
-
 /// `G·g·Gᵀ` of every kernel: `[c_out, 16, c_in]`.
 fn transformed_weight(geometry: &Geometry, weight: &[f32]) -> Vec<f32> {
     let c_in = geometry.c_in;
@@ -234,87 +93,6 @@ fn transformed_weight(geometry: &Geometry, weight: &[f32]) -> Vec<f32> {
         }
     });
     u
-}
-
-/// The pixels of a plane with its padding, by even and odd rows and columns: a tile's 16 inputs are then 16 neighbours of it. Rows
-/// are `pitch` apart.
-struct Phases {
-    pitch: usize,
-    high: usize,
-    values: Vec<f32>,
-    /// A line of padded pixels.
-    line: Vec<f32>,
-}
-
-impl Phases {
-    fn new(tiles: Tiles) -> Self {
-        let (pitch, high) = (tiles.wide + 1 + LANES, tiles.high + 1);
-        Self { pitch, high, values: vec![0.0; 4 * pitch * high], line: Vec::new() }
-    }
-
-    #[inline(always)]
-    fn at(&self, row: usize, column: usize) -> usize {
-        let phase = 2 * (row % 2) + column % 2;
-        (phase * self.high + row / 2) * self.pitch + column / 2
-    }
-
-    /// The even and the odd columns of a padded row.
-    #[inline(always)]
-    fn rows(&mut self, row: usize) -> (&mut [f32], &mut [f32]) {
-        let (even, odd, wide) = (self.at(row, 0), self.at(row, 1), self.pitch - LANES);
-        let (first, second) = self.values.split_at_mut(odd);
-        (&mut first[even..][..wide], &mut second[..wide])
-    }
-
-    /// A line with room for a padded row, and what of it the image can have.
-    fn line(&mut self, geometry: &Geometry) -> (Vec<f32>, Range<usize>) {
-        let (padding, length) = (geometry.window.padding, 2 * (self.pitch - LANES));
-        let mut line = std::mem::take(&mut self.line);
-        line.resize(length.max(padding + geometry.w), 0.0);
-        (line, padding..padding + geometry.w)
-    }
-
-    /// Takes the pixels that rows of tiles `rows` read.
-    fn fill(&mut self, geometry: &Geometry, plane: &[f32], rows: &Range<usize>) {
-        let padding = geometry.window.padding;
-        let (mut line, inside) = self.line(geometry);
-        line.fill(0.0);
-        widest(|| {
-            for row in 2 * rows.start..2 * rows.end + 2 {
-                let (even, odd) = self.rows(row);
-                match row.checked_sub(padding).filter(|&y| y < geometry.h) {
-                    Some(y) => {
-                        line[inside.clone()].copy_from_slice(&plane[y * geometry.w..][..geometry.w]);
-                        split(&line, even, odd);
-                    }
-                    None => {
-                        even.fill(0.0);
-                        odd.fill(0.0);
-                    }
-                }
-            }
-        });
-        self.line = line;
-    }
-
-    /// Adds the pixels that rows of tiles `rows` have written to the plane, and forgets them.
-    fn drain(&mut self, geometry: &Geometry, plane: &mut [f32], rows: &Range<usize>) {
-        let padding = geometry.window.padding;
-        let (mut line, inside) = self.line(geometry);
-        widest(|| {
-            for row in 2 * rows.start..2 * rows.end + 2 {
-                let (even, odd) = self.rows(row);
-                if let Some(y) = row.checked_sub(padding).filter(|&y| y < geometry.h) {
-                    join(even, odd, &mut line);
-                    let to = &mut plane[y * geometry.w..][..geometry.w];
-                    to.iter_mut().zip(&line[inside.clone()]).for_each(|(to, v)| *to += v);
-                }
-                even.fill(0.0);
-                odd.fill(0.0);
-            }
-        });
-        self.line = line;
-    }
 }
 
 /// `Bᵀ·d·B` of a block's tiles: `[c_in, 16, pitch]`.

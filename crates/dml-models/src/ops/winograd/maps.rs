@@ -1,0 +1,150 @@
+//! The maps of tiles and kernels along one side of a square, and their transposes: Lavin & Gray 2016, eq. 9–12.
+//!
+//! All of this is inlined into what `widest` compiles: a call would leave its vectors.
+
+use super::LANES;
+use std::ops::{Add, Neg, Sub};
+
+#[inline(always)]
+pub(super) fn b_t([a, b, c, d]: [Lanes; 4]) -> [Lanes; 4] {
+    [a - c, b + c, c - b, b - d]
+}
+
+#[inline(always)]
+pub(super) fn b([a, b, c, d]: [Lanes; 4]) -> [Lanes; 4] {
+    [a, b - c + d, b + c - a, -d]
+}
+
+#[inline(always)]
+pub(super) fn a_t([a, b, c, d]: [Lanes; 4]) -> [Lanes; 2] {
+    [a + b + c, b - c - d]
+}
+
+#[inline(always)]
+pub(super) fn a([a, b]: [Lanes; 2]) -> [Lanes; 4] {
+    [a, a + b, a - b, -b]
+}
+
+#[inline(always)]
+pub(super) fn g([a, b, c]: [f32; 3]) -> [f32; 4] {
+    [a, 0.5 * (a + b + c), 0.5 * (a - b + c), c]
+}
+
+#[inline(always)]
+pub(super) fn g_t([a, b, c, d]: [f32; 4]) -> [f32; 3] {
+    [a + 0.5 * (b + c), 0.5 * (b - c), 0.5 * (b + c) + d]
+}
+
+/// Numbers side by side.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Lanes([f32; LANES]);
+
+impl Lanes {
+    #[inline(always)]
+    pub(super) fn of(from: &[f32]) -> Self {
+        let mut lanes = [0.0; LANES];
+        lanes.copy_from_slice(&from[..LANES]);
+        Self(lanes)
+    }
+
+    #[inline(always)]
+    pub(super) fn to(self, to: &mut [f32]) {
+        to[..LANES].copy_from_slice(&self.0);
+    }
+
+    #[inline(always)]
+    fn zip(mut self, other: Self, f: impl Fn(f32, f32) -> f32) -> Self {
+        for i in 0..LANES {
+            self.0[i] = f(self.0[i], other.0[i]);
+        }
+        self
+    }
+
+    /// The first `count`, then zeros.
+    #[inline(always)]
+    pub(super) fn first(mut self, count: usize) -> Self {
+        for i in 0..LANES {
+            self.0[i] = if i < count { self.0[i] } else { 0.0 };
+        }
+        self
+    }
+}
+
+impl Add for Lanes {
+    type Output = Self;
+
+    #[inline(always)]
+    fn add(self, other: Self) -> Self {
+        self.zip(other, |a, b| a + b)
+    }
+}
+
+impl Sub for Lanes {
+    type Output = Self;
+
+    #[inline(always)]
+    fn sub(self, other: Self) -> Self {
+        self.zip(other, |a, b| a - b)
+    }
+}
+
+impl Neg for Lanes {
+    type Output = Self;
+
+    #[inline(always)]
+    fn neg(self) -> Self {
+        Self::default() - self
+    }
+}
+
+/// A map along both sides of a square.
+#[inline(always)]
+pub(super) fn both<T: Copy + Default, const N: usize, const M: usize>(
+    square: [[T; N]; N],
+    map: impl Fn([T; N]) -> [T; M],
+) -> [[T; M]; M] {
+    let mut half = [[T::default(); N]; M];
+    for column in 0..N {
+        let mut line = [T::default(); N];
+        for row in 0..N {
+            line[row] = square[row][column];
+        }
+        let mapped = map(line);
+        for row in 0..M {
+            half[row][column] = mapped[row];
+        }
+    }
+    let mut whole = [[T::default(); M]; M];
+    for row in 0..M {
+        whole[row] = map(half[row]);
+    }
+    whole
+}
+
+/// A square of what `at(row, column)` is.
+#[inline(always)]
+pub(super) fn square<T: Copy + Default, const N: usize>(at: impl Fn(usize, usize) -> T) -> [[T; N]; N] {
+    let mut square = [[T::default(); N]; N];
+    for row in 0..N {
+        for column in 0..N {
+            square[row][column] = at(row, column);
+        }
+    }
+    square
+}
+
+/// The even and the odd ones of a line.
+#[inline(always)]
+pub(super) fn split(line: &[f32], even: &mut [f32], odd: &mut [f32]) {
+    for ((pair, even), odd) in line.chunks_exact(2).zip(even).zip(odd) {
+        (*even, *odd) = (pair[0], pair[1]);
+    }
+}
+
+/// The other way round.
+#[inline(always)]
+pub(super) fn join(even: &[f32], odd: &[f32], line: &mut [f32]) {
+    for ((pair, even), odd) in line.chunks_exact_mut(2).zip(even).zip(odd) {
+        (pair[0], pair[1]) = (*even, *odd);
+    }
+}
