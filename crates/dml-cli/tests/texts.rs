@@ -226,6 +226,45 @@ fn a_sentence_encoders_folder_says_what_it_is() {
 }
 
 #[test]
+fn texts_are_enrolled_and_known_again_and_strangers_are_not() {
+    let place = texts();
+    succeed(place.train("run").args(["--set", "train.steps=20", "--set", "train.validate_every=0"]));
+    let dml = |arguments: &[&str]| {
+        let mut dml = Command::new(env!("CARGO_BIN_EXE_dml"));
+        let path = |name: &&str| match name.starts_with('@') {
+            true => place.path(&name[1..]).display().to_string(),
+            false => (*name).to_owned(),
+        };
+        dml.args(arguments.iter().map(path));
+        dml
+    };
+    fs::write(place.path("known.csv"), "text,label\nred apple,apple\ngreen apple,apple\n\"dog, barking\",dog\n")
+        .unwrap();
+    fs::write(place.path("asked.txt"), "green apple\ndog, barking\n").unwrap();
+    succeed(&mut dml(&["gallery", "create", "@staff", "--run-dir", "@run"]));
+    let said = succeed(&mut dml(&["enroll", "@staff", "@known.csv", "--run-dir", "@run", "--json"])).stdout;
+    let said: Value = serde_json::from_slice(&said).unwrap();
+    assert_eq!((&said["new_identities"], &said["samples"]), (&2.into(), &3.into()));
+    let ask = ["identify", "@staff", "@asked.txt", "--run-dir", "@run", "--threshold", "0.999", "--json"];
+    let answers = String::from_utf8(succeed(&mut dml(&ask)).stdout).unwrap();
+    let answers: Vec<Value> = answers.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let best = |i: usize| answers[i]["candidates"][0]["name"].as_str().unwrap().to_owned();
+    assert_eq!((best(0), best(1)), ("apple".to_owned(), "dog".to_owned()));
+    assert_eq!((&answers[1]["probe"], &answers[1]["decision"]), (&"dog, barking".into(), &"accepted".into()));
+    for (input, text, wanted) in [
+        ("empty.txt", "", "holds no texts"),
+        ("blank.txt", "one\n\ntwo\n", "text 2 is empty"),
+        ("names.md", "one\n", "one on each line"),
+        ("table.csv", "word,label\na,b\n", "text"),
+    ] {
+        fs::write(place.path(input), text).unwrap();
+        let input = format!("@{input}");
+        let message = refusal(&mut dml(&["identify", "@staff", &input, "--run-dir", "@run"]));
+        assert!(message.contains(wanted), "{input}: {message}");
+    }
+}
+
+#[test]
 fn what_does_not_go_together_is_refused_with_the_mend() {
     let (of_texts, of_pairs) = (texts(), pairs());
     let cases: &[(&Place, &str, &str)] = &[

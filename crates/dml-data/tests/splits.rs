@@ -205,3 +205,30 @@ fn folds_that_cannot_be_are_refused() {
     assert!(message(1, 40, 0).contains("want two folds or more"));
     assert!(message(4, 7, 0).contains("4 folds of 7 classes"));
 }
+
+#[test]
+fn names_of_images_go_with_them_through_joins_turns_and_splits() {
+    let set = |name: &str, class: &str, named: bool| {
+        let set = ImageSet::from_pixels(name, [1, 1, 1], vec![1, 2], vec![0, 0], vec![class.to_owned()]).unwrap();
+        match named {
+            true => set.with_ids(vec![format!("{class}/a.png"), format!("{class}/b.png")]).unwrap(),
+            false => set,
+        }
+    };
+    let joined = set("animals", "cat", true).joined(&set("birds", "owl", false)).unwrap();
+    let ids = |set: &ImageSet| (0..set.len()).map(|i| set.id(i)).collect::<Vec<_>>();
+    assert_eq!(ids(&joined), ["cat/a.png", "cat/b.png", "birds/0", "birds/1"]);
+    let turned = joined.with_rotations().unwrap();
+    assert_eq!(turned.id(5), "cat/b.png@90");
+    assert_eq!(turned.id(14), "birds/0@270");
+    let unique: BTreeSet<String> = ids(&turned).into_iter().collect();
+    assert_eq!(unique.len(), turned.len());
+    let parts = SplitRule { seed: 1, test: 0.5, validation: 0.25 }.split(&turned).unwrap();
+    for part in [&parts.train, &parts.validation, &parts.test] {
+        for i in 0..part.len() {
+            let whole = (0..turned.len()).find(|&at| turned.id(at) == part.id(i)).expect("a name of the whole");
+            let class = |set: &ImageSet, at: usize| set.class_names()[set.labels()[at] as usize].clone();
+            assert_eq!(class(part, i), class(&turned, whole));
+        }
+    }
+}

@@ -1,6 +1,8 @@
-//! What is enrolled or asked: embeddings in a file, or pictures and the encoder of a run folder.
+//! What is enrolled or asked: embeddings in a file, or pictures or texts and the encoder of a run folder.
 
 use super::pictures::Encoded;
+use super::served::learned_texts;
+use super::texts::Texts;
 use crate::evaluate::column_names;
 use crate::train::Parent;
 use anyhow::{Result, bail};
@@ -8,13 +10,15 @@ use clap::Args;
 use dml_core::Matrix;
 use dml_eval::input::{Labelled, open_table, open_vectors};
 use dml_gallery::{Embeddings, Model, sha256_of};
+use dml_serve::Encode as _;
 use std::path::PathBuf;
 
 #[derive(Args)]
 pub(crate) struct Input {
-    /// Embeddings, .npy or .safetensors; or, with --run-dir, a picture or a folder of them
+    /// Embeddings, .npy or .safetensors; or, with --run-dir, a picture or a folder of them, or texts: a .txt file with one on
+    /// each line, or a .csv or .tsv table with the columns text and label
     input: PathBuf,
-    /// The encoder that embeds pictures: a folder that `dml train` has finished
+    /// The encoder that embeds pictures or texts: a folder that `dml train` has finished
     #[arg(long, conflicts_with_all = ["labels", "tensor", "columns", "weights", "preprocessing"])]
     run_dir: Option<PathBuf>,
     /// Whose each row is, and what it is called: .csv, .tsv, .txt, .npy, .safetensors
@@ -67,11 +71,17 @@ impl Input {
     pub(super) fn rows(&self, gallery: &Model) -> Result<Rows> {
         self.parent.watch();
         if let Some(run_dir) = &self.run_dir {
-            let encoded = Encoded::open(run_dir, &self.parent)?;
-            // Before the work of embedding anything.
-            gallery.check(&encoded.model()?)?;
-            let found = encoded.embed(&self.input)?;
-            return Ok(Rows { model: encoded.model()?, values: found.values, ids: found.ids, labels: found.labels });
+            // The models are compared before the work of embedding anything.
+            let (model, found) = if learned_texts(run_dir)? {
+                let encoder = Texts::open(run_dir, &self.parent)?;
+                gallery.check(encoder.model())?;
+                (encoder.model().clone(), encoder.embed(&self.input)?)
+            } else {
+                let encoder = Encoded::open(run_dir, &self.parent)?;
+                gallery.check(&encoder.model()?)?;
+                (encoder.model()?, encoder.embed(&self.input)?)
+            };
+            return Ok(Rows { model, values: found.values, ids: found.ids, labels: found.labels });
         }
         if self.input.is_dir() {
             bail!("{} is a folder: give --run-dir with the encoder that embeds its pictures", self.input.display());

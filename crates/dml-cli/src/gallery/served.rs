@@ -23,10 +23,14 @@ struct Pictures {
     model: Model,
 }
 
+/// Whether a run has learned from texts, and not from pictures.
+pub(super) fn learned_texts(run_dir: &Path) -> Result<bool> {
+    Ok(Recipe::read(&RunFolder::existing(run_dir)?.recipe(), &[])?.model.text_sizes().is_some())
+}
+
 /// The encoder of a run, of pictures or of texts.
 pub(crate) fn open(run_dir: &Path, parent: &Parent) -> Result<Box<dyn Encode>> {
-    let recipe = Recipe::read(&RunFolder::existing(run_dir)?.recipe(), &[])?;
-    if recipe.model.text_sizes().is_some() {
+    if learned_texts(run_dir)? {
         return Ok(Box::new(Texts::open(run_dir, parent)?));
     }
     let encoded = Encoded::open(run_dir, parent)?;

@@ -1,16 +1,18 @@
 //! Texts through the encoder of a run folder.
 
-use super::pictures::weights_of;
+use super::pictures::{Found, weights_of};
 use super::served::embed_readable;
 use crate::train::{Parent, reopen};
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use candle_core::Device;
+use dml_data::sources::own_texts;
 use dml_data::text::TextTokenizer;
 use dml_gallery::Model;
 use dml_models::Encoder;
 use dml_serve::{Encode, EncodeError, Item, Takes};
 use dml_train::Trainer;
 use dml_train::evaluation::embed_texts;
+use std::fs;
 use std::path::Path;
 
 /// An encoder of texts.
@@ -35,6 +37,46 @@ impl Texts {
             preprocessing: format!("texts of at most {most} tokens, of a vocabulary of {words}"),
         };
         Ok(Self { trainer, tokenizer, device, model })
+    }
+
+    /// The embeddings of the lines of a text file, or of the texts of a table, which says whose they are.
+    pub(super) fn embed(&self, input: &Path) -> Result<Found> {
+        /// Texts of a batch.
+        const BATCH: usize = 64;
+        let (texts, labels) = read(input)?;
+        if let Some(i) = texts.iter().position(|text| text.trim().is_empty()) {
+            bail!("{}: text {} is empty: remove it", input.display(), i + 1);
+        }
+        let mut values = Vec::with_capacity(texts.len() * self.model.dim);
+        for batch in texts.chunks(BATCH) {
+            values.extend(embed_texts(self.trainer.encoder(), &self.tokenizer, batch, &self.device)?);
+        }
+        Ok(Found { values, ids: texts, labels })
+    }
+}
+
+/// The texts of a file, and whose they are if it is a table.
+fn read(input: &Path) -> Result<(Vec<String>, Option<Vec<String>>)> {
+    let ending = input.extension().map(|ending| ending.to_string_lossy().to_lowercase()).unwrap_or_default();
+    let (texts, labels) = match ending.as_str() {
+        "csv" | "tsv" => {
+            let table = own_texts::open(input)?;
+            let names = table.labels().iter().map(|&label| table.class_names()[label as usize].clone());
+            ((0..table.labels().len()).map(|i| table.text(i).to_owned()).collect(), Some(names.collect()))
+        }
+        "txt" => {
+            let text = fs::read_to_string(input).with_context(|| format!("cannot read {}", input.display()))?;
+            (text.lines().map(str::to_owned).collect::<Vec<_>>(), None)
+        }
+        _ => bail!(
+            "{}: the encoder takes texts: give a .txt file with one on each line, or a .csv or .tsv table with the columns \
+             text and label",
+            input.display()
+        ),
+    };
+    match texts.is_empty() {
+        true => bail!("{} holds no texts: give one or more", input.display()),
+        false => Ok((texts, labels)),
     }
 }
 

@@ -2,9 +2,8 @@
 
 use super::slice;
 use super::tape::apply1;
-use super::vector::{erf, exp, sigmoid, widest};
+use super::vector::{erf, exp, sigmoid};
 use candle_core::{CpuStorage, CustomOp1, Layout, Result, Shape, Tensor};
-use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 /// What follows a layer, number by number. On other devices than the CPU from candle's operations.
@@ -166,9 +165,6 @@ fn composed_sigmoid(x: &Tensor, slope: f64) -> Result<Tensor> {
 
 struct Elementwise(Activation);
 
-/// Numbers that one thread works on.
-const PIECE: usize = 1 << 14;
-
 impl CustomOp1 for Elementwise {
     fn name(&self) -> &'static str {
         "activation"
@@ -176,25 +172,14 @@ impl CustomOp1 for Elementwise {
 
     fn cpu_fwd(&self, x: &CpuStorage, layout: &Layout) -> Result<(CpuStorage, Shape)> {
         let x = slice::of_storage(x, layout)?;
-        let mut y = vec![0f32; x.len()];
-        with_curve!(self.0, curve => {
-            y.par_chunks_mut(PIECE).zip(x.par_chunks(PIECE)).for_each(|(y, x)| {
-                widest(|| y.iter_mut().zip(x).for_each(|(y, &x)| *y = curve.value(x)));
-            });
-        });
+        let y = with_curve!(self.0, curve => slice::mapped(x, |x| curve.value(x)));
         Ok((CpuStorage::F32(y), layout.shape().clone()))
     }
 
     fn bwd(&self, x: &Tensor, _y: &Tensor, dy: &Tensor) -> Result<Option<Tensor>> {
         let dy = dy.contiguous()?;
-        let dx = slice::with2([x, &dy], |[x, dy]| {
-            let mut dx = vec![0f32; x.len()];
-            with_curve!(self.0, curve => {
-                dx.par_chunks_mut(PIECE).zip(x.par_chunks(PIECE)).zip(dy.par_chunks(PIECE)).for_each(|((dx, x), dy)| {
-                    widest(|| dx.iter_mut().zip(x).zip(dy).for_each(|((dx, &x), dy)| *dx = dy * curve.slope(x)));
-                });
-            });
-            Ok(dx)
+        let dx = slice::with2([x, &dy], |of| {
+            Ok(with_curve!(self.0, curve => slice::mapped2(of, |x, dy| dy * curve.slope(x))))
         })?;
         Ok(Some(Tensor::from_vec(dx, x.shape(), x.device())?))
     }

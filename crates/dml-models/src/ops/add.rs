@@ -3,7 +3,6 @@
 use super::slice;
 use super::tape::apply2;
 use candle_core::{CpuStorage, CustomOp2, Layout, Result, Shape, Tensor};
-use rayon::prelude::*;
 
 /// `a + b`.
 ///
@@ -33,14 +32,7 @@ impl CustomOp2 for Add {
     }
 }
 
-/// Numbers of a task.
-const TASK: usize = 1 << 14;
-
 /// The sums of the numbers of two slices of one length.
 pub(super) fn sums(a: &[f32], b: &[f32]) -> Vec<f32> {
-    let mut sums = vec![0f32; a.len()];
-    sums.par_chunks_mut(TASK).zip(a.par_chunks(TASK)).zip(b.par_chunks(TASK)).for_each(|((sums, a), b)| {
-        sums.iter_mut().zip(a).zip(b).for_each(|((sum, a), b)| *sum = a + b);
-    });
-    sums
+    slice::mapped2([a, b], |a, b| a + b)
 }

@@ -61,13 +61,12 @@ impl CustomOp3 for Linear {
         let (m, k) = wl.shape().dims2()?;
         let n = xl.shape().elem_count() / k.max(1);
         let (x, w, b) = (slice::of_storage(x, xl)?, slice::of_storage(w, wl)?, slice::of_storage(b, bl)?);
-        let mut y = vec![0f32; n * m];
-        let mut product = Product::new(n, m, k).by_all();
+        let mut y = Product::new(n, m, k).by_all().made(View::rows(x, k), View::rows(w, k).transposed());
         if !b.is_empty() {
-            y.par_chunks_mut(ROWS * m).for_each(|rows| rows.chunks_exact_mut(m).for_each(|row| row.copy_from_slice(b)));
-            product = product.added();
+            y.par_chunks_mut(ROWS * m).for_each(|rows| {
+                widest(|| rows.chunks_exact_mut(m).for_each(|row| row.iter_mut().zip(b).for_each(|(y, b)| *y += b)));
+            });
         }
-        product.into(View::rows(x, k), View::rows(w, k).transposed(), &mut y);
         Ok((CpuStorage::F32(y), Shape::from(with_last(xl.dims(), m))))
     }
 
@@ -85,11 +84,7 @@ impl CustomOp3 for Linear {
         let (want_x, want_w, want_b) = (x.track_op(), w.track_op(), b.track_op());
         let (dx, dw, db) = slice::with3([x, w, &dy], |[x, w, dy]| {
             let d = View::rows(dy, m);
-            let product = |rows, columns, depth, a, b| {
-                let mut out = vec![0f32; rows * columns];
-                Product::new(rows, columns, depth).by_all().into(a, b, &mut out);
-                out
-            };
+            let product = |rows, columns, depth, a, b| Product::new(rows, columns, depth).by_all().made(a, b);
             let dx = want_x.then(|| product(n, k, m, d, View::rows(w, k)));
             let dw = want_w.then(|| product(m, k, n, d.transposed(), View::rows(x, k)));
             Ok((dx, dw, want_b.then(|| column_sums(dy, m))))

@@ -66,22 +66,47 @@ impl Product {
     }
 
     pub(crate) fn into(self, a: View<'_>, b: View<'_>, out: &mut [f32]) {
+        let [m, n, _] = self.sides;
+        assert!(View::rows(out, self.stride).covers(m, n), "product: short result");
+        // SAFETY: the assertion above covers all that is written.
+        unsafe { self.write(a, b, out.as_mut_ptr()) }
+    }
+
+    /// The product in memory of its own, which need not be filled with zeros first.
+    pub(crate) fn made(self, a: View<'_>, b: View<'_>) -> Vec<f32> {
         let [m, n, k] = self.sides;
-        let whole = View::rows(out, self.stride).covers(m, n) && self.stride >= n;
-        assert!(a.covers(m, k) && b.covers(k, n) && whole, "product: short operand");
+        if k == 0 {
+            return vec![0.0; m * n];
+        }
+        assert!(self.stride == n && !self.accumulate, "product: new memory has dense rows and nothing to add to");
+        let mut out = Vec::with_capacity(m * n);
+        // SAFETY: the memory has room for `m` dense rows of `n` numbers. Since nothing is added to, it is written and not read, all
+        // of it, before it counts as numbers.
+        unsafe {
+            self.write(a, b, out.as_mut_ptr());
+            out.set_len(m * n);
+        }
+        out
+    }
+
+    /// # Safety
+    /// `out` must have room for `m` rows that are `stride` apart, each of `n` numbers; they must hold numbers if they are added to.
+    unsafe fn write(self, a: View<'_>, b: View<'_>, out: *mut f32) {
+        let [m, n, k] = self.sides;
+        assert!(a.covers(m, k) && b.covers(k, n) && self.stride >= n, "product: short operand");
         let parallelism = match self.threads {
             Threads::One => gemm::Parallelism::None,
             // 0: as many as rayon has.
             Threads::All => gemm::Parallelism::Rayon(0),
         };
-        // SAFETY: the assertion above covers every element that the strides of these matrices reach, and rows of `out` do not
-        // overlap.
+        // SAFETY: the assertion above covers every element that the strides of the operands reach, the caller vouches for `out`, and
+        // rows of it do not overlap.
         unsafe {
             gemm::gemm(
                 m,
                 n,
                 k,
-                out.as_mut_ptr(),
+                out,
                 1,
                 self.stride as isize,
                 self.accumulate,

@@ -1,6 +1,9 @@
 //! CPU tensors as slices, for custom operations.
 
+use super::vector::widest;
 use candle_core::{CpuStorage, DType, Layout, Result, Storage, Tensor, bail};
+use rayon::prelude::*;
+use std::mem::MaybeUninit;
 
 /// Whether our CPU operations can work on all of `tensors`: other devices and types take candle's.
 pub(crate) fn fits(tensors: &[&Tensor]) -> bool {
@@ -32,4 +35,33 @@ pub(crate) fn with2<T>([a, b]: [&Tensor; 2], f: impl FnOnce([&[f32]; 2]) -> Resu
 /// As [`with`], of three tensors.
 pub(crate) fn with3<T>([a, b, c]: [&Tensor; 3], f: impl FnOnce([&[f32]; 3]) -> Result<T>) -> Result<T> {
     with2([a, b], |[a, b]| with(c, |c| f([a, b, c])))
+}
+
+/// Numbers that one thread works on.
+const PIECE: usize = 1 << 14;
+
+/// `f` of each number, by all threads.
+pub(crate) fn mapped(x: &[f32], f: impl Fn(f32) -> f32 + Sync) -> Vec<f32> {
+    in_pieces(x.len(), |start, out| {
+        let x = &x[start..][..out.len()];
+        widest(|| out.iter_mut().zip(x).for_each(|(out, &x)| *out = MaybeUninit::new(f(x))));
+    })
+}
+
+/// As [`mapped`], of pairs of numbers of two slices of one length.
+pub(crate) fn mapped2([a, b]: [&[f32]; 2], f: impl Fn(f32, f32) -> f32 + Sync) -> Vec<f32> {
+    in_pieces(a.len().min(b.len()), |start, out| {
+        let (a, b) = (&a[start..][..out.len()], &b[start..][..out.len()]);
+        widest(|| out.iter_mut().zip(a).zip(b).for_each(|((out, &a), &b)| *out = MaybeUninit::new(f(a, b))));
+    })
+}
+
+/// `n` numbers in memory that is not filled with zeros first: `write` gets each piece of it with its place, and must write all.
+fn in_pieces(n: usize, write: impl Fn(usize, &mut [MaybeUninit<f32>]) + Sync) -> Vec<f32> {
+    let mut all = Vec::with_capacity(n);
+    let pieces = all.spare_capacity_mut()[..n].par_chunks_mut(PIECE).enumerate();
+    pieces.for_each(|(piece, out)| write(piece * PIECE, out));
+    // SAFETY: the two callers above write every number of every piece, since their slices are as long as it.
+    unsafe { all.set_len(n) };
+    all
 }

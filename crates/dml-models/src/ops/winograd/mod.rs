@@ -3,7 +3,7 @@
 //!
 //! Tiles of 2 × 2 outputs read 4 × 4 inputs, two apart: `Y = Aᵀ[(G·g·Gᵀ) ⊙ (Bᵀ·d·B)]A`, 16 products of matrices `[c_out, c_in]` and
 //! `[c_in, tiles]` in the place of 36. The backward pass is its transpose, map by map. Tiles go in blocks that the shape alone
-//! fixes, one after the other, and threads share the channels and products of a block: results do not depend on their number.
+//! fixes, each by one thread from the first map to the last: results do not depend on the number of threads.
 
 mod maps;
 mod phases;
@@ -20,10 +20,16 @@ use std::ops::Range;
 const VALUES: usize = 16;
 /// Tiles that are transformed at a time; what goes beyond a row of tiles is written over by the next.
 const LANES: usize = 8;
-/// Numbers of the transformed tiles of a block, about.
-const BLOCK: usize = 1 << 19;
+/// Numbers of the transformed tiles of a block, about: they stay in the cache of a core until they are used.
+const BLOCK: usize = 1 << 17;
 /// Tiles of a block, at least, if there are as many: products of fewer columns are slow.
-const FEWEST: usize = 128;
+const FEWEST: usize = 64;
+/// Blocks of the images that one thread works on at a time, about.
+const BLOCKS: usize = 4;
+/// Partial sums of a weight's gradient, at most: a fixed number, so that their order does not depend on threads.
+const PARTS: usize = 8;
+/// Numbers of all partial sums of a large weight's gradient, about.
+const PARTIAL: usize = 1 << 24;
 
 /// Whether a convolution is one of these, with channels enough for the products to be worth it.
 pub(super) fn suits(g: &Geometry) -> bool {
@@ -49,9 +55,18 @@ impl Tiles {
         Self { high: g.oh.div_ceil(2), wide: g.ow.div_ceil(2) }
     }
 
+    /// Columns of a block, about.
+    fn columns(g: &Geometry) -> usize {
+        (BLOCK / (VALUES * g.c_in.max(g.c_out))).max(FEWEST)
+    }
+
+    /// Images of a task, by the shape alone: some blocks, but a quarter of all images at most.
+    fn images_of_a_task(self, g: &Geometry) -> usize {
+        (BLOCKS * Self::columns(g) / (self.high * self.wide)).min(g.n / 4).max(1)
+    }
+
     fn blocks(self, g: &Geometry) -> Vec<Block> {
-        let columns = (BLOCK / (VALUES * g.c_in.max(g.c_out))).max(FEWEST);
-        let (each, all) = ((columns / self.wide).max(1), g.n * self.high);
+        let (each, all) = ((Self::columns(g) / self.wide).max(1), g.n * self.high);
         (0..all).step_by(each).map(|row| Block { tiles: self, rows: row..(row + each).min(all) }).collect()
     }
 }
@@ -95,184 +110,255 @@ fn transformed_weight(geometry: &Geometry, weight: &[f32]) -> Vec<f32> {
     u
 }
 
-/// `Bᵀ·d·B` of a block's tiles: `[c_in, 16, pitch]`.
-fn transformed_input(geometry: &Geometry, block: &Block, x: &[f32], v: &mut Vec<f32>) {
+/// Room for the blocks of a task.
+struct Scratch {
+    phases: Phases,
+    /// The four outputs of tiles, one kind after the other.
+    outputs: Vec<f32>,
+    line: Vec<f32>,
+    /// `[c_in, 16, pitch]`.
+    v: Vec<f32>,
+    /// `[16, c_out, pitch]`, or of slopes `[c_out, 16, pitch]`.
+    m: Vec<f32>,
+    /// `[16, c_in, pitch]`.
+    dv: Vec<f32>,
+}
+
+impl Scratch {
+    fn new(tiles: Tiles) -> Self {
+        let [outputs, v, m, dv] = [const { Vec::new() }; 4];
+        Self { phases: Phases::new(tiles), outputs, line: vec![0.0; 2 * tiles.wide], v, m, dv }
+    }
+}
+
+/// `length` numbers of what there is, more if need be.
+fn at_least(room: &mut Vec<f32>, length: usize) -> &mut [f32] {
+    if room.len() < length {
+        room.resize(length, 0.0);
+    }
+    &mut room[..length]
+}
+
+/// `Bᵀ·d·B` of a block's tiles.
+fn transform_input(geometry: &Geometry, block: &Block, x: &[f32], scratch: &mut Scratch) {
     let (pitch, pixels, wide) = (block.pitch(), geometry.pixels(), block.tiles.wide);
-    v.resize(geometry.c_in * VALUES * pitch, 0.0);
-    v.par_chunks_mut(VALUES * pitch).enumerate().for_each_init(
-        || Phases::new(block.tiles),
-        |phases, (channel, v)| {
-            for image in block.images() {
-                let (rows, columns) = block.of_image(image);
-                phases.fill(geometry, &x[(image * geometry.c_in + channel) * pixels..][..pixels], &rows);
-                widest(|| {
-                    for (i, row) in rows.clone().enumerate() {
-                        for t in (0..wide).step_by(LANES) {
-                            let tile =
-                                square::<_, 4>(|i, j| Lanes::of(&phases.values[phases.at(2 * row + i, j) + t..]));
-                            let values = both(tile, b_t);
-                            for value in 0..VALUES {
-                                values[value / 4][value % 4].to(&mut v[value * pitch + columns.start + i * wide + t..]);
+    let Scratch { phases, v, .. } = scratch;
+    let v = at_least(v, geometry.c_in * VALUES * pitch);
+    for (channel, v) in v.chunks_exact_mut(VALUES * pitch).enumerate() {
+        for image in block.images() {
+            let (rows, columns) = block.of_image(image);
+            phases.fill(geometry, &x[(image * geometry.c_in + channel) * pixels..][..pixels], &rows);
+            widest(|| {
+                for (i, row) in rows.clone().enumerate() {
+                    let at = columns.start + i * wide;
+                    let lines = [0, 1, 2, 3].map(|i| phases.line_of(2 * row + i));
+                    for t in (0..wide).step_by(LANES) {
+                        let mut half = [[Lanes::default(); 4]; 4];
+                        for (half, (even, odd)) in half.iter_mut().zip(lines) {
+                            let taps = [Lanes::of(&even[t..]), Lanes::of(&odd[t..])];
+                            *half = b_t([taps[0], taps[1], Lanes::of(&even[t + 1..]), Lanes::of(&odd[t + 1..])]);
+                        }
+                        for j in 0..4 {
+                            let values = b_t([half[0][j], half[1][j], half[2][j], half[3][j]]);
+                            for (i, value) in values.into_iter().enumerate() {
+                                value.to(&mut v[(4 * i + j) * pitch + at + t..]);
                             }
                         }
                     }
-                });
-            }
-        },
-    );
-}
-
-/// `A·dY·Aᵀ` of a block's tiles: `[c_out, 16, pitch]`.
-fn transformed_slope(geometry: &Geometry, block: &Block, dy: &[f32], m: &mut Vec<f32>) {
-    let (pitch, places, wide) = (block.pitch(), geometry.places(), block.tiles.wide);
-    m.resize(geometry.c_out * VALUES * pitch, 0.0);
-    m.par_chunks_mut(VALUES * pitch).enumerate().for_each_init(
-        || (vec![0f32; 4 * pitch], vec![0f32; 2 * wide]),
-        |(outputs, line), (channel, m)| {
-            widest(|| {
-                for image in block.images() {
-                    let (rows, columns) = block.of_image(image);
-                    let plane = &dy[(image * geometry.c_out + channel) * places..][..places];
-                    for (i, y) in (2 * rows.start..2 * rows.end).enumerate() {
-                        let (even, odd) = outputs[i % 2 * 2 * pitch..].split_at_mut(pitch);
-                        let at = columns.start + i / 2 * wide;
-                        let (even, odd) = (&mut even[at..][..wide], &mut odd[at..][..wide]);
-                        if y < geometry.oh {
-                            line[..geometry.ow].copy_from_slice(&plane[y * geometry.ow..][..geometry.ow]);
-                            split(line, even, odd);
-                        } else {
-                            even.fill(0.0);
-                            odd.fill(0.0);
-                        }
-                    }
-                }
-                for t in (0..block.columns()).step_by(LANES) {
-                    let values = both(square::<_, 2>(|i, j| Lanes::of(&outputs[(2 * i + j) * pitch + t..])), a);
-                    for value in 0..VALUES {
-                        values[value / 4][value % 4].to(&mut m[value * pitch + t..]);
-                    }
                 }
             });
-        },
-    );
+        }
+    }
 }
 
-/// The 16 products `[rows, depth]·[depth, columns]` of a block, side by side: `[16, rows, pitch]`. `left` is the view of the left matrix
-/// of a value; the right ones are those of `right`, `[depth, 16, pitch]`.
+/// `A·dY·Aᵀ` of a block's tiles.
+fn transform_slope(geometry: &Geometry, block: &Block, dy: &[f32], scratch: &mut Scratch) {
+    let (pitch, places, wide) = (block.pitch(), geometry.places(), block.tiles.wide);
+    let Scratch { outputs, line, m, .. } = scratch;
+    let (outputs, m) = (at_least(outputs, 4 * pitch), at_least(m, geometry.c_out * VALUES * pitch));
+    // An odd side has no last column.
+    line.fill(0.0);
+    for (channel, m) in m.chunks_exact_mut(VALUES * pitch).enumerate() {
+        widest(|| {
+            for image in block.images() {
+                let (rows, columns) = block.of_image(image);
+                let plane = &dy[(image * geometry.c_out + channel) * places..][..places];
+                for (i, y) in (2 * rows.start..2 * rows.end).enumerate() {
+                    let (even, odd) = outputs[i % 2 * 2 * pitch..].split_at_mut(pitch);
+                    let at = columns.start + i / 2 * wide;
+                    let (even, odd) = (&mut even[at..][..wide], &mut odd[at..][..wide]);
+                    if y < geometry.oh {
+                        line[..geometry.ow].copy_from_slice(&plane[y * geometry.ow..][..geometry.ow]);
+                        split(line, even, odd);
+                    } else {
+                        even.fill(0.0);
+                        odd.fill(0.0);
+                    }
+                }
+            }
+            for t in (0..block.columns()).step_by(LANES) {
+                let of = |k: usize| Lanes::of(&outputs[k * pitch + t..]);
+                let half = [a([of(0), of(1)]), a([of(2), of(3)])];
+                for j in 0..4 {
+                    for (i, value) in a([half[0][j], half[1][j]]).into_iter().enumerate() {
+                        value.to(&mut m[(4 * i + j) * pitch + t..]);
+                    }
+                }
+            }
+        });
+    }
+}
+
+/// The 16 products `[rows, depth]·[depth, columns]` of a block, one after the other: `[16, rows, pitch]`. `left` is the view of the
+/// left matrix of a value; the right ones are those of `right`, `[depth, 16, pitch]`.
 fn products<'a>(
     [rows, depth]: [usize; 2],
     block: &Block,
-    left: impl Fn(usize) -> View<'a> + Sync,
+    left: impl Fn(usize) -> View<'a>,
     right: &[f32],
     out: &mut Vec<f32>,
 ) {
     let pitch = block.pitch();
-    out.resize(VALUES * rows * pitch, 0.0);
-    out.par_chunks_mut(rows * pitch).enumerate().for_each(|(value, out)| {
+    let out = at_least(out, VALUES * rows * pitch);
+    for (value, out) in out.chunks_exact_mut(rows * pitch).enumerate() {
         let right = View::rows(&right[value * pitch..], VALUES * pitch);
         Product::new(rows, block.columns(), depth).strided(pitch).into(left(value), right, out);
-    });
+    }
 }
 
-/// The planes of a block's images, `count` channels of `pixels` each, by all threads: the channel, the image and the plane.
-fn for_each_plane<S>(
-    block: &Block,
-    [count, pixels]: [usize; 2],
-    all: &mut [f32],
-    init: impl Fn() -> S + Sync + Send,
-    visit: impl Fn(&mut S, usize, usize, &mut [f32]) + Sync + Send,
-) {
-    let images = block.images();
-    let planes = &mut all[images.start * count * pixels..images.end * count * pixels];
-    planes
-        .par_chunks_mut(pixels)
-        .enumerate()
-        .for_each_init(init, |state, (i, plane)| visit(state, i % count, images.start + i / count, plane));
-}
-
-/// Writes `Aᵀ·M·A` of a block's tiles, `[16, c_out, pitch]`, to their places.
-fn write_outputs(geometry: &Geometry, block: &Block, m: &[f32], y: &mut [f32]) {
-    let (pitch, wide) = (block.pitch(), block.tiles.wide);
-    let rooms = || (vec![0f32; 4 * pitch], vec![0f32; 2 * wide]);
-    for_each_plane(block, [geometry.c_out, geometry.places()], y, rooms, |(outputs, line), channel, image, plane| {
+/// Writes `Aᵀ·M·A` of a block's tiles to their places.
+fn write_outputs(geometry: &Geometry, block: &Block, scratch: &mut Scratch, y: &mut [f32]) {
+    let (pitch, wide, places) = (block.pitch(), block.tiles.wide, geometry.places());
+    let Scratch { outputs, line, m, .. } = scratch;
+    let outputs = at_least(outputs, 4 * pitch);
+    for image in block.images() {
         let (rows, columns) = block.of_image(image);
-        let of = |value: usize| &m[(value * geometry.c_out + channel) * pitch + columns.start..];
-        widest(|| {
-            for t in (0..columns.len()).step_by(LANES) {
-                let values = both(square::<_, 4>(|i, j| Lanes::of(&of(4 * i + j)[t..])), a_t);
-                for k in 0..4 {
-                    values[k / 2][k % 2].to(&mut outputs[k * pitch + t..]);
-                }
-            }
-            for (i, y) in (2 * rows.start..(2 * rows.end).min(geometry.oh)).enumerate() {
-                let (even, odd) = outputs[i % 2 * 2 * pitch..].split_at(pitch);
-                join(&even[i / 2 * wide..][..wide], &odd[i / 2 * wide..][..wide], line);
-                plane[y * geometry.ow..][..geometry.ow].copy_from_slice(&line[..geometry.ow]);
-            }
-        });
-    });
-}
-
-/// Adds `B·dV·Bᵀ` of a block's tiles, `[16, c_in, pitch]`, to the pixels that they read.
-fn add_to_inputs(geometry: &Geometry, block: &Block, dv: &[f32], dx: &mut [f32]) {
-    let (pitch, wide) = (block.pitch(), block.tiles.wide);
-    let rooms = || Phases::new(block.tiles);
-    for_each_plane(block, [geometry.c_in, geometry.pixels()], dx, rooms, |phases, channel, image, plane| {
-        let (rows, columns) = block.of_image(image);
-        let of = |value: usize| &dv[(value * geometry.c_in + channel) * pitch + columns.start..];
-        widest(|| {
-            for (i, row) in rows.clone().enumerate() {
-                for t in (0..wide).step_by(LANES) {
-                    let tile = square::<_, 4>(|r, c| Lanes::of(&of(4 * r + c)[i * wide + t..]).first(wide - t));
-                    let values = both(tile, b);
-                    for k in 0..VALUES {
-                        let start = phases.at(2 * row + k / 4, k % 4) + t;
-                        let to = &mut phases.values[start..][..LANES];
-                        (Lanes::of(to) + values[k / 4][k % 4]).to(to);
+        for channel in 0..geometry.c_out {
+            let plane = &mut y[(image * geometry.c_out + channel) * places..][..places];
+            let of = |value: usize| &m[(value * geometry.c_out + channel) * pitch + columns.start..];
+            widest(|| {
+                for t in (0..columns.len()).step_by(LANES) {
+                    let mut half = [[Lanes::default(); 2]; 4];
+                    for (i, half) in half.iter_mut().enumerate() {
+                        let of = |j: usize| Lanes::of(&of(4 * i + j)[t..]);
+                        *half = a_t([of(0), of(1), of(2), of(3)]);
+                    }
+                    for j in 0..2 {
+                        let values = a_t([half[0][j], half[1][j], half[2][j], half[3][j]]);
+                        for (i, value) in values.into_iter().enumerate() {
+                            value.to(&mut outputs[(2 * i + j) * pitch + t..]);
+                        }
                     }
                 }
-            }
-        });
-        phases.drain(geometry, plane, &rows);
-    });
+                for (i, y) in (2 * rows.start..(2 * rows.end).min(geometry.oh)).enumerate() {
+                    let (even, odd) = outputs[i % 2 * 2 * pitch..].split_at(pitch);
+                    join(&even[i / 2 * wide..][..wide], &odd[i / 2 * wide..][..wide], line);
+                    plane[y * geometry.ow..][..geometry.ow].copy_from_slice(&line[..geometry.ow]);
+                }
+            });
+        }
+    }
+}
+
+/// Adds `B·dV·Bᵀ` of a block's tiles to the pixels that they read.
+fn add_to_inputs(geometry: &Geometry, block: &Block, scratch: &mut Scratch, dx: &mut [f32]) {
+    let (pitch, wide, pixels) = (block.pitch(), block.tiles.wide, geometry.pixels());
+    let Scratch { phases, dv, .. } = scratch;
+    phases.values.fill(0.0);
+    for image in block.images() {
+        let (rows, columns) = block.of_image(image);
+        for channel in 0..geometry.c_in {
+            let of = |value: usize| &dv[(value * geometry.c_in + channel) * pitch + columns.start..];
+            widest(|| {
+                for (i, row) in rows.clone().enumerate() {
+                    for t in (0..wide).step_by(LANES) {
+                        let mut half = [[Lanes::default(); 4]; 4];
+                        for (r, half) in half.iter_mut().enumerate() {
+                            let of = |c: usize| Lanes::of(&of(4 * r + c)[i * wide + t..]).first(wide - t);
+                            *half = b([of(0), of(1), of(2), of(3)]);
+                        }
+                        for c in 0..4 {
+                            let values = b([half[0][c], half[1][c], half[2][c], half[3][c]]);
+                            for (r, value) in values.into_iter().enumerate() {
+                                let start = phases.at(2 * row + r, c) + t;
+                                let to = &mut phases.values[start..][..LANES];
+                                (Lanes::of(to) + value).to(to);
+                            }
+                        }
+                    }
+                }
+            });
+            phases.drain(geometry, &mut dx[(image * geometry.c_in + channel) * pixels..][..pixels], &rows);
+        }
+    }
 }
 
 pub(super) fn forward(geometry: &Geometry, x: &[f32], weight: &[f32]) -> Vec<f32> {
-    let (c_in, c_out) = (geometry.c_in, geometry.c_out);
+    let (c_in, c_out, tiles) = (geometry.c_in, geometry.c_out, Tiles::of(geometry));
+    let (input, output) = (c_in * geometry.pixels(), c_out * geometry.places());
     let u = transformed_weight(geometry, weight);
-    let mut y = vec![0f32; geometry.n * c_out * geometry.places()];
-    let (mut v, mut m) = (Vec::new(), Vec::new());
-    for block in Tiles::of(geometry).blocks(geometry) {
-        transformed_input(geometry, &block, x, &mut v);
-        products([c_out, c_in], &block, |value| View::rows(&u[value * c_in..], VALUES * c_in), &v, &mut m);
-        write_outputs(geometry, &block, &m, &mut y);
-    }
+    let each = tiles.images_of_a_task(geometry);
+    let mut y = vec![0f32; geometry.n * output];
+    y.par_chunks_mut(each * output).zip(x.par_chunks(each * input)).for_each_init(
+        || Scratch::new(tiles),
+        |scratch, (y, x)| {
+            let geometry = &Geometry { n: x.len() / input, ..*geometry };
+            for block in tiles.blocks(geometry) {
+                transform_input(geometry, &block, x, scratch);
+                let left = |value: usize| View::rows(&u[value * c_in..], VALUES * c_in);
+                products([c_out, c_in], &block, left, &scratch.v, &mut scratch.m);
+                write_outputs(geometry, &block, scratch, y);
+            }
+        },
+    );
     y
 }
 
 /// Gradients of input and weight, as far as they are wanted.
 pub(super) fn backward(geometry: &Geometry, x: &[f32], weight: &[f32], dy: &[f32], want: [bool; 2]) -> [Vec<f32>; 2] {
-    let (c_in, c_out) = (geometry.c_in, geometry.c_out);
+    let (c_in, c_out, tiles) = (geometry.c_in, geometry.c_out, Tiles::of(geometry));
+    let (input, output) = (c_in * geometry.pixels(), c_out * geometry.places());
     let u = if want[0] { transformed_weight(geometry, weight) } else { Vec::new() };
+    let each = tiles.images_of_a_task(geometry);
+    let parts = (PARTIAL / (VALUES * c_in * c_out)).clamp(2, PARTS);
+    let per_part = geometry.n.div_ceil(each).div_ceil(parts) * each;
     let mut dx = vec![0f32; if want[0] { x.len() } else { 0 }];
-    let mut du = vec![0f32; if want[1] { VALUES * c_out * c_in } else { 0 }];
-    let (mut v, mut dm, mut dv) = (Vec::new(), Vec::new(), Vec::new());
-    for block in Tiles::of(geometry).blocks(geometry) {
-        let pitch = block.pitch();
-        transformed_slope(geometry, &block, dy, &mut dm);
-        if want[1] {
-            transformed_input(geometry, &block, x, &mut v);
-            du.par_chunks_mut(c_out * c_in).enumerate().for_each(|(value, du)| {
-                let product = Product::new(c_out, c_in, block.columns()).added();
-                let [dm, v] = [&dm, &v].map(|tiles| View::rows(&tiles[value * pitch..], VALUES * pitch));
-                product.into(dm, v.transposed(), du);
-            });
-        }
-        if want[0] {
-            let left = |value: usize| View::rows(&u[value * c_in..], VALUES * c_in).transposed();
-            products([c_in, c_out], &block, left, &dm, &mut dv);
-            add_to_inputs(geometry, &block, &dv, &mut dx);
-        }
+    let dx_parts: Vec<&mut [f32]> = match want[0] {
+        true => dx.chunks_mut(per_part * input).collect(),
+        false => (0..geometry.n.div_ceil(per_part)).map(|_| <&mut [f32]>::default()).collect(),
+    };
+    let partial: Vec<Vec<f32>> = dx_parts
+        .into_par_iter()
+        .zip(x.par_chunks(per_part * input))
+        .zip(dy.par_chunks(per_part * output))
+        .map(|((dx, x), dy)| {
+            let geometry = &Geometry { n: x.len() / input, ..*geometry };
+            let mut scratch = Scratch::new(tiles);
+            let mut du = vec![0f32; if want[1] { VALUES * c_out * c_in } else { 0 }];
+            for block in tiles.blocks(geometry) {
+                let pitch = block.pitch();
+                transform_slope(geometry, &block, dy, &mut scratch);
+                if want[1] {
+                    transform_input(geometry, &block, x, &mut scratch);
+                    for (value, du) in du.chunks_exact_mut(c_out * c_in).enumerate() {
+                        let views = [&scratch.m, &scratch.v].map(|of| View::rows(&of[value * pitch..], VALUES * pitch));
+                        let product = Product::new(c_out, c_in, block.columns()).added();
+                        product.into(views[0], views[1].transposed(), du);
+                    }
+                }
+                if want[0] {
+                    let left = |value: usize| View::rows(&u[value * c_in..], VALUES * c_in).transposed();
+                    products([c_in, c_out], &block, left, &scratch.m, &mut scratch.dv);
+                    add_to_inputs(geometry, &block, &mut scratch, dx);
+                }
+            }
+            du
+        })
+        .collect();
+    let mut partial = partial.into_iter();
+    let mut du = partial.next().unwrap_or_default();
+    for part in partial {
+        du.par_iter_mut().zip(part).for_each(|(a, b)| *a += b);
     }
     [dx, if want[1] { weight_slope(geometry, &du) } else { Vec::new() }]
 }

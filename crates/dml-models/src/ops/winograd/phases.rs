@@ -28,6 +28,12 @@ impl Phases {
         (phase * self.high + row / 2) * self.pitch + column / 2
     }
 
+    /// The even and the odd columns of a padded row, with some more.
+    #[inline(always)]
+    pub(super) fn line_of(&self, row: usize) -> (&[f32], &[f32]) {
+        (&self.values[self.at(row, 0)..][..self.pitch], &self.values[self.at(row, 1)..][..self.pitch])
+    }
+
     /// The even and the odd columns of a padded row.
     #[inline(always)]
     fn rows(&mut self, row: usize) -> (&mut [f32], &mut [f32]) {
