@@ -104,19 +104,14 @@ pub(super) fn both<T: Copy + Default, const N: usize, const M: usize>(
     map: impl Fn([T; N]) -> [T; M],
 ) -> [[T; M]; M] {
     let mut half = [[T::default(); N]; M];
-    for column in 0..N {
-        let mut line = [T::default(); N];
-        for row in 0..N {
-            line[row] = square[row][column];
-        }
-        let mapped = map(line);
-        for row in 0..M {
-            half[row][column] = mapped[row];
+    for at in 0..N {
+        for (half, mapped) in half.iter_mut().zip(map(column(&square, at))) {
+            half[at] = mapped;
         }
     }
     let mut whole = [[T::default(); M]; M];
-    for row in 0..M {
-        whole[row] = map(half[row]);
+    for (whole, half) in whole.iter_mut().zip(half) {
+        *whole = map(half);
     }
     whole
 }
@@ -125,12 +120,22 @@ pub(super) fn both<T: Copy + Default, const N: usize, const M: usize>(
 #[inline(always)]
 pub(super) fn square<T: Copy + Default, const N: usize>(at: impl Fn(usize, usize) -> T) -> [[T; N]; N] {
     let mut square = [[T::default(); N]; N];
-    for row in 0..N {
-        for column in 0..N {
-            square[row][column] = at(row, column);
+    for (row, line) in square.iter_mut().enumerate() {
+        for (column, value) in line.iter_mut().enumerate() {
+            *value = at(row, column);
         }
     }
     square
+}
+
+/// A column of some rows.
+#[inline(always)]
+pub(super) fn column<T: Copy + Default, const N: usize, const M: usize>(rows: &[[T; M]; N], column: usize) -> [T; N] {
+    let mut values = [T::default(); N];
+    for (value, row) in values.iter_mut().zip(rows) {
+        *value = row[column];
+    }
+    values
 }
 
 /// The even and the odd ones of a line.

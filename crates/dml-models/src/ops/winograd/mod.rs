@@ -11,7 +11,7 @@ mod phases;
 use super::patches::Geometry;
 use super::product::{Product, View};
 use super::vector::widest;
-use maps::{Lanes, a, a_t, b, b_t, both, g, g_t, join, split, square};
+use maps::{Lanes, a, a_t, b, b_t, both, column, g, g_t, join, split, square};
 use phases::Phases;
 use rayon::prelude::*;
 use std::ops::Range;
@@ -159,7 +159,7 @@ fn transform_input(geometry: &Geometry, block: &Block, x: &[f32], scratch: &mut 
                             *half = b_t([taps[0], taps[1], Lanes::of(&even[t + 1..]), Lanes::of(&odd[t + 1..])]);
                         }
                         for j in 0..4 {
-                            let values = b_t([half[0][j], half[1][j], half[2][j], half[3][j]]);
+                            let values = b_t(column(&half, j));
                             for (i, value) in values.into_iter().enumerate() {
                                 value.to(&mut v[(4 * i + j) * pitch + at + t..]);
                             }
@@ -200,7 +200,7 @@ fn transform_slope(geometry: &Geometry, block: &Block, dy: &[f32], scratch: &mut
                 let of = |k: usize| Lanes::of(&outputs[k * pitch + t..]);
                 let half = [a([of(0), of(1)]), a([of(2), of(3)])];
                 for j in 0..4 {
-                    for (i, value) in a([half[0][j], half[1][j]]).into_iter().enumerate() {
+                    for (i, value) in a(column(&half, j)).into_iter().enumerate() {
                         value.to(&mut m[(4 * i + j) * pitch + t..]);
                     }
                 }
@@ -244,7 +244,7 @@ fn write_outputs(geometry: &Geometry, block: &Block, scratch: &mut Scratch, y: &
                         *half = a_t([of(0), of(1), of(2), of(3)]);
                     }
                     for j in 0..2 {
-                        let values = a_t([half[0][j], half[1][j], half[2][j], half[3][j]]);
+                        let values = a_t(column(&half, j));
                         for (i, value) in values.into_iter().enumerate() {
                             value.to(&mut outputs[(2 * i + j) * pitch + t..]);
                         }
@@ -278,7 +278,7 @@ fn add_to_inputs(geometry: &Geometry, block: &Block, scratch: &mut Scratch, dx: 
                             *half = b([of(0), of(1), of(2), of(3)]);
                         }
                         for c in 0..4 {
-                            let values = b([half[0][c], half[1][c], half[2][c], half[3][c]]);
+                            let values = b(column(&half, c));
                             for (r, value) in values.into_iter().enumerate() {
                                 let start = phases.at(2 * row + r, c) + t;
                                 let to = &mut phases.values[start..][..LANES];
