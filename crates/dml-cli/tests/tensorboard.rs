@@ -15,7 +15,8 @@ type Scalars = BTreeMap<String, Vec<(u64, f32)>>;
 /// A run of which some steps were done twice, its first file cut inside a record.
 fn killed_run() -> Place {
     let place = Place::new();
-    let validated = ["--set", "train.validate_every=20"];
+    // So few checkpoints that it cannot be killed just after one.
+    let validated = ["--set", "train.validate_every=20", "--set", "train.checkpoint_every=60"];
     let mut killed = place.train("run").args(validated).stdout(Stdio::piped()).spawn().unwrap();
     let mut lines = BufReader::new(killed.stdout.take().unwrap()).lines().map_while(Result::ok);
     assert!(lines.any(|line| line.contains("\"checkpoint\"")));
