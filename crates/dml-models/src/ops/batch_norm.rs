@@ -189,10 +189,7 @@ impl BatchNorm {
         let mut dx = vec![0f32; t.x.len()];
         // dz is the residual's gradient; without a residual it is not kept.
         let mut dr = vec![0f32; if t.residual.is_some() { t.x.len() } else { 0 }];
-        let kept: Vec<&mut [f32]> = match t.residual {
-            Some(_) => dr.chunks_mut(c * hw).collect(),
-            None => (0..t.x.len() / (c * hw)).map(|_| <&mut [f32]>::default()).collect(),
-        };
+        let kept = slice::chunks_or_none(&mut dr, c * hw, t.x.len() / (c * hw));
         dx.par_chunks_mut(c * hw).zip(kept).enumerate().for_each(|(image, (dx, dr))| {
             let start = image * c * hw;
             widest(|| {

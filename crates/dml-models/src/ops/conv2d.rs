@@ -90,7 +90,7 @@ impl Block {
             return View::rows(&x[self.rows.start * g.ow..], g.pixels());
         }
         let columns = self.columns(g);
-        let patches = at_least(room, g.patch() * columns);
+        let patches = slice::at_least(room, g.patch() * columns);
         g.gather(x, self.images.len(), self.rows.clone(), patches);
         View::rows(patches, columns)
     }
@@ -101,13 +101,6 @@ impl Block {
 struct Scratch {
     patches: Vec<f32>,
     planes: Vec<f32>,
-}
-
-fn at_least(room: &mut Vec<f32>, length: usize) -> &mut [f32] {
-    if room.len() < length {
-        room.resize(length, 0.0);
-    }
-    &mut room[..length]
 }
 
 /// Copies planes `[images, c, places]`, which begin with the group's first, to rows `[c, columns]` of a block.
@@ -163,7 +156,7 @@ fn forward_block(g: &Geometry, block: &Block, x: &[f32], weight: &[f32], y: &mut
         // Rows of the product are parts of planes.
         product.strided(g.places()).into(w, p, &mut y[block.rows.start * g.ow..]);
     } else {
-        let rows = at_least(&mut scratch.planes, g.group_out() * columns);
+        let rows = slice::at_least(&mut scratch.planes, g.group_out() * columns);
         product.into(w, p, rows);
         from_rows(g, block, rows, y);
     }
@@ -177,11 +170,7 @@ fn backward(g: &Geometry, x: &[f32], weight: &[f32], dy: &[f32], want: [bool; 2]
     let per_task = images_of_a_task(g);
     let parts = (PARTIAL / weight.len()).clamp(2, PARTS);
     let per_part = g.n.div_ceil(per_task).div_ceil(parts) * per_task;
-    let dx_parts: Vec<&mut [f32]> = match want[0] {
-        true => dx.chunks_mut(per_part * input).collect(),
-        false => (0..g.n.div_ceil(per_part)).map(|_| <&mut [f32]>::default()).collect(),
-    };
-    let partial: Vec<Vec<f32>> = dx_parts
+    let partial: Vec<Vec<f32>> = slice::chunks_or_none(&mut dx, per_part * input, g.n.div_ceil(per_part))
         .into_par_iter()
         .zip(x.par_chunks(per_part * input))
         .zip(dy.par_chunks(per_part * output))
@@ -229,7 +218,7 @@ fn backward_block(
     let d = if alone {
         View::rows(&dy[first..], g.places())
     } else {
-        let rows = at_least(&mut scratch.planes, g.group_out() * columns);
+        let rows = slice::at_least(&mut scratch.planes, g.group_out() * columns);
         to_rows(g, block, dy, rows);
         View::rows(rows, columns)
     };
@@ -245,7 +234,7 @@ fn backward_block(
         if alone && g.is_pointwise() {
             product.strided(g.pixels()).into(w, d, &mut dx[first..]);
         } else {
-            let patches = at_least(&mut scratch.patches, g.patch() * columns);
+            let patches = slice::at_least(&mut scratch.patches, g.patch() * columns);
             product.into(w, d, patches);
             g.fold(patches, count, block.rows.clone(), dx);
         }

@@ -37,6 +37,22 @@ pub(crate) fn with3<T>([a, b, c]: [&Tensor; 3], f: impl FnOnce([&[f32]; 3]) -> R
     with2([a, b], |[a, b]| with(c, |c| f([a, b, c])))
 }
 
+/// `length` numbers of what there is, more of it if need be.
+pub(crate) fn at_least(room: &mut Vec<f32>, length: usize) -> &mut [f32] {
+    if room.len() < length {
+        room.resize(length, 0.0);
+    }
+    &mut room[..length]
+}
+
+/// The chunks of `values`, or, where nothing is wanted of it and it is empty, `count` empty ones.
+pub(crate) fn chunks_or_none(values: &mut [f32], length: usize, count: usize) -> Vec<&mut [f32]> {
+    match values.is_empty() {
+        true => (0..count).map(|_| <&mut [f32]>::default()).collect(),
+        false => values.chunks_mut(length).collect(),
+    }
+}
+
 /// Numbers that one thread works on.
 const PIECE: usize = 1 << 14;
 

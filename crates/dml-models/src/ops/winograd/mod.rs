@@ -10,6 +10,7 @@ mod phases;
 
 use super::patches::Geometry;
 use super::product::{Product, View};
+use super::slice::{at_least, chunks_or_none};
 use super::vector::widest;
 use maps::{Lanes, a, a_t, b, b_t, both, column, g, g_t, join, split, square};
 use phases::Phases;
@@ -129,14 +130,6 @@ impl Scratch {
         let [outputs, v, m, dv] = [const { Vec::new() }; 4];
         Self { phases: Phases::new(tiles), outputs, line: vec![0.0; 2 * tiles.wide], v, m, dv }
     }
-}
-
-/// `length` numbers of what there is, more if need be.
-fn at_least(room: &mut Vec<f32>, length: usize) -> &mut [f32] {
-    if room.len() < length {
-        room.resize(length, 0.0);
-    }
-    &mut room[..length]
 }
 
 /// `Bᵀ·d·B` of a block's tiles.
@@ -323,11 +316,7 @@ pub(super) fn backward(geometry: &Geometry, x: &[f32], weight: &[f32], dy: &[f32
     let parts = (PARTIAL / (VALUES * c_in * c_out)).clamp(2, PARTS);
     let per_part = geometry.n.div_ceil(each).div_ceil(parts) * each;
     let mut dx = vec![0f32; if want[0] { x.len() } else { 0 }];
-    let dx_parts: Vec<&mut [f32]> = match want[0] {
-        true => dx.chunks_mut(per_part * input).collect(),
-        false => (0..geometry.n.div_ceil(per_part)).map(|_| <&mut [f32]>::default()).collect(),
-    };
-    let partial: Vec<Vec<f32>> = dx_parts
+    let partial: Vec<Vec<f32>> = chunks_or_none(&mut dx, per_part * input, geometry.n.div_ceil(per_part))
         .into_par_iter()
         .zip(x.par_chunks(per_part * input))
         .zip(dy.par_chunks(per_part * output))

@@ -19,7 +19,7 @@ pub(super) struct Phases {
 impl Phases {
     pub(super) fn new(tiles: Tiles) -> Self {
         let (pitch, high) = (tiles.wide + 1 + LANES, tiles.high + 1);
-        Self { pitch, high, values: vec![0.0; 4 * pitch * high], line: Vec::new() }
+        Self { pitch, high, values: vec![0.0; 4 * pitch * high], line: vec![0.0; 2 * (tiles.wide + 1)] }
     }
 
     #[inline(always)]
@@ -42,12 +42,10 @@ impl Phases {
         (&mut first[even..][..wide], &mut second[..wide])
     }
 
-    /// A line with room for a padded row, and what of it the image can have.
+    /// The line, and what of it is the image's.
     fn line(&mut self, geometry: &Geometry) -> (Vec<f32>, Range<usize>) {
-        let (padding, length) = (geometry.window.padding, 2 * (self.pitch - LANES));
-        let mut line = std::mem::take(&mut self.line);
-        line.resize(length.max(padding + geometry.w), 0.0);
-        (line, padding..padding + geometry.w)
+        let padding = geometry.window.padding;
+        (std::mem::take(&mut self.line), padding..padding + geometry.w)
     }
 
     /// Takes the pixels that rows of tiles `rows` read.
