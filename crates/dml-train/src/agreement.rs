@@ -42,19 +42,23 @@ pub(crate) fn of_kind(recipe: &Recipe, sets: &Sets) -> Result<()> {
 }
 
 /// Pairs come in two views, and only they do.
-pub(crate) fn of_views(recipe: &Recipe, sets: &Sets, objective: &dyn Objective) -> Result<()> {
-    let loss = &recipe.loss.name;
+pub(crate) fn of_views(
+    recipe: &Recipe,
+    sets: &Sets,
+    (key, loss): (&str, &str),
+    objective: &dyn Objective,
+) -> Result<()> {
     if sets.text_numbers.is_empty() {
         return match objective.needs_references() {
             true => Err(Error::Recipe(format!(
-                "loss.name is {loss:?}, which compares two views, but data.set {:?} has one: give pairs",
+                "{key} is {loss:?}, which compares two views, but data.set {:?} has one: give pairs",
                 recipe.data.set
             ))),
             false => Ok(()),
         };
     }
     // Losses of graded pairs take them within one batch.
-    let graded = ["cosent", "angle"].contains(&loss.as_str());
+    let graded = ["cosent", "angle"].contains(&loss);
     let problem = match (recipe.data.positive_score, graded) {
         (Some(_), true) => "orders graded pairs: leave data.positive_score out",
         (None, false) => "does not order graded pairs: set data.positive_score, or use cosent or angle",
@@ -63,7 +67,7 @@ pub(crate) fn of_views(recipe: &Recipe, sets: &Sets, objective: &dyn Objective) 
         }
         _ => return Ok(()),
     };
-    Err(Error::Recipe(format!("data.set {:?} holds pairs but loss.name {loss:?} {problem}", recipe.data.set)))
+    Err(Error::Recipe(format!("data.set {:?} holds pairs but {key} {loss:?} {problem}", recipe.data.set)))
 }
 
 /// Chunks are embedded without their neighbours, which batch statistics depend on.

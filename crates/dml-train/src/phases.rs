@@ -28,9 +28,14 @@ impl Phases {
         self.main.as_ref()
     }
 
-    /// All of them.
-    pub(crate) fn all(&self) -> impl Iterator<Item = &dyn Objective> {
-        std::iter::once(self.main()).chain(self.warm_up.iter().map(|(_, objective)| objective.as_ref()))
+    /// All of them, with the names of their losses and where the recipe says those.
+    pub(crate) fn all<'a>(
+        &'a self,
+        recipe: &'a Recipe,
+    ) -> impl Iterator<Item = (&'static str, &'a str, &'a dyn Objective)> {
+        let warm_up = recipe.warm_up.iter().zip(&self.warm_up);
+        let warm_up = warm_up.map(|(said, (_, objective))| ("warm_up.loss.name", &*said.loss.name, objective.as_ref()));
+        std::iter::once(("loss.name", &*recipe.loss.name, self.main())).chain(warm_up)
     }
 
     /// The one of the step after `step` steps.

@@ -44,15 +44,14 @@ impl Trainer {
         }
         agreement::of_chunks(recipe, &encoder)?;
         // Each pair is a class of its own.
-        let classes = if sets.train.class_names().is_empty() {
-            sets.train.labels().len()
-        } else {
-            sets.train.class_names().len()
+        let classes = match sets.train.class_names().len() {
+            0 => sets.train.labels().len(),
+            classes => classes,
         };
         let dims = Context::new(encoder.dim(), classes);
         let phases = Phases::new(recipe, &Context { seed: recipe.seed, device: device.clone(), ..dims })?;
-        for objective in phases.all() {
-            agreement::of_views(recipe, sets, objective)?;
+        for (key, loss, objective) in phases.all(recipe) {
+            agreement::of_views(recipe, sets, (key, loss), objective)?;
         }
         let of_encoder = encoder.weights().trainable().into_iter().map(|(name, var)| {
             let group = if name.starts_with("head.") { Group::Head } else { Group::Backbone };
@@ -114,6 +113,7 @@ impl Trainer {
         let mut writer = checkpoint::Writer::default();
         let (mut began, mut saved) = (Instant::now(), Instant::now());
         let accumulate = self.recipe.train.accumulate;
+        let vars = self.optimizer.vars();
         let mut batches = sets.train.stream(sampler, (seed, self.step() * accumulate), options);
         loop {
             if self.recipe.loss.imprint && self.phases.main_begins(self.step()) {
@@ -125,9 +125,9 @@ impl Trainer {
             for _ in 0..accumulate {
                 // The stream has no end.
                 let Some(batch) = batches.next() else { break };
-                self.learn_from(batch?, &mut sum)?;
+                self.learn_from(batch?, &vars, &mut sum)?;
             }
-            let (images, loss, gradients) = sum.mean(&self.optimizer.vars())?;
+            let (images, loss, gradients) = sum.mean(&vars)?;
             let grad_norm = self.optimizer.step(&gradients, factor)?;
             if let Some(mean) = &self.moving_mean {
                 mean.follow(self.encoder.weights())?;
@@ -165,8 +165,8 @@ impl Trainer {
         Ok(())
     }
 
-    /// Adds the loss and the gradient of `batch`.
-    fn learn_from(&mut self, batch: ExampleBatch, sum: &mut Sum) -> Result<()> {
+    /// Adds the loss of `batch` and its gradient in `vars`.
+    fn learn_from(&mut self, batch: ExampleBatch, vars: &[Var], sum: &mut Sum) -> Result<()> {
         let step = self.progress.step;
         let indices = batch.indices.clone();
         let batch = Learned::new(batch, &self.device)?;
@@ -175,7 +175,7 @@ impl Trainer {
         if !loss.is_finite() {
             return Err(Error::NotFinite { step, loss, indices });
         }
-        sum.add(indices.len(), loss, gradients, &self.optimizer.vars())
+        sum.add(indices.len(), loss, gradients, vars)
     }
 
     /// Everything that the rest of the run depends on, as a checkpoint's file holds it.
