@@ -2,7 +2,7 @@
 
 use crate::Result;
 use crate::correlation::{Correlation, ScoredPairs};
-use crate::examples::{Examples, input_of};
+use crate::examples::{Examples, TEXTS, input_of};
 use crate::sets::{OneShotInputs, Sets};
 use crate::shortened::Shortened;
 use candle_core::Device;
@@ -123,11 +123,16 @@ pub fn embed(encoder: &dyn Encoder, set: &dyn Examples, device: &Device) -> Resu
         let batch = batch?;
         let indices = batch.indices.clone();
         let rows = embedded(encoder, &batch.into_views(device)?[0])?;
-        for (index, row) in indices.into_iter().zip(rows.chunks_exact(dim)) {
-            values[index * dim..][..dim].copy_from_slice(row);
-        }
+        scatter(&mut values, dim, indices, &rows);
     }
     Ok(Embeddings { values, dim, labels: set.labels().to_vec() })
+}
+
+/// Puts `rows` of length `dim` to their places among `values`.
+fn scatter(values: &mut [f32], dim: usize, places: Vec<usize>, rows: &[f32]) {
+    for (place, row) in places.into_iter().zip(rows.chunks_exact(dim)) {
+        values[place * dim..][..dim].copy_from_slice(row);
+    }
 }
 
 /// The embeddings of `input`, row by row.
@@ -147,7 +152,7 @@ pub fn embed_images(encoder: &dyn Encoder, images: &dyn Inputs, device: &Device)
     Ok(Embeddings { values, dim: encoder.dim(), labels: images.labels().to_vec() })
 }
 
-/// As [`embed`], of texts that are no part of a set, all in one batch.
+/// As [`embed`], of texts that are no part of a set.
 ///
 /// # Errors
 /// When a text has no tokens or the encoder refuses.
@@ -157,10 +162,12 @@ pub fn embed_texts<S: AsRef<str> + Sync>(
     texts: &[S],
     device: &Device,
 ) -> Result<Vec<f32>> {
-    match texts.is_empty() {
-        true => Ok(vec![]),
-        false => embedded(encoder, &input_of(&tokenizer.encode(texts)?, device)?),
+    let dim = encoder.dim();
+    let mut values = vec![0.0; texts.len() * dim];
+    for (indices, tokens) in tokenizer.encode_within(texts, TEXTS)? {
+        scatter(&mut values, dim, indices, &embedded(encoder, &input_of(&tokens, device)?)?);
     }
+    Ok(values)
 }
 
 /// As [`embed`], a batch of rows after the other; of images none of them is kept, texts lie in memory anyway.

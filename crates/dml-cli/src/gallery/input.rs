@@ -78,8 +78,9 @@ impl Input {
                 (encoder.model().clone(), encoder.embed(&self.input)?)
             } else {
                 let encoder = Encoded::open(run_dir, &self.parent)?;
-                gallery.check(&encoder.model()?)?;
-                (encoder.model()?, encoder.embed(&self.input)?)
+                let model = encoder.model()?;
+                gallery.check(&model)?;
+                (model, encoder.embed(&self.input)?)
             };
             return Ok(Rows { model, values: found.values, ids: found.ids, labels: found.labels });
         }

@@ -1,4 +1,4 @@
-//! The encoder of a run folder behind `dml serve`.
+//! The encoder of a run folder, of pictures or of texts.
 
 use super::pictures::{Encoded, How};
 use super::texts::Texts;

@@ -41,16 +41,11 @@ impl Texts {
 
     /// The embeddings of the lines of a text file, or of the texts of a table, which says whose they are.
     pub(super) fn embed(&self, input: &Path) -> Result<Found> {
-        /// Texts of a batch.
-        const BATCH: usize = 64;
         let (texts, labels) = read(input)?;
         if let Some(i) = texts.iter().position(|text| text.trim().is_empty()) {
             bail!("{}: text {} is empty: remove it", input.display(), i + 1);
         }
-        let mut values = Vec::with_capacity(texts.len() * self.model.dim);
-        for batch in texts.chunks(BATCH) {
-            values.extend(embed_texts(self.trainer.encoder(), &self.tokenizer, batch, &self.device)?);
-        }
+        let values = embed_texts(self.trainer.encoder(), &self.tokenizer, &texts, &self.device)?;
         Ok(Found { values, ids: texts, labels })
     }
 }
