@@ -144,7 +144,7 @@ impl Normalize {
     }
 
     /// `f` with the table of each channel: 256 divisions instead of one per pixel, and the same bits as `apply`. A thread keeps the
-    /// last tables, since of a small image they are as much work as the image.
+    /// last tables, since of a small image they are a good part of the work.
     fn with_tables(&self, channels: usize, f: impl FnOnce(&[[f32; 256]])) {
         thread_local! {
             static LAST: RefCell<(Normalize, Vec<[f32; 256]>)> = RefCell::new((Normalize::default(), Vec::new()));
