@@ -70,4 +70,18 @@ impl Exclude<'_> {
             _ => Ok(()),
         }
     }
+
+    /// Refuses exclusions as [`check`](Self::check) does, and more neighbours than there are to find.
+    pub(crate) fn check_length(self, k: usize, queries: usize, gallery: usize) -> Result<()> {
+        let available = match self {
+            Self::SelfIndex | Self::Ids(_) => gallery.saturating_sub(1),
+            _ => gallery,
+        };
+        if k > available {
+            return Err(Error::Shape(format!(
+                "k = {k} neighbours were asked for but the gallery has {available} to give: lower k"
+            )));
+        }
+        self.check(queries, gallery)
+    }
 }

@@ -4,7 +4,7 @@ use crate::best::Best;
 use crate::head_start::guesses;
 use crate::reaching::reaching;
 use crate::scores::Side;
-use crate::tiles::{COLUMNS, ROWS, Watch, block_pairs, blocks, closeness, is_symmetric, run, turn, unwatched};
+use crate::tiles::{Buffer, COLUMNS, ROWS, Watch, block_pairs, blocks, closeness, is_symmetric, run, turn, unwatched};
 use crate::{Error, Exclude, Matrix, Metric, Result};
 use rayon::prelude::*;
 use std::ops::Range;
@@ -142,18 +142,31 @@ impl<'a> NearestSearch<'a> {
         for part in blocks(gallery.rows(), (PREPARED / gallery.cols().max(1)).max(COLUMNS)) {
             let d = gallery.cols();
             let part = Matrix::from_parts(&gallery.data()[part.start * d..part.end * d], part.len(), d);
-            let side = Side::new(self.metric, part);
-            let columns = blocks(part.rows(), COLUMNS);
-            // A block of the gallery meets all queries while it is in the cache.
-            let tasks: Vec<_> = columns.flat_map(|c| blocks(self.rows, ROWS).map(move |r| (r, c.clone()))).collect();
-            let size = |(rows, columns): &(Range<usize>, Range<usize>)| rows.len() * columns.len();
-            self.scored = run(&tasks, size, watch, self.scored, |(rows, columns), buffer| {
-                let (queries, gallery) = ((&self.queries, rows.clone()), (&side, columns.clone()));
-                let (scores, stride) = closeness(self.metric, queries, gallery, buffer);
-                self.offer_tile(rows, self.seen + columns.start, scores, (stride, columns.len()));
+            let (metric, side) = (self.metric, Side::new(self.metric, part));
+            self.add_blocks(part.rows(), watch, |queries, columns, buffer| {
+                closeness(metric, queries, (&side, columns), buffer)
             })?;
-            self.seen += part.rows();
         }
+        Ok(())
+    }
+
+    /// The next `rows` rows of the gallery; `closeness` of some queries to some of these, and how far apart its rows are.
+    pub(crate) fn add_blocks(
+        &mut self,
+        rows: usize,
+        watch: Watch<'_>,
+        closeness: impl for<'b> Fn((&Side<'_, f32>, Range<usize>), Range<usize>, &'b mut Buffer) -> (&'b mut [f32], usize)
+        + Sync,
+    ) -> Result<()> {
+        let columns = blocks(rows, COLUMNS);
+        // A block of the gallery meets all queries while it is in the cache.
+        let tasks: Vec<_> = columns.flat_map(|c| blocks(self.rows, ROWS).map(move |r| (r, c.clone()))).collect();
+        let size = |(rows, columns): &(Range<usize>, Range<usize>)| rows.len() * columns.len();
+        self.scored = run(&tasks, size, watch, self.scored, |(rows, columns), buffer| {
+            let (scores, stride) = closeness((&self.queries, rows.clone()), columns.clone(), buffer);
+            self.offer_tile(rows, self.seen + columns.start, scores, (stride, columns.len()));
+        })?;
+        self.seen += rows;
         Ok(())
     }
 
@@ -253,16 +266,7 @@ pub fn nearest_watched(
     watch: Watch<'_>,
 ) -> Result<Nearest> {
     queries.same_width(gallery)?;
-    let available = match exclude {
-        Exclude::SelfIndex | Exclude::Ids(_) => gallery.rows().saturating_sub(1),
-        _ => gallery.rows(),
-    };
-    if k > available {
-        return Err(Error::Shape(format!(
-            "k = {k} neighbours were asked for but the gallery has {available} to give: lower k"
-        )));
-    }
-    exclude.check(queries.rows(), gallery.rows())?;
+    exclude.check_length(k, queries.rows(), gallery.rows())?;
     let mut search = NearestSearch::new(metric, queries, k, exclude);
     if k == 0 {
         return Ok(search.finish());

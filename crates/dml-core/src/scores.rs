@@ -90,7 +90,19 @@ pub(crate) fn finish<T: Real>(
     first: usize,
     row: &mut [T],
 ) {
-    let (aa, squares) = (queries.squares[i], &gallery.squares[first..][..row.len()]);
+    let squares = &gallery.squares[first..][..row.len()];
+    finish_row(metric, queries.squares[i], squares, row, |j| squared_distance(queries.row(i), gallery.row(first + j)));
+}
+
+/// From dot products with vectors of these squares to scores; `aa` is the square of the one, `distance_of` computes the squared
+/// distance to a vector by subtraction.
+pub(crate) fn finish_row<T: Real>(
+    metric: Metric,
+    aa: T,
+    squares: &[T],
+    row: &mut [T],
+    distance_of: impl Fn(usize) -> T,
+) {
     // The few near ones are found before the loop over all of them writes.
     let mut close: Vec<(usize, T)> = Vec::new();
     widest(
@@ -98,8 +110,7 @@ pub(crate) fn finish<T: Real>(
         || {
             near(aa, squares, row, &mut close);
             close.iter_mut().for_each(|(j, score)| {
-                let square = squared_distance(queries.row(i), gallery.row(first + *j));
-                *score = of_square(metric, square, row[*j], aa, squares[*j]);
+                *score = of_square(metric, distance_of(*j), row[*j], aa, squares[*j]);
             });
             // One loop per metric, so that each becomes vector instructions.
             match metric {

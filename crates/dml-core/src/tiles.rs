@@ -50,8 +50,8 @@ impl PairTile<'_> {
 /// Memory of a block, used again and again.
 #[derive(Default)]
 pub(crate) struct Buffer {
-    scores: Vec<f32>,
-    rows: Vec<f32>,
+    pub(crate) scores: Vec<f32>,
+    pub(crate) rows: Vec<f32>,
     columns: Vec<f32>,
     /// For [`turn`].
     pub(crate) turned: Vec<f32>,

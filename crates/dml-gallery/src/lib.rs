@@ -34,6 +34,7 @@ mod gallery;
 mod identity;
 mod memory;
 mod model;
+mod plan;
 #[cfg(feature = "pgvector")]
 mod postgres;
 mod problem;

@@ -1,7 +1,8 @@
 //! A gallery in memory, gone with its process.
 
 use crate::answer::Candidate;
-use crate::roster::{Found, Key, Record, Roster};
+use crate::plan::Record;
+use crate::roster::{Found, Key, Roster};
 use crate::{Calibration, Change, Count, Embeddings, Error, Filter, Gallery, Identity, Model, Result, SampleId, Visit};
 use dml_eval::identification::Templates;
 use std::collections::BTreeMap;
@@ -90,7 +91,7 @@ impl Gallery for MemoryGallery {
             state.records.get(&key).cloned().ok_or_else(lost)
         };
         let update = state.roster.plan(changes, &stored)?;
-        state.roster.commit(&update);
+        state.roster.commit(&update)?;
         for (key, record) in update.touched {
             match record {
                 Some(record) => drop(state.records.insert(key, record)),

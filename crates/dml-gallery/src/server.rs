@@ -31,13 +31,13 @@ pub(crate) fn roster<'a>(
     model: &Model,
     templates: Templates,
     who: impl Iterator<Item = (Key, &'a (String, Vec<f32>))>,
-) -> Roster {
+) -> Result<Roster> {
     let mut roster = Roster::new(model.clone(), templates);
     for (key, (name, rows)) in who {
         let identity = Identity { name: name.clone(), metadata: Metadata::new(), samples: Vec::new() };
-        roster.push(key, identity, rows);
+        roster.push(key, identity, rows)?;
     }
-    roster
+    Ok(roster)
 }
 
 /// The best `k` for a probe `[1, d]` of those that a server has named for it.
@@ -51,7 +51,7 @@ pub(crate) fn best(
 ) -> Result<Vec<Candidate>> {
     named.sort_unstable();
     let who = named.iter().filter_map(|key| Some((*key, searched.get(key)?)));
-    let roster = roster(model, templates, who);
+    let roster = roster(model, templates, who)?;
     let found = roster.nearest(Matrix::new(probe, 1, model.dim)?, k, &Filter::everybody())?;
     Ok(crate::memory::candidates(&roster, found).pop().unwrap_or_default())
 }

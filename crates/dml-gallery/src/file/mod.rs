@@ -1,5 +1,6 @@
 //! A gallery in one file, by redb: what was acknowledged survives a crash, and what was removed is gone from the file.
 
+mod block;
 mod record;
 mod store;
 
@@ -208,7 +209,7 @@ impl Gallery for FileGallery {
         };
         let update = self.read().plan(changes, &stored)?;
         store.apply(&mut settings, &update)?;
-        self.roster.write().unwrap_or_else(PoisonError::into_inner).commit(&update);
+        self.roster.write().unwrap_or_else(PoisonError::into_inner).commit(&update)?;
         drop(store);
         if settings.erase {
             self.erase(&mut settings)?;

@@ -4,7 +4,7 @@
 //! as `f32`. Texts are their length in bytes as `u32`, then UTF-8.
 
 use crate::Metadata;
-use crate::roster::Record;
+use crate::plan::Record;
 
 pub(super) fn encode(record: &Record) -> Vec<u8> {
     let mut bytes = Vec::with_capacity(64 + record.name.len() + 8 * record.samples.len() + 4 * record.values.len());

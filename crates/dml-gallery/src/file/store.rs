@@ -3,18 +3,23 @@
 //! | table | key | value |
 //! |---|---|---|
 //! | `settings` | `"settings"` | [`Settings`] as JSON |
-//! | `identities` | number of the identity, by enrolment | [`record`] |
+//! | `identities` | number of the first identity of a block, by enrolment | [`block`] |
 
+use super::block::{self, Packer};
 use super::record;
-use crate::roster::{Key, Next, Record, Update};
+use crate::plan::{Next, Record, Update};
+use crate::roster::Key;
 use crate::{Calibration, Error, Model, Result, SampleId};
 use dml_eval::identification::Templates;
 use rayon::prelude::*;
 use redb::backends::FileBackend;
 use redb::{
-    Builder, Database, DatabaseError, ReadableDatabase, ReadableTable, StorageError, TableDefinition, WriteTransaction,
+    Builder, Database, DatabaseError, ReadOnlyTable, ReadableDatabase, ReadableTable, StorageError, Table,
+    TableDefinition, WriteTransaction,
 };
 use serde::{Deserialize, Serialize};
+use std::borrow::Cow;
+use std::collections::BTreeMap;
 use std::fmt::Display;
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -23,7 +28,7 @@ const SETTINGS: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("setting
 const IDENTITIES: TableDefinition<'_, Key, &[u8]> = TableDefinition::new("identities");
 
 /// Of this layout.
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 /// Memory for pages of the file, in bytes: what is searched lies beside it.
 const CACHE: usize = 64 << 20;
 
@@ -85,7 +90,7 @@ impl Store {
         if version.version != VERSION {
             let found = version.version;
             return Err(damaged(format!(
-                "a gallery of layout {found}, this dml reads layout {VERSION}: use the dml that wrote it"
+                "a gallery of layout {found}, this dml reads layout {VERSION}: export it with the dml that wrote it, and import it here"
             )));
         }
         serde_json::from_slice(value.value()).map_err(|error| {
@@ -118,16 +123,59 @@ impl Store {
         new.erase |= update.forgets;
         self.write(&new, |transaction| {
             let mut table = transaction.open_table(IDENTITIES).map_err(|e| self.failed(e))?;
-            for (key, record) in &update.touched {
-                match record {
-                    Some(record) => drop(table.insert(key, &record::encode(record)[..]).map_err(|e| self.failed(e))?),
-                    None => drop(table.remove(key).map_err(|e| self.failed(e))?),
-                }
+            // Those who were there change in their blocks; the new ones have blocks of their own.
+            let old = update.touched.range(..settings.next_key);
+            let mut changed = BTreeMap::<Key, Vec<(Key, Option<&Record>)>>::new();
+            for (&key, record) in old {
+                let first = self.first_of(&table, key)?.ok_or_else(|| self.damaged(key))?;
+                changed.entry(first).or_default().push((key, record.as_ref()));
             }
-            Ok(())
+            for (first, changes) in changed {
+                let bytes = table.remove(first).map_err(|e| self.failed(e))?.map(|value| value.value().to_vec());
+                let bytes = bytes.ok_or_else(|| self.damaged(first))?;
+                let mut records: BTreeMap<Key, Cow<'_, [u8]>> = block::records(&bytes)
+                    .map(|taken| taken.map(|(key, record)| (key, Cow::Borrowed(record))))
+                    .collect::<Option<_>>()
+                    .ok_or_else(|| self.damaged(first))?;
+                for (key, record) in changes {
+                    match record {
+                        Some(record) => drop(records.insert(key, Cow::Owned(record::encode(record)))),
+                        None => drop(records.remove(&key)),
+                    }
+                }
+                self.insert(&mut table, records.iter().map(|(&key, record)| (key, record)))?;
+            }
+            let new = update.touched.range(settings.next_key..);
+            let new: Vec<_> = new.filter_map(|(&key, record)| Some((key, record.as_ref()?))).collect();
+            let new: Vec<_> = new.into_par_iter().map(|(key, record)| (key, record::encode(record))).collect();
+            self.insert(&mut table, new.into_iter())
         })?;
         *settings = new;
         Ok(())
+    }
+
+    /// Puts records that come by rising number into blocks of their own.
+    fn insert<R: AsRef<[u8]>>(
+        &self,
+        table: &mut Table<'_, Key, &'static [u8]>,
+        records: impl Iterator<Item = (Key, R)>,
+    ) -> Result<()> {
+        let mut packer = Packer::default();
+        for (key, record) in records {
+            self.put(table, packer.add(key, record.as_ref()))?;
+        }
+        self.put(table, packer.take())
+    }
+
+    fn put(&self, table: &mut Table<'_, Key, &'static [u8]>, block: Option<(Key, Vec<u8>)>) -> Result<()> {
+        let Some((first, bytes)) = block else { return Ok(()) };
+        table.insert(first, &bytes[..]).map(drop).map_err(|e| self.failed(e))
+    }
+
+    /// The block that an identity is in, if it is there.
+    fn first_of(&self, table: &impl ReadableTable<Key, &'static [u8]>, key: Key) -> Result<Option<Key>> {
+        let mut before = table.range(..=key).map_err(|e| self.failed(e))?;
+        before.next_back().map(|entry| Ok(entry.map_err(|e| self.failed(e))?.0.value())).transpose()
     }
 
     /// All that is here, in a new file: nothing of what was removed is in it. That file's store.
@@ -135,30 +183,42 @@ impl Store {
         let copy = Self { path: self.path.clone(), database: open(&self.path, file, false)? };
         copy.write(settings, |transaction| {
             let mut to = transaction.open_table(IDENTITIES).map_err(|e| self.failed(e))?;
-            self.for_each_value(&mut |key, value| {
-                to.insert(key, value).map_err(|e| self.failed(e))?;
+            let mut packer = Packer::default();
+            self.for_each_block(&mut |first, bytes| {
+                for taken in block::records(bytes) {
+                    let (key, record) = taken.ok_or_else(|| self.damaged(first))?;
+                    self.put(&mut to, packer.add(key, record))?;
+                }
                 Ok(())
-            })
+            })?;
+            self.put(&mut to, packer.take())
         })?;
         Ok(copy)
     }
 
     pub(super) fn record(&self, key: Key, dim: usize) -> Result<Option<Record>> {
-        let read = self.database.begin_read().map_err(|e| self.failed(e))?;
-        let table = match read.open_table(IDENTITIES) {
-            Err(redb::TableError::TableDoesNotExist(_)) => return Ok(None),
-            other => other.map_err(|e| self.failed(e))?,
-        };
-        let value = table.get(key).map_err(|e| self.failed(e))?;
-        value.map(|value| self.decoded(key, value.value(), dim)).transpose()
+        let Some(table) = self.identities()? else { return Ok(None) };
+        let Some(first) = self.first_of(&table, key)? else { return Ok(None) };
+        let Some(value) = table.get(first).map_err(|e| self.failed(e))? else { return Ok(None) };
+        for taken in block::records(value.value()) {
+            let (found, bytes) = taken.ok_or_else(|| self.damaged(first))?;
+            if found == key {
+                return record::decode(bytes, dim).map(Some).ok_or_else(|| self.damaged(key));
+            }
+        }
+        Ok(None)
     }
 
     /// Visits all records, by rising key, as they are at one moment.
     pub(super) fn for_each(&self, dim: usize, visit: &mut dyn FnMut(Key, Record) -> Result<()>) -> Result<()> {
-        self.for_each_value(&mut |key, value| visit(key, self.decoded(key, value, dim)?))
+        self.for_each_block(&mut |first, bytes| {
+            let records = block::decode(bytes, dim).ok_or_else(|| self.damaged(first))?;
+            records.into_iter().try_for_each(|(key, record)| visit(key, record))
+        })
     }
 
-    /// Visits all records some at a time, by rising key: they are decoded on all threads.
+    /// Visits all records some at a time, by rising key. The file is read by a thread of its own, and what was read is decoded on
+    /// all threads.
     pub(super) fn for_each_part(
         &self,
         dim: usize,
@@ -166,39 +226,54 @@ impl Store {
     ) -> Result<()> {
         /// Bytes of a part.
         const PART: usize = 8 << 20;
-        let (mut part, mut bytes) = (Vec::<(Key, Vec<u8>)>::new(), 0);
-        let mut give = |part: &[(Key, Vec<u8>)]| {
-            let decoded = part.par_iter().map(|(key, value)| Ok((*key, self.decoded(*key, value, dim)?)));
-            visit(decoded.collect::<Result<_>>()?)
-        };
-        self.for_each_value(&mut |key, value| {
-            part.push((key, value.to_vec()));
-            bytes += value.len();
-            if bytes >= PART {
-                give(&part)?;
-                (bytes, part) = (0, Vec::new());
+        std::thread::scope(|scope| {
+            let (sender, parts) = std::sync::mpsc::sync_channel::<Vec<(Key, Vec<u8>)>>(2);
+            let reader = scope.spawn(move || {
+                let (mut part, mut bytes) = (Vec::new(), 0);
+                self.for_each_block(&mut |first, block| {
+                    part.push((first, block.to_vec()));
+                    bytes += block.len();
+                    if bytes >= PART {
+                        bytes = 0;
+                        // Nobody takes it where the visitor has failed, which says why.
+                        let _ = sender.send(std::mem::take(&mut part));
+                    }
+                    Ok(())
+                })?;
+                let _ = sender.send(part);
+                Ok(())
+            });
+            for part in parts {
+                let decode =
+                    |(first, bytes): &(Key, Vec<u8>)| block::decode(bytes, dim).ok_or_else(|| self.damaged(*first));
+                let records: Vec<Vec<(Key, Record)>> = part.par_iter().map(decode).collect::<Result<_>>()?;
+                visit(records.into_iter().flatten().collect())?;
             }
-            Ok(())
-        })?;
-        give(&part)
+            reader.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+        })
     }
 
-    fn for_each_value(&self, visit: &mut dyn FnMut(Key, &[u8]) -> Result<()>) -> Result<()> {
+    fn identities(&self) -> Result<Option<ReadOnlyTable<Key, &'static [u8]>>> {
         let read = self.database.begin_read().map_err(|e| self.failed(e))?;
-        let table = match read.open_table(IDENTITIES) {
-            Err(redb::TableError::TableDoesNotExist(_)) => return Ok(()),
-            other => other.map_err(|e| self.failed(e))?,
-        };
+        match read.open_table(IDENTITIES) {
+            Err(redb::TableError::TableDoesNotExist(_)) => Ok(None),
+            other => other.map(Some).map_err(|e| self.failed(e)),
+        }
+    }
+
+    fn for_each_block(&self, visit: &mut dyn FnMut(Key, &[u8]) -> Result<()>) -> Result<()> {
+        let Some(table) = self.identities()? else { return Ok(()) };
         for entry in table.iter().map_err(|e| self.failed(e))? {
-            let (key, value) = entry.map_err(|e| self.failed(e))?;
-            visit(key.value(), value.value())?;
+            let (first, value) = entry.map_err(|e| self.failed(e))?;
+            visit(first.value(), value.value())?;
         }
         Ok(())
     }
 
-    fn decoded(&self, key: Key, value: &[u8], dim: usize) -> Result<Record> {
-        let problem = || format!("the record of identity number {key} is damaged: restore it from an export or a copy");
-        record::decode(value, dim).ok_or_else(|| Error::Damaged { path: self.path.clone(), problem: problem() })
+    /// What is said where the bytes of an identity, or of those beside it, are none.
+    fn damaged(&self, key: Key) -> Error {
+        let problem = format!("the record of identity number {key} is damaged: restore it from an export or a copy");
+        Error::Damaged { path: self.path.clone(), problem }
     }
 
     fn failed(&self, error: impl Display) -> Error {

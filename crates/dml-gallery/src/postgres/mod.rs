@@ -8,7 +8,8 @@ mod write;
 
 use crate::answer::Candidate;
 use crate::memory::check_length;
-use crate::roster::{Key, Record};
+use crate::plan::Record;
+use crate::roster::Key;
 use crate::server::{self, check_name};
 use crate::{
     Calibration, Change, Count, Embeddings, Error, Filter, Gallery, Identity, Metadata, Model, Result, SampleId,
@@ -281,7 +282,7 @@ impl Gallery for PostgresGallery {
         let known: Vec<&str> = known.into_iter().collect();
         let searched = self.read(|client| Ok(ask!(self, search::of_names(client, &known))))?;
         let who = searched.iter().map(|(&key, found)| (key, found));
-        server::roster(&self.model, self.templates, who).scores(probes.values, names)
+        server::roster(&self.model, self.templates, who)?.scores(probes.values, names)
     }
 
     fn calibration(&self) -> Result<Option<Calibration>> {

@@ -1,6 +1,7 @@
 //! Changes, in a transaction.
 
-use crate::roster::{Key, Next, Record, Roster, Update};
+use crate::plan::{Next, Record, Update};
+use crate::roster::{Key, Roster};
 use crate::{Change, Error, Metadata, Model, Result, SampleId};
 use ::postgres::binary_copy::BinaryCopyInWriter;
 use ::postgres::types::{Json, Type};
@@ -71,7 +72,9 @@ pub(super) fn plan(
     roster.next = Next { key: next.get::<_, i64>(0) as Key, sample: next.get::<_, i64>(1) as SampleId };
     for (key, record) in &there {
         // Nothing is searched here.
-        roster.push(*key, record.identity(), &[]);
+        if let Err(error) = roster.push(*key, record.identity(), &[]) {
+            return Ok(Err(error));
+        }
     }
     let stored =
         |key: Key| there.get(&key).cloned().ok_or_else(|| Error::Input(format!("identity number {key} is gone")));

@@ -1,0 +1,364 @@
+//! A gallery laid out for search: what is asked many times is prepared once.
+
+use crate::device::cpu::squared_distance;
+use crate::nearest::{Nearest, NearestSearch};
+use crate::scores::{Side, finish_row};
+use crate::tiles::Buffer;
+use crate::{Error, Exclude, Matrix, Metric, Result};
+use pulp::{Simd, WithSimd};
+use std::ops::Range;
+
+/// Rows of a panel.
+const WIDTH: usize = 32;
+
+/// The rows of a gallery in panels: value `k` of 32 rows, then value `k + 1` of them, and so on; the last panel is filled up with
+/// zeros. A search multiplies panels as they lie, so one query costs as much as reading them.
+///
+/// The score of a pair is the same, bit for bit, whatever it is searched among.
+#[derive(Clone, Debug)]
+pub struct Panels {
+    metric: Metric,
+    cols: usize,
+    rows: usize,
+    values: Vec<f32>,
+    /// `‖·‖²` of each row, where the metric needs it.
+    squares: Vec<f32>,
+}
+
+impl Panels {
+    /// No rows yet, of length `cols`, to be compared by `metric`.
+    pub fn new(metric: Metric, cols: usize) -> Self {
+        Self { metric, cols, rows: 0, values: Vec::new(), squares: Vec::new() }
+    }
+
+    /// Number of rows.
+    pub fn rows(&self) -> usize {
+        self.rows
+    }
+
+    /// Makes room for as many rows more.
+    pub fn reserve(&mut self, rows: usize) {
+        let end = (self.rows + rows).div_ceil(WIDTH) * WIDTH * self.cols;
+        self.values.reserve(end.saturating_sub(self.values.len()));
+    }
+
+    /// Appends rows (`[m, d]`).
+    ///
+    /// # Errors
+    /// When they have another length.
+    pub fn push(&mut self, rows: Matrix<'_>) -> Result<()> {
+        rows.same_width(Matrix::from_parts(&[], 0, self.cols))?;
+        let side = Side::new(self.metric, rows);
+        (0..rows.rows()).for_each(|i| self.place(|k| side.row(i)[k]));
+        self.squares.extend(side.squares);
+        Ok(())
+    }
+
+    /// Appends rows of another gallery of the same metric and length.
+    ///
+    /// # Errors
+    /// When metric or length differ.
+    pub fn push_from(&mut self, other: &Self, rows: Range<usize>) -> Result<()> {
+        if (self.metric, self.cols) != (other.metric, other.cols) {
+            return Err(Error::Shape(format!(
+                "rows of length {} by {:?} do not go among rows of length {} by {:?}: lay them out anew",
+                other.cols, other.metric, self.cols, self.metric
+            )));
+        }
+        rows.clone().for_each(|i| self.place(|k| other.values[other.at(i) + k * WIDTH]));
+        if !other.squares.is_empty() {
+            self.squares.extend_from_slice(&other.squares[rows]);
+        }
+        Ok(())
+    }
+
+    fn place(&mut self, value: impl Fn(usize) -> f32) {
+        if self.rows.is_multiple_of(WIDTH) {
+            self.values.resize(self.values.len() + WIDTH * self.cols, 0.0);
+        }
+        let at = self.at(self.rows);
+        self.values[at..].iter_mut().step_by(WIDTH).enumerate().for_each(|(k, to)| *to = value(k));
+        self.rows += 1;
+    }
+
+    /// Where the first value of a row is; the others follow in steps of [`WIDTH`].
+    fn at(&self, row: usize) -> usize {
+        row / WIDTH * WIDTH * self.cols + row % WIDTH
+    }
+
+    fn row(&self, row: usize) -> impl Iterator<Item = f32> + '_ {
+        self.values[self.at(row)..].iter().step_by(WIDTH).take(self.cols).copied()
+    }
+
+    /// The `k` nearest rows for each row of `queries` (`[q, d]`), as [`nearest`](crate::nearest()) finds them.
+    ///
+    /// # Errors
+    /// When vectors differ in length, `k` is more than there is to find, or exclusions are not one per query.
+    pub fn nearest(&self, queries: Matrix<'_>, k: usize, exclude: Exclude<'_>) -> Result<Nearest> {
+        queries.same_width(Matrix::from_parts(&[], 0, self.cols))?;
+        exclude.check_length(k, queries.rows(), self.rows)?;
+        let mut search = NearestSearch::new(self.metric, queries, k, exclude);
+        if k > 0 {
+            search.add_blocks(self.rows, &crate::unwatched, |queries, columns, buffer| {
+                self.closeness(queries, columns, buffer)
+            })?;
+        }
+        Ok(search.finish())
+    }
+
+    /// The score of each row in a range with a query (`[1, d]`).
+    ///
+    /// # Errors
+    /// When vectors differ in length.
+    pub fn scores(&self, query: Matrix<'_>, rows: Range<usize>) -> Result<Vec<f32>> {
+        query.same_width(Matrix::from_parts(&[], 0, self.cols))?;
+        let (side, mut buffer) = (Side::new(self.metric, query), Buffer::default());
+        let first = rows.start / WIDTH * WIDTH;
+        let (closeness, _) = self.closeness((&side, 0..1), first..rows.end, &mut buffer);
+        let sign = if self.metric.is_similarity() { 1.0 } else { -1.0 };
+        Ok(closeness[rows.start - first..rows.end - first].iter().map(|&closeness| sign * closeness).collect())
+    }
+
+    /// How close queries are to the rows `columns`, which begin with a panel; larger is closer. Also how far apart the rows of
+    /// the result are.
+    fn closeness<'b>(
+        &self,
+        (queries, rows): (&Side<'_, f32>, Range<usize>),
+        columns: Range<usize>,
+        buffer: &'b mut Buffer,
+    ) -> (&'b mut [f32], usize) {
+        let (d, stride) = (self.cols, columns.len().div_ceil(WIDTH) * WIDTH);
+        buffer.scores.resize(rows.len() * stride, 0.0);
+        let panels = &self.values[columns.start * d..][..stride * d];
+        let asked = &queries.values[rows.start * d..rows.end * d];
+        let out = &mut buffer.scores;
+        if d == 0 {
+            out.fill(0.0);
+        } else if let Metric::Lp(p) = self.metric {
+            for (query, out) in asked.chunks_exact(d).zip(out.chunks_exact_mut(stride)) {
+                differences(p, query, panels, out);
+            }
+        } else {
+            pulp::Arch::new().dispatch(Multiply { d, queries: asked, panels, out, stride, packed: &mut buffer.rows });
+        }
+        if self.metric.is_similarity() {
+            return (out, stride);
+        }
+        for (i, out) in rows.zip(out.chunks_exact_mut(stride)) {
+            if let Some(squares) = self.squares.get(columns.clone()) {
+                let row = &mut out[..columns.len()];
+                finish_row(self.metric, queries.squares[i], squares, row, |j| {
+                    let other: Vec<f32> = self.row(columns.start + j).collect();
+                    squared_distance(queries.row(i), &other)
+                });
+            }
+            out.iter_mut().for_each(|score| *score = -*score);
+        }
+        (out, stride)
+    }
+}
+
+/// `(Σ |a − b|^p)^{1/p}` of a query with the rows of some panels.
+fn differences(p: f64, query: &[f32], panels: &[f32], out: &mut [f32]) {
+    let power = p as f32;
+    crate::vector::widest(
+        #[inline(always)]
+        || {
+            for (panel, out) in panels.chunks_exact(WIDTH * query.len()).zip(out.as_chunks_mut::<WIDTH>().0) {
+                let mut sums = [0f32; WIDTH];
+                for (&a, column) in query.iter().zip(panel.as_chunks::<WIDTH>().0) {
+                    match p == 1.0 {
+                        true => sums.iter_mut().zip(column).for_each(|(sum, &b)| *sum += (a - b).abs()),
+                        false => sums.iter_mut().zip(column).for_each(|(sum, &b)| *sum += (a - b).abs().powf(power)),
+                    }
+                }
+                *out = if p == 1.0 { sums } else { sums.map(|sum| sum.powf((1.0 / p) as f32)) };
+            }
+        },
+    );
+}
+
+/// Products of queries (`[q, d]`) with the rows of panels, into `out`. Each is summed in the order of the values, each product and
+/// sum rounded once, whatever the vectors of this machine.
+struct Multiply<'a> {
+    d: usize,
+    queries: &'a [f32],
+    panels: &'a [f32],
+    out: &'a mut [f32],
+    stride: usize,
+    /// Memory for queries side by side.
+    packed: &'a mut Vec<f32>,
+}
+
+impl WithSimd for Multiply<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) {
+        // A panel is `R` vectors wide; as many queries go together as have room in the registers.
+        match S::F32_LANES {
+            16 => self.run::<S, 2>(simd, 8),
+            8 => self.run::<S, 4>(simd, 2),
+            4 => self.run::<S, 8>(simd, 2),
+            _ => self.run::<S, WIDTH>(simd, 1),
+        }
+    }
+}
+
+impl Multiply<'_> {
+    #[inline(always)]
+    fn run<S: Simd, const R: usize>(self, simd: S, most: usize) {
+        let Self { d, queries, panels, out, stride, packed } = self;
+        if R * S::F32_LANES != WIDTH || d == 0 {
+            return;
+        }
+        let count = queries.len() / d;
+        packed.clear();
+        for (q, size) in groups(count, most) {
+            packed.extend((0..d).flat_map(|k| (q..q + size).map(move |q| queries[q * d + k])));
+        }
+        for (p, panel) in panels.chunks_exact(WIDTH * d).enumerate() {
+            for (q, size) in groups(count, most) {
+                let (asked, out) = (&packed[q * d..][..size * d], &mut out[q * stride + p * WIDTH..]);
+                match size {
+                    8 => together::<S, R, 8>(simd, asked, panel, out, stride),
+                    4 => together::<S, R, 4>(simd, asked, panel, out, stride),
+                    2 => together::<S, R, 2>(simd, asked, panel, out, stride),
+                    _ => together::<S, R, 1>(simd, asked, panel, out, stride),
+                }
+            }
+        }
+    }
+}
+
+/// `0..count` in groups of `most`, and of halves of it at the end: where each begins, and its size.
+#[inline(always)]
+fn groups(count: usize, most: usize) -> impl Iterator<Item = (usize, usize)> {
+    let (mut at, mut size) = (0, most);
+    std::iter::from_fn(move || {
+        while size > count - at {
+            size /= 2;
+        }
+        let group = (size > 0).then_some((at, size));
+        at += size;
+        group
+    })
+}
+
+/// Products of `Q` queries side by side (`[d, Q]`) with a panel.
+#[inline(always)]
+fn together<S: Simd, const R: usize, const Q: usize>(
+    simd: S,
+    queries: &[f32],
+    panel: &[f32],
+    out: &mut [f32],
+    stride: usize,
+) {
+    let mut sums = [[simd.splat_f32s(0.0); R]; Q];
+    let columns = S::as_simd_f32s(panel).0.as_chunks::<R>().0;
+    for (values, column) in queries.as_chunks::<Q>().0.iter().zip(columns) {
+        for (sums, &value) in sums.iter_mut().zip(values) {
+            let value = simd.splat_f32s(value);
+            sums.iter_mut().zip(column).for_each(|(sum, &other)| *sum = simd.mul_add_f32s(value, other, *sum));
+        }
+    }
+    for (q, sums) in sums.iter().enumerate() {
+        let row = &mut out[q * stride..][..WIDTH];
+        S::as_mut_simd_f32s(row).0.copy_from_slice(sums);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{nearest, release_scratch};
+
+    const METRICS: [Metric; 8] = [
+        Metric::Cosine,
+        Metric::Dot,
+        Metric::Euclidean,
+        Metric::SquaredEuclidean,
+        Metric::Lp(1.0),
+        Metric::Lp(3.0),
+        Metric::Snr,
+        Metric::Hyperbolic(0.1),
+    ];
+
+    fn values(rows: usize, d: usize, seed: usize) -> Vec<f32> {
+        let value = |i: usize| ((i * 7919 + seed * 104_729) % 1013) as f32 / 1013.0 - 0.4;
+        (0..rows * d).map(value).collect()
+    }
+
+    #[test]
+    fn what_is_found_is_what_a_plain_search_finds() {
+        for (rows, queries, d, k) in
+            [(1, 1, 3, 1), (33, 2, 1, 5), (700, 17, 20, 9), (1100, 600, 7, 3), (64, 8, 128, 64)]
+        {
+            let (x, q) = (values(rows, d, 1), values(queries, d, 2));
+            let (x, q) = (Matrix::new(&x, rows, d).unwrap(), Matrix::new(&q, queries, d).unwrap());
+            for metric in METRICS {
+                let mut panels = Panels::new(metric, d);
+                // In parts that end within a panel.
+                for part in x.data().chunks(13 * d) {
+                    panels.push(Matrix::new(part, part.len() / d, d).unwrap()).unwrap();
+                }
+                let odd = |query: usize, row: u32| (query as u32 + row) % 2 == 1;
+                for exclude in [Exclude::Nothing, Exclude::Where(&odd)] {
+                    let (found, plain) =
+                        (panels.nearest(q, k, exclude).unwrap(), nearest(metric, q, x, k, exclude).unwrap());
+                    for query in 0..queries {
+                        let pairs = found.scores_of(query).iter().zip(plain.scores_of(query));
+                        pairs.for_each(|(a, b)| {
+                            assert!((a - b).abs() <= 2e-5 * (1.0 + b.abs()), "{metric:?}: {a}, not {b}")
+                        });
+                        assert_eq!(found.ids_of(query).len(), plain.ids_of(query).len());
+                        for (&id, &score) in found.ids_of(query).iter().zip(found.scores_of(query)) {
+                            let asked = Matrix::new(q.row(query), 1, d).unwrap();
+                            let alone = panels.scores(asked, id as usize..id as usize + 1).unwrap()[0];
+                            assert_eq!(alone, score, "{metric:?}: alone, a score differs");
+                            assert!(!matches!(exclude, Exclude::Where(_)) || !odd(query, id));
+                        }
+                    }
+                }
+            }
+        }
+        release_scratch();
+    }
+
+    #[test]
+    fn rows_move_and_keep_their_scores() {
+        let (rows, d) = (100, 6);
+        let x = values(rows, d, 3);
+        let query = Matrix::new(&x[..d], 1, d).unwrap();
+        for metric in METRICS {
+            let mut panels = Panels::new(metric, d);
+            panels.push(Matrix::new(&x, rows, d).unwrap()).unwrap();
+            let mut moved = Panels::new(metric, d);
+            moved.push_from(&panels, 50..100).unwrap();
+            moved.push_from(&panels, 0..50).unwrap();
+            let (before, after) = (panels.scores(query, 0..100).unwrap(), moved.scores(query, 0..100).unwrap());
+            assert_eq!([&before[50..], &before[..50]].concat(), after);
+            assert_eq!(panels.scores(query, 37..41).unwrap(), before[37..41]);
+            assert!(Panels::new(Metric::Lp(2.0), d).push_from(&panels, 0..1).is_err());
+        }
+    }
+
+    #[test]
+    fn what_does_not_fit_is_refused() {
+        let mut panels = Panels::new(Metric::Dot, 4);
+        assert!(panels.push(Matrix::new(&[0.0; 6], 2, 3).unwrap()).is_err());
+        panels.push(Matrix::new(&[0.0; 8], 2, 4).unwrap()).unwrap();
+        let query = [0.0; 4];
+        let query = Matrix::new(&query, 1, 4).unwrap();
+        assert!(panels.nearest(query, 3, Exclude::Nothing).is_err());
+        assert!(panels.nearest(query, 2, Exclude::SelfIndex).is_err());
+        assert!(panels.nearest(Matrix::new(&[0.0; 3], 1, 3).unwrap(), 1, Exclude::Nothing).is_err());
+        assert_eq!(
+            Panels::new(Metric::Dot, 0)
+                .nearest(Matrix::new(&[], 2, 0).unwrap(), 0, Exclude::Nothing)
+                .unwrap()
+                .queries(),
+            2
+        );
+    }
+}
