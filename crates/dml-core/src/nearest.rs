@@ -143,30 +143,31 @@ impl<'a> NearestSearch<'a> {
             let d = gallery.cols();
             let part = Matrix::from_parts(&gallery.data()[part.start * d..part.end * d], part.len(), d);
             let (metric, side) = (self.metric, Side::new(self.metric, part));
-            self.add_blocks(part.rows(), watch, |queries, columns, buffer| {
-                closeness(metric, queries, (&side, columns), buffer)
+            let seen = self.seen;
+            self.add_blocks(seen..seen + part.rows(), watch, |queries, columns, buffer| {
+                closeness(metric, queries, (&side, columns.start - seen..columns.end - seen), buffer)
             })?;
         }
         Ok(())
     }
 
-    /// The next `rows` rows of the gallery; `closeness` of some queries to some of these, and how far apart its rows are.
+    /// The rows of the gallery with these ids; `closeness` of some queries to some of these, and how far apart its rows are.
     pub(crate) fn add_blocks(
         &mut self,
-        rows: usize,
+        ids: Range<usize>,
         watch: Watch<'_>,
         closeness: impl for<'b> Fn((&Side<'_, f32>, Range<usize>), Range<usize>, &'b mut Buffer) -> (&'b mut [f32], usize)
         + Sync,
     ) -> Result<()> {
-        let columns = blocks(rows, COLUMNS);
+        let columns = blocks(ids.len(), COLUMNS).map(|block| ids.start + block.start..ids.start + block.end);
         // A block of the gallery meets all queries while it is in the cache.
         let tasks: Vec<_> = columns.flat_map(|c| blocks(self.rows, ROWS).map(move |r| (r, c.clone()))).collect();
         let size = |(rows, columns): &(Range<usize>, Range<usize>)| rows.len() * columns.len();
         self.scored = run(&tasks, size, watch, self.scored, |(rows, columns), buffer| {
             let (scores, stride) = closeness((&self.queries, rows.clone()), columns.clone(), buffer);
-            self.offer_tile(rows, self.seen + columns.start, scores, (stride, columns.len()));
+            self.offer_tile(rows, columns.start, scores, (stride, columns.len()));
         })?;
-        self.seen += rows;
+        self.seen = ids.end;
         Ok(())
     }
 

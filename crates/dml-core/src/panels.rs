@@ -86,20 +86,29 @@ impl Panels {
         row / WIDTH * WIDTH * self.cols + row % WIDTH
     }
 
-    fn row(&self, row: usize) -> impl Iterator<Item = f32> + '_ {
+    /// The values of a row as they are compared: of unit length for cosine, centred for SNR.
+    pub fn row(&self, row: usize) -> impl Iterator<Item = f32> + '_ {
         self.values[self.at(row)..].iter().step_by(WIDTH).take(self.cols).copied()
     }
 
-    /// The `k` nearest rows for each row of `queries` (`[q, d]`), as [`nearest`](crate::nearest()) finds them.
+    /// The `k` nearest of `rows` for each row of `queries` (`[q, d]`), as [`nearest`](crate::nearest()) finds them; ids count from
+    /// the first row of all.
     ///
     /// # Errors
-    /// When vectors differ in length, `k` is more than there is to find, or exclusions are not one per query.
-    pub fn nearest(&self, queries: Matrix<'_>, k: usize, exclude: Exclude<'_>) -> Result<Nearest> {
+    /// When vectors differ in length, there are fewer rows, `k` is more than there is to find, or exclusions are not one per query.
+    pub fn nearest(&self, rows: Range<usize>, queries: Matrix<'_>, k: usize, exclude: Exclude<'_>) -> Result<Nearest> {
         queries.same_width(Matrix::from_parts(&[], 0, self.cols))?;
-        exclude.check_length(k, queries.rows(), self.rows)?;
+        if rows.start > rows.end || rows.end > self.rows {
+            return Err(Error::Shape(format!("rows {rows:?} of a gallery of {}: there are none such", self.rows)));
+        }
+        exclude.check_length(k, queries.rows(), rows.len())?;
+        // A search goes from panel to panel.
+        let first = rows.start / WIDTH * WIDTH;
+        let outside = |q: usize, id: u32| (id as usize) < rows.start || exclude.excludes(q, id);
+        let exclude = if first == rows.start { exclude } else { Exclude::Where(&outside) };
         let mut search = NearestSearch::new(self.metric, queries, k, exclude);
         if k > 0 {
-            search.add_blocks(self.rows, &crate::unwatched, |queries, columns, buffer| {
+            search.add_blocks(first..rows.end, &crate::unwatched, |queries, columns, buffer| {
                 self.closeness(queries, columns, buffer)
             })?;
         }
@@ -305,7 +314,7 @@ mod tests {
                 let odd = |query: usize, row: u32| (query as u32 + row) % 2 == 1;
                 for exclude in [Exclude::Nothing, Exclude::Where(&odd)] {
                     let (found, plain) =
-                        (panels.nearest(q, k, exclude).unwrap(), nearest(metric, q, x, k, exclude).unwrap());
+                        (panels.nearest(0..rows, q, k, exclude).unwrap(), nearest(metric, q, x, k, exclude).unwrap());
                     for query in 0..queries {
                         let pairs = found.scores_of(query).iter().zip(plain.scores_of(query));
                         pairs.for_each(|(a, b)| {
@@ -339,6 +348,14 @@ mod tests {
             let (before, after) = (panels.scores(query, 0..100).unwrap(), moved.scores(query, 0..100).unwrap());
             assert_eq!([&before[50..], &before[..50]].concat(), after);
             assert_eq!(panels.scores(query, 37..41).unwrap(), before[37..41]);
+            // Of the rows from the middle of a panel.
+            let k = 5;
+            let found = panels.nearest(41..90, query, k, Exclude::Where(&|_, id| id == 77)).unwrap();
+            let mut want: Vec<u32> = (41..90).filter(|&id| id != 77).collect();
+            let sign = if metric.is_similarity() { -1.0 } else { 1.0 };
+            want.sort_by(|&a, &b| (sign * before[a as usize]).total_cmp(&(sign * before[b as usize])).then(a.cmp(&b)));
+            assert_eq!(found.ids_of(0), &want[..k], "{metric:?}");
+            assert!(panels.nearest(50..101, query, k, Exclude::Nothing).is_err());
             assert!(Panels::new(Metric::Lp(2.0), d).push_from(&panels, 0..1).is_err());
         }
     }
@@ -350,12 +367,12 @@ mod tests {
         panels.push(Matrix::new(&[0.0; 8], 2, 4).unwrap()).unwrap();
         let query = [0.0; 4];
         let query = Matrix::new(&query, 1, 4).unwrap();
-        assert!(panels.nearest(query, 3, Exclude::Nothing).is_err());
-        assert!(panels.nearest(query, 2, Exclude::SelfIndex).is_err());
-        assert!(panels.nearest(Matrix::new(&[0.0; 3], 1, 3).unwrap(), 1, Exclude::Nothing).is_err());
+        assert!(panels.nearest(0..2, query, 3, Exclude::Nothing).is_err());
+        assert!(panels.nearest(0..2, query, 2, Exclude::SelfIndex).is_err());
+        assert!(panels.nearest(0..2, Matrix::new(&[0.0; 3], 1, 3).unwrap(), 1, Exclude::Nothing).is_err());
         assert_eq!(
             Panels::new(Metric::Dot, 0)
-                .nearest(Matrix::new(&[], 2, 0).unwrap(), 0, Exclude::Nothing)
+                .nearest(0..0, Matrix::new(&[], 2, 0).unwrap(), 0, Exclude::Nothing)
                 .unwrap()
                 .queries(),
             2

@@ -19,7 +19,7 @@
 //! # Ok::<(), dml_gallery::Error>(())
 //! ```
 //!
-//! [`FileGallery`] keeps a gallery in one file, [`MemoryGallery`] in memory, `PostgresGallery` (feature `pgvector`) in a server
+//! [`FileGallery`] keeps a gallery in one file (with an approximate index beside it by the feature `ann`), [`MemoryGallery`] in memory, `PostgresGallery` (feature `pgvector`) in a server
 //! for many processes; [`conformance`] checks any other [`Gallery`].
 //! Embeddings carry the fingerprint of their [`Model`], and those of another are refused. Thresholds come from held-out
 //! identities ([`Gallery::calibrate`]).
@@ -48,9 +48,13 @@ pub use ::postgres::Config as PostgresConfig;
 pub use answer::{Candidate, Decision, Identification, Verification};
 pub use calibration::{Calibrated, Calibration, CalibrationOptions};
 pub use dml_eval::identification::Templates;
+#[cfg(feature = "ann")]
+pub use dml_eval::search::ApproximateOptions;
 pub use error::{Error, Result};
 pub use export::{Exported, export, import};
 pub use file::FileGallery;
+#[cfg(feature = "ann")]
+pub use file::{IndexReport, IndexState};
 pub use gallery::{Gallery, IdentifyOptions, Visit};
 pub use identity::{Change, Count, Filter, Identity, Metadata, SampleId};
 pub use memory::MemoryGallery;

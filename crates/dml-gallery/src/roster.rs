@@ -3,7 +3,7 @@
 
 use crate::plan::{Next, Record, Update};
 use crate::{Count, Error, Filter, Identity, Model, Result};
-use dml_core::{Exclude, Matrix, Metric, Panels, Projection};
+use dml_core::{Exclude, Matrix, Metric, Nearest, Panels, Projection};
 use dml_eval::identification::Templates;
 use rayon::prelude::*;
 use std::collections::HashMap;
@@ -25,13 +25,15 @@ pub(crate) struct Roster {
     entries: Vec<Entry>,
     pub(crate) keys: HashMap<String, Key>,
     /// Rows that are searched, of unit length for cosine; those of an identity stand together, by rising key.
-    rows: Panels,
+    pub(crate) rows: Panels,
     /// Place in `entries` of each row.
     owners: Vec<u32>,
     /// The most rows that an identity has had.
     most: usize,
     samples: usize,
     pub(crate) next: Next,
+    /// How often somebody who was there has changed: as long as nobody has, rows keep their numbers.
+    pub(crate) revision: u64,
 }
 
 /// An identity's place and its score.
@@ -41,7 +43,7 @@ impl Roster {
     pub(crate) fn new(model: Model, templates: Templates) -> Self {
         let (entries, keys, owners) = (Vec::new(), HashMap::new(), Vec::new());
         let rows = no_rows(&model);
-        Self { model, templates, entries, keys, rows, owners, most: 1, samples: 0, next: Next::default() }
+        Self { model, templates, entries, keys, rows, owners, most: 1, samples: 0, next: Next::default(), revision: 0 }
     }
 
     /// Takes in identities from a storage, by rising key.
@@ -75,6 +77,7 @@ impl Roster {
         let first_new = self.entries.last().map_or(0, |entry| entry.key + 1);
         if update.touched.keys().any(|&key| key < first_new) {
             self.rebuild(update)?;
+            self.revision += 1;
         }
         for (key, record) in update.touched.range(first_new..) {
             if let (Some(record), Some(rows)) = (record, update.templates.get(key)) {
@@ -207,6 +210,19 @@ impl Roster {
     /// The best `k` identities for each probe (`[n, d]`), each by its best row; fewer where fewer are admitted. Equal scores go by
     /// the order of enrolment.
     pub(crate) fn nearest(&self, probes: Matrix<'_>, k: usize, filter: &Filter) -> Result<Vec<Vec<Found>>> {
+        self.nearest_by(probes, k, filter, &|probes, length, exclude| {
+            Ok(self.rows.nearest(0..self.rows.rows(), probes, length, exclude)?)
+        })
+    }
+
+    /// The same by a search of so many rows for each probe, as it is compared.
+    pub(crate) fn nearest_by(
+        &self,
+        probes: Matrix<'_>,
+        k: usize,
+        filter: &Filter,
+        search: &dyn Fn(Matrix<'_>, usize, Exclude<'_>) -> Result<Nearest>,
+    ) -> Result<Vec<Vec<Found>>> {
         let admitted: Option<Vec<bool>> = (!filter.is_everybody())
             .then(|| self.entries.iter().map(|entry| filter.admits(&entry.identity.metadata)).collect());
         let there = admitted.as_ref().map_or(self.entries.len(), |all| all.iter().filter(|&&yes| yes).count());
@@ -227,7 +243,7 @@ impl Roster {
             length = length.min(self.rows.rows());
             let d = self.model.dim;
             let asked: Vec<f32> = open.iter().flat_map(|&q| &values[q * d..(q + 1) * d]).copied().collect();
-            let found = self.rows.nearest(Matrix::new(&asked, open.len(), d)?, length, exclude)?;
+            let found = search(Matrix::new(&asked, open.len(), d)?, length, exclude)?;
             for (i, &q) in open.iter().enumerate() {
                 lists[q] = self.best_rows(found.ids_of(i), found.scores_of(i), wanted);
             }

@@ -79,6 +79,12 @@ fn main() {
 
     let people = "2\t1\nAnn\t1\t2\nAnn\t1\tBob\t1\nBob\t2\t3\nAnn\t2\tBob\t3\n";
 
+    let settings = r#"{"model": {"dim": 2, "metric": "cosine"}, "templates": "mean", "calibration": null, "count": {"identities": 1, "samples": 1}}"#;
+    let header = r#"{"embeddings":{"dtype":"F32","shape":[1,2],"data_offsets":[0,8]}}"#;
+    let tensors = [&(header.len() as u64).to_le_bytes()[..], header.as_bytes(), &[0, 0, 128, 63, 0, 0, 0, 63]].concat();
+    let identity = r#"{"name": "Ann", "metadata": {"site": "north"}, "samples": 1}"#;
+    let export = [settings.as_bytes(), identity.as_bytes(), &tensors].join(&0);
+
     let mut seeds: Files = vec![
         ("idx/images".into(), IMAGES.to_vec()),
         ("idx/images.gz".into(), tiny::gz(&IMAGES)),
@@ -100,6 +106,7 @@ fn main() {
         text("manifest/toy", MANIFEST),
         ("embeddings/npy".into(), golden("eval/inputs/little_f4.npy")),
         ("embeddings/safetensors".into(), golden("eval/inputs/set.safetensors")),
+        ("gallery/export".into(), export),
         ("labels/csv".into(), golden("eval/inputs/table.csv")),
         ("labels/npy".into(), golden("eval/inputs/big_int16.npy")),
         ("labels/safetensors".into(), golden("eval/inputs/set.safetensors")),

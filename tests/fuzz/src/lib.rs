@@ -25,9 +25,9 @@ pub fn file(name: &str, bytes: &[u8]) -> PathBuf {
 }
 
 /// The folder of this process with a file for each of `names`: `bytes` holds them one after the other, parted by a zero
-/// byte; those that are not there are empty.
+/// byte, of which the last may hold more; those that are not there are empty.
 pub fn files(names: &[&str], bytes: &[u8]) -> PathBuf {
-    let mut parts = bytes.split(|&byte| byte == 0);
+    let mut parts = bytes.splitn(names.len(), |&byte| byte == 0);
     for name in names {
         file(name, parts.next().unwrap_or_default());
     }

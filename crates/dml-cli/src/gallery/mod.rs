@@ -44,7 +44,7 @@ enum GalleryTask {
     Calibrate(calibrate::Calibrate),
     /// Forget identities: they are gone from the file, or the server's tables, when this returns
     Remove(remove::Remove),
-    /// Choose how a gallery in a server is searched
+    /// Choose how a gallery is searched: exactly, or by an approximate graph
     Search(search::Search),
     /// Delete a gallery with all that it holds
     Destroy(destroy::Destroy),

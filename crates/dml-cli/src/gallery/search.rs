@@ -3,12 +3,15 @@
 use super::place::{Place, Storage};
 use anyhow::Result;
 use clap::Args;
+use std::path::Path;
 
 #[derive(Args)]
 pub(crate) struct Search {
-    /// The gallery, postgres://…?gallery=NAME
+    /// The gallery: a file, or postgres://…?gallery=NAME
     gallery: Place,
-    /// By an approximate graph (HNSW) rather than exactly: made once the gallery is full, it is built more quickly
+    /// By an approximate graph (HNSW) rather than exactly: made once the gallery is full, it is built more quickly. Of a file it is
+    /// built anew by each call, and lies beside it; who is enrolled later is found too, and once somebody is changed or removed,
+    /// searches are exact until the next call
     #[arg(long)]
     graph: bool,
     /// Links of a node
@@ -20,13 +23,16 @@ pub(crate) struct Search {
     /// Candidates of a search: more find more, and take longer
     #[arg(long, requires = "graph", default_value_t = 100)]
     ef_search: u16,
+    /// Threads that build the graph of a file: with one, the same gallery gives the same graph
+    #[arg(long, requires = "graph", default_value_t = 1)]
+    threads: u16,
 }
 
 pub(super) fn search(arguments: &Search) -> Result<()> {
     let &Search { graph, m, ef_construction, ef_search, .. } = arguments;
     match arguments.gallery.storage()? {
         Storage::File(path) => {
-            anyhow::ensure!(!graph, "{}: a gallery in a file is searched exactly", path.display());
+            of_file(&path, arguments)?;
         }
         #[cfg(feature = "pgvector")]
         Storage::Postgres { server, name } => {
@@ -40,5 +46,38 @@ pub(super) fn search(arguments: &Search) -> Result<()> {
         false => "exactly".to_owned(),
     };
     println!("{}: searched {how}", arguments.gallery);
+    Ok(())
+}
+
+/// Builds the index of a gallery in a file, or forgets it.
+#[cfg(feature = "ann")]
+fn of_file(path: &Path, arguments: &Search) -> Result<()> {
+    use dml_gallery::{ApproximateOptions, FileGallery, Filter, Gallery, IndexReport};
+    let gallery = FileGallery::open(path)?;
+    if !arguments.graph {
+        return Ok(gallery.drop_index()?);
+    }
+    let options = ApproximateOptions {
+        connectivity: arguments.m.into(),
+        expansion_add: arguments.ef_construction.into(),
+        expansion_search: arguments.ef_search.into(),
+        threads: arguments.threads.into(),
+    };
+    let style = indicatif::ProgressStyle::with_template("{bar:30} {pos}/{len} samples, {per_sec}, {eta} left")?;
+    let samples = gallery.count(&Filter::everybody())?.samples;
+    let bar = indicatif::ProgressBar::new(samples as u64).with_style(style);
+    let report = gallery.build_index(options, &|rows| {
+        bar.set_position(rows as u64);
+        std::ops::ControlFlow::Continue(())
+    });
+    bar.finish_and_clear();
+    let IndexReport { rows, asked, k, recall } = report?;
+    println!("{rows} rows; of the {k} nearest of {asked} of them {:.2} % are found", 100.0 * recall);
+    Ok(())
+}
+
+#[cfg(not(feature = "ann"))]
+fn of_file(_: &Path, arguments: &Search) -> Result<()> {
+    anyhow::ensure!(!arguments.graph, "this dml was built without approximate indices: build it with --features ann");
     Ok(())
 }

@@ -1,6 +1,8 @@
 //! A gallery in one file, by redb: what was acknowledged survives a crash, and what was removed is gone from the file.
 
 mod block;
+#[cfg(feature = "ann")]
+mod graph;
 mod record;
 mod store;
 
@@ -14,6 +16,9 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use store::{Settings, Store};
 
+#[cfg(feature = "ann")]
+pub use graph::{IndexReport, IndexState};
+
 /// A gallery in one file.
 ///
 /// Every change is one transaction, on the disk when the call returns. A copy of what is searched lies in memory, `4·d` bytes a
@@ -22,6 +27,9 @@ use store::{Settings, Store};
 /// A removal ends with the file written anew without what was removed, and put in its place: that costs as much as the whole
 /// gallery does, so remove many at once. Where the process ends in between, the next opening does it. The blocks that the old
 /// file had are the system's then; who must be sure of the disk itself encrypts it.
+///
+/// Searches are exact; with the feature `ann`, `build_index` puts an approximate index beside the file, for galleries of some
+/// hundred thousand and more.
 pub struct FileGallery {
     path: PathBuf,
     model: Model,
@@ -31,6 +39,8 @@ pub struct FileGallery {
     writer: Mutex<Settings>,
     store: RwLock<Arc<Store>>,
     calibration: RwLock<Option<Calibration>>,
+    #[cfg(feature = "ann")]
+    graph: RwLock<Option<Arc<graph::Graph>>>,
 }
 
 impl FileGallery {
@@ -73,6 +83,8 @@ impl FileGallery {
             writer: Mutex::new(settings),
             store: RwLock::new(Arc::new(store)),
             calibration: RwLock::new(None),
+            #[cfg(feature = "ann")]
+            graph: RwLock::default(),
         };
         fill(&gallery)?;
         temporary.persist_noclobber(path).map_err(|error| io(error.error))?;
@@ -101,7 +113,7 @@ impl FileGallery {
         let settings = store.settings()?;
         let mut roster = Roster::new(settings.model.clone(), settings.templates);
         store.for_each_part(settings.model.dim, &mut |records| roster.load(records))?;
-        roster.next = settings.next();
+        (roster.next, roster.revision) = (settings.next(), settings.revision);
         let gallery = Self {
             path: path.to_owned(),
             model: settings.model.clone(),
@@ -110,8 +122,12 @@ impl FileGallery {
             calibration: RwLock::new(settings.calibration.clone()),
             writer: Mutex::new(settings),
             store: RwLock::new(Arc::new(store)),
+            #[cfg(feature = "ann")]
+            graph: RwLock::default(),
         };
         let mut settings = gallery.lock();
+        #[cfg(feature = "ann")]
+        gallery.open_index(&settings);
         if settings.erase {
             gallery.erase(&mut settings)?;
         } else {
@@ -211,6 +227,8 @@ impl Gallery for FileGallery {
         store.apply(&mut settings, &update)?;
         self.roster.write().unwrap_or_else(PoisonError::into_inner).commit(&update)?;
         drop(store);
+        #[cfg(feature = "ann")]
+        self.check_index(&settings);
         if settings.erase {
             self.erase(&mut settings)?;
         }
@@ -239,6 +257,10 @@ impl Gallery for FileGallery {
         probes.check(&self.model)?;
         check_length(k)?;
         let roster = self.read();
+        #[cfg(feature = "ann")]
+        if let Some(found) = self.nearest_by_graph(&roster, probes.values, k, filter) {
+            return Ok(candidates(&roster, found?));
+        }
         Ok(candidates(&roster, roster.nearest(probes.values, k, filter)?))
     }
 

@@ -43,11 +43,32 @@ pub(super) struct Settings {
     pub(super) next_sample: SampleId,
     /// Somebody was removed whose bytes may still be in the file.
     pub(super) erase: bool,
+    /// How often somebody who was there has changed.
+    #[serde(default)]
+    pub(super) revision: u64,
+    /// The index beside the file.
+    #[cfg(feature = "ann")]
+    #[serde(default)]
+    pub(super) index: Option<super::graph::Stamp>,
+    /// The same where this dml knows nothing of it.
+    #[cfg(not(feature = "ann"))]
+    #[serde(default)]
+    index: Option<serde_json::Value>,
 }
 
 impl Settings {
     pub(super) fn new(model: Model, templates: Templates) -> Self {
-        Self { version: VERSION, model, templates, calibration: None, next_key: 0, next_sample: 0, erase: false }
+        Self {
+            version: VERSION,
+            model,
+            templates,
+            calibration: None,
+            next_key: 0,
+            next_sample: 0,
+            erase: false,
+            revision: 0,
+            index: None,
+        }
     }
 
     pub(super) fn next(&self) -> Next {
@@ -121,6 +142,7 @@ impl Store {
         let mut new = settings.clone();
         (new.next_key, new.next_sample) = (update.next.key, update.next.sample);
         new.erase |= update.forgets;
+        new.revision += u64::from(update.touched.range(..settings.next_key).next().is_some());
         self.write(&new, |transaction| {
             let mut table = transaction.open_table(IDENTITIES).map_err(|e| self.failed(e))?;
             // Those who were there change in their blocks; the new ones have blocks of their own.
