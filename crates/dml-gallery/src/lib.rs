@@ -19,8 +19,8 @@
 //! # Ok::<(), dml_gallery::Error>(())
 //! ```
 //!
-//! [`FileGallery`] keeps a gallery in one file, [`MemoryGallery`] in memory, `PostgresGallery` (feature `pgvector`) in a server
-//! for many processes; [`conformance`] checks any other [`Gallery`].
+//! [`FileGallery`] keeps a gallery in one file, [`MemoryGallery`] in memory, `PostgresGallery` (feature `pgvector`) and
+//! `MilvusGallery` (feature `milvus`) in a server for many processes; [`conformance`] checks any other [`Gallery`].
 //! Embeddings carry the fingerprint of their [`Model`], and those of another are refused. Thresholds come from held-out
 //! identities ([`Gallery::calibrate`]).
 
@@ -33,12 +33,14 @@ mod file;
 mod gallery;
 mod identity;
 mod memory;
+#[cfg(feature = "milvus")]
+mod milvus;
 mod model;
 #[cfg(feature = "pgvector")]
 mod postgres;
 mod problem;
 mod roster;
-#[cfg(feature = "pgvector")]
+#[cfg(any(feature = "milvus", feature = "pgvector"))]
 mod server;
 
 /// Where a server of PostgreSQL is, and how it is reached.
@@ -53,6 +55,8 @@ pub use file::FileGallery;
 pub use gallery::{Gallery, IdentifyOptions, Visit};
 pub use identity::{Change, Count, Filter, Identity, Metadata, SampleId};
 pub use memory::MemoryGallery;
+#[cfg(feature = "milvus")]
+pub use milvus::{MilvusGallery, MilvusServer};
 pub use model::{Embeddings, Model, sha256_of};
 #[cfg(feature = "pgvector")]
 pub use postgres::{Erasure, PostgresGallery, Search};
