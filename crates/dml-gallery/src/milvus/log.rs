@@ -204,10 +204,10 @@ impl Silence {
     }
 }
 
-fn insert(table: &Table<'_>, pk: i64, state: &State) -> Result<()> {
+fn insert(table: &Table<'_>, pk: i64, state: &State) -> Result<u64> {
     let text = serde_json::to_string(state).map_err(|e| Error::Input(e.to_string()))?;
     let row = Row { pk, text, values: vec![0.0; table.dim], ..Row::default() };
-    table.insert(&[row], &mut || Ok(())).map(drop)
+    table.insert(&[row], &mut || Ok(()))
 }
 
 fn read(table: &Table<'_>) -> Result<Vec<(i64, State)>> {
@@ -254,7 +254,7 @@ impl Claim<'_> {
     /// To be called every now and then.
     pub(super) fn keep(&mut self) -> Result<()> {
         match self.moved.elapsed() > self.patience / 4 {
-            true => self.put(self.state.clone()),
+            true => self.put(self.state.clone()).map(drop),
             false => Ok(()),
         }
     }
@@ -262,7 +262,7 @@ impl Claim<'_> {
     /// Makes the attempt's rows seen.
     pub(super) fn commit(&mut self, committed: Committed) -> Result<()> {
         let state = State { attempt: None, claimed: !committed.settled, committed, ..self.state.clone() };
-        self.put(state).map_err(|error| match error {
+        self.put(state).map(drop).map_err(|error| match error {
             Error::Server { place, problem: ServerProblem::Unreachable(why) } => {
                 Error::Server { place, problem: ServerProblem::Unanswered(why) }
             }
@@ -280,20 +280,21 @@ impl Claim<'_> {
             true => state.forget_attempt(),
             false => state.attempt = None,
         }
-        self.put(state)
+        self.put(state).map(drop)
     }
 
-    fn put(&mut self, state: State) -> Result<()> {
+    /// Makes this the newest state; answers the server's stamp of it.
+    pub(super) fn put(&mut self, state: State) -> Result<u64> {
         // Who was silent for long may have lost it.
         if self.moved.elapsed() > self.patience / 2 && self.log.now(self.table)?.0 != self.pk {
             return Err(self.table.line.problem(ServerProblem::Overtaken));
         }
         let (pk, moved) = (after(self.pk), Instant::now());
-        insert(self.table, pk, &state)?;
+        let stamp = insert(self.table, pk, &state)?;
         // A row that is left is older, and goes with the next.
         let _ = self.table.delete(&[self.pk], &mut || Ok(()));
         (self.pk, self.moved, self.state) = (pk, moved, state);
         self.log.see(&(pk, self.state.clone()));
-        Ok(())
+        Ok(stamp)
     }
 }

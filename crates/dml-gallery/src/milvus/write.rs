@@ -186,7 +186,7 @@ pub(super) fn settle(tables: &Tables<'_>, claim: &mut Claim<'_>) -> Result<()> {
         return Ok(());
     }
     let Committed { batch, next_key, .. } = state.committed;
-    let (mut stamp, mut gone) = (state.committed.stamp, Vec::new());
+    let mut gone = Vec::new();
     for keys in windows(next_key, 50_000) {
         let among = format!("key >= {} and key < {} and batch == {batch}", keys.start, keys.end);
         let new = tables.samples.query(&among, &["key", "number"], state.at())?;
@@ -196,12 +196,14 @@ pub(super) fn settle(tables: &Tables<'_>, claim: &mut Claim<'_>) -> Result<()> {
             for table in [&tables.samples, &tables.templates] {
                 let replaced = format!("key in [{}] and batch < {batch}", listed(keys));
                 let pks: Vec<i64> = table.query(&replaced, &[], state.at())?.iter().map(|row| row.pk).collect();
-                stamp = table.delete(&pks, &mut || claim.keep())?.max(stamp);
+                table.delete(&pks, &mut || claim.keep())?;
             }
         }
     }
     // Last of all: by them the others are found.
-    stamp = tables.samples.delete(&gone, &mut || claim.keep())?.max(stamp);
+    tables.samples.delete(&gone, &mut || claim.keep())?;
+    // What is written after the deletions has a later stamp than they.
+    let stamp = claim.put(claim.state.clone())?;
     claim.commit(Committed { settled: true, stamp, ..state.committed })
 }
 
