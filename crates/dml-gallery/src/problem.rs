@@ -33,7 +33,9 @@ pub enum ServerProblem {
     )]
     Unanswered(String),
     /// Another process took over while this one was at a change. Nothing of the change is made.
-    #[error("another process took over writing, for this one was silent for too long; nothing of the change is made: make it again")]
+    #[error(
+        "another process took over writing, for this one was silent for too long; nothing of the change is made: make it again"
+    )]
     Overtaken,
     /// Somebody was removed for good, but their bytes may still be in the server's files.
     #[error("removed, but not yet erased from the server's files: {0}; the next removal tries again")]

@@ -84,8 +84,9 @@ impl Line {
         let runtime = runtime.map_err(|e| wrong(e.to_string()))?;
         let (client, reader) = runtime
             .block_on(async {
-                let reader = MilvusServiceClient::with_interceptor(endpoint.connect_lazy(), Credentials { token, database })
-                    .max_decoding_message_size(LONGEST);
+                let reader =
+                    MilvusServiceClient::with_interceptor(endpoint.connect_lazy(), Credentials { token, database })
+                        .max_decoding_message_size(LONGEST);
                 let password = server.user.as_ref().map(|_| server.password.clone().unwrap_or_default());
                 let mut client = Client::with_timeout(endpoint, PATIENCE[1], server.user.clone(), password).await?;
                 if let Some(database) = &server.database {
