@@ -91,7 +91,8 @@ impl State {
         At::Since(self.committed.stamp)
     }
 
-    fn forget_attempt(&mut self) {
+    /// What was not made whole is never seen.
+    pub(super) fn forget_attempt(&mut self) {
         self.dead.extend(self.attempt.take());
         let old = self.dead.len().saturating_sub(REMEMBERED);
         self.dead.drain(..old);
@@ -176,7 +177,17 @@ impl Log {
                 let old: Vec<i64> = rows.into_iter().map(|(other, _)| other).filter(|&other| other != pk).collect();
                 let _ = table.delete(&old, &mut || Ok(()));
                 self.see(&(pk, state.clone()));
-                return Ok(Claim { log: self, table, pk, state, moved, patience, cleans: silent, wrote: false });
+                return Ok(Claim {
+                    log: self,
+                    table,
+                    pk,
+                    state,
+                    moved,
+                    patience,
+                    cleans: silent,
+                    wrote: false,
+                    unsure: false,
+                });
             }
             table.delete(&[pk], &mut || Ok(()))?;
             std::thread::sleep(WAIT + Duration::from_millis(chance() % 300));
@@ -243,6 +254,8 @@ pub(super) struct Claim<'a> {
     pub(super) cleans: bool,
     /// Whether rows were written.
     pub(super) wrote: bool,
+    /// Whether a state was inserted, or not: nobody has said.
+    pub(super) unsure: bool,
 }
 
 impl Claim<'_> {
@@ -262,25 +275,21 @@ impl Claim<'_> {
     /// Makes the attempt's rows seen.
     pub(super) fn commit(&mut self, committed: Committed) -> Result<()> {
         let state = State { attempt: None, claimed: !committed.settled, committed, ..self.state.clone() };
-        self.put(state).map(drop).map_err(|error| match error {
-            Error::Server { place, problem: ServerProblem::Unreachable(why) } => {
-                Error::Server { place, problem: ServerProblem::Unanswered(why) }
+        match self.put(state) {
+            Err(Error::Server { place, problem }) if problem != ServerProblem::Overtaken => {
+                self.unsure = true;
+                Err(Error::Server { place, problem: ServerProblem::Unanswered(problem.to_string()) })
             }
-            other => other,
-        })
+            other => other.map(drop),
+        }
     }
 
-    /// Lets others write. What was not committed is dead.
+    /// Lets others write.
     pub(super) fn end(&mut self) -> Result<()> {
         if !self.state.claimed {
             return Ok(());
         }
-        let mut state = State { claimed: false, ..self.state.clone() };
-        match self.wrote {
-            true => state.forget_attempt(),
-            false => state.attempt = None,
-        }
-        self.put(state).map(drop)
+        self.put(State { claimed: false, attempt: None, ..self.state.clone() }).map(drop)
     }
 
     /// Makes this the newest state; answers the server's stamp of it.

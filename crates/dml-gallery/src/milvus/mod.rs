@@ -115,7 +115,8 @@ impl MilvusGallery {
             match Log::open(&tables.states) {
                 // What is left of a gallery that was never made whole.
                 Err(Error::Server { problem: ServerProblem::Missing, .. }) => tables.states.drop()?,
-                _ => return Err(line.problem(ServerProblem::Exists)),
+                Err(error) => return Err(error),
+                Ok(_) => return Err(line.problem(ServerProblem::Exists)),
             }
         }
         for table in [&tables.samples, &tables.templates] {
@@ -235,10 +236,14 @@ impl MilvusGallery {
         let tables = self.tables();
         let mut claim = self.log.claim(&tables.states, self.patience)?;
         let done = write::settle(&tables, &mut claim).and_then(|()| work(&tables, &mut claim));
-        if done.is_err() && claim.wrote && claim.state.attempt.is_some() {
-            // What is left is seen by nobody, and goes with the next who cleans.
-            let _ = claim.end().and_then(|()| write::clean(&tables, &mut claim));
+        if claim.unsure {
+            // It may be made after all: whoever writes next will see.
             return done;
+        }
+        if done.is_err() && claim.wrote {
+            claim.state.forget_attempt();
+            // What is left is seen by nobody, and goes with the next who cleans.
+            let _ = write::clean(&tables, &mut claim);
         }
         let ended = claim.end();
         done.and_then(|done| ended.map(|()| done))
