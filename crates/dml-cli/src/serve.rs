@@ -23,7 +23,7 @@ use tracing_subscriber::filter::LevelFilter;
 #[derive(Args)]
 #[command(verbatim_doc_comment)]
 pub(crate) struct Serve {
-    /// The gallery: a file, which nobody else may have open, or postgres://USER@HOST/DATABASE?gallery=NAME
+    /// The gallery: a file, which nobody else may have open, or postgres://USER@HOST/DATABASE?gallery=NAME or milvus://…
     gallery: Place,
     /// The encoder that embeds pictures or texts: a folder that `dml train` has finished. Without it only embeddings are taken
     #[arg(long, visible_alias = "run")]

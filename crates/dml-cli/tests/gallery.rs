@@ -125,6 +125,25 @@ fn so_they_are_in_postgres() {
     }
 }
 
+#[cfg(feature = "milvus")]
+#[test]
+fn so_they_are_in_milvus() {
+    let Ok(server) = std::env::var("DML_TEST_MILVUS") else {
+        println!("skipped: DML_TEST_MILVUS names no server; tests/servers/servers.py starts one");
+        return;
+    };
+    let set = set();
+    let [g, again] = ["g", "again"].map(|name| format!("{server}?gallery=cli_{}_{name}", std::process::id()));
+    recognises(set.path(), &g, &again);
+    assert!(said(set.path(), &["gallery", "search", &g]).contains("exactly"));
+    let there = refused(set.path(), &["gallery", "create", &g, "--dim", "8"]);
+    assert!(there.contains("there is such a gallery already"), "{there}");
+    for gallery in [&g, &again] {
+        said(set.path(), &["gallery", "destroy", gallery]);
+        assert!(refused(set.path(), &["gallery", "info", gallery]).contains("there is no such gallery"));
+    }
+}
+
 /// What users do with the gallery `g`, which comes back from an export as `again`.
 fn recognises<'a>(folder: &Path, g: &'a str, again: &'a str) {
     let run = |arguments: &[&str]| said(folder, arguments);

@@ -41,7 +41,7 @@ impl Filter {
     }
 
     /// The values of each key that is asked for.
-    #[cfg(feature = "pgvector")]
+    #[cfg(any(feature = "milvus", feature = "pgvector"))]
     pub(crate) fn wanted(&self) -> &BTreeMap<String, Vec<String>> {
         &self.wanted
     }

@@ -19,8 +19,9 @@
 //! # Ok::<(), dml_gallery::Error>(())
 //! ```
 //!
-//! [`FileGallery`] keeps a gallery in one file (with an approximate index beside it by the feature `ann`), [`MemoryGallery`] in memory, `PostgresGallery` (feature `pgvector`) in a server
-//! for many processes; [`conformance`] checks any other [`Gallery`].
+//! [`FileGallery`] keeps a gallery in one file (with an approximate index beside it by the feature `ann`), [`MemoryGallery`] in
+//! memory, `PostgresGallery` (feature `pgvector`) and `MilvusGallery` (feature `milvus`) in a server for many processes;
+//! [`conformance`] checks any other [`Gallery`].
 //! Embeddings carry the fingerprint of their [`Model`], and those of another are refused. Thresholds come from held-out
 //! identities ([`Gallery::calibrate`]).
 
@@ -33,13 +34,15 @@ mod file;
 mod gallery;
 mod identity;
 mod memory;
+#[cfg(feature = "milvus")]
+mod milvus;
 mod model;
 mod plan;
 #[cfg(feature = "pgvector")]
 mod postgres;
 mod problem;
 mod roster;
-#[cfg(feature = "pgvector")]
+#[cfg(any(feature = "milvus", feature = "pgvector"))]
 mod server;
 
 /// Where a server of PostgreSQL is, and how it is reached.
@@ -58,6 +61,8 @@ pub use file::{IndexReport, IndexState};
 pub use gallery::{Gallery, IdentifyOptions, Visit};
 pub use identity::{Change, Count, Filter, Identity, Metadata, SampleId};
 pub use memory::MemoryGallery;
+#[cfg(feature = "milvus")]
+pub use milvus::{MilvusGallery, MilvusServer};
 pub use model::{Embeddings, Model, sha256_of};
 #[cfg(feature = "pgvector")]
 pub use postgres::{Erasure, PostgresGallery, Search};

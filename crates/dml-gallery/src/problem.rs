@@ -32,6 +32,11 @@ pub enum ServerProblem {
         "the connection broke while the change was committed ({0}): it is made whole or not at all; ask the gallery which"
     )]
     Unanswered(String),
+    /// Another process took over while this one was at a change. Nothing of the change is made.
+    #[error(
+        "another process took over writing, for this one was silent for too long; nothing of the change is made: make it again"
+    )]
+    Overtaken,
     /// Somebody was removed for good, but their bytes may still be in the server's files.
     #[error("removed, but not yet erased from the server's files: {0}; the next removal tries again")]
     NotErased(String),

@@ -9,7 +9,7 @@ use std::collections::HashSet;
 
 #[derive(Args)]
 pub(crate) struct Calibrate {
-    /// The gallery: a file, or postgres://USER@HOST/DATABASE?gallery=NAME
+    /// The gallery: a file, or postgres://USER@HOST/DATABASE?gallery=NAME or milvus://…
     gallery: Place,
     #[command(flatten)]
     input: Input,

@@ -10,7 +10,7 @@ use std::path::PathBuf;
 
 #[derive(Args)]
 pub(crate) struct Create {
-    /// The file to make, or postgres://USER@HOST/DATABASE?gallery=NAME
+    /// The file to make, or postgres://USER@HOST/DATABASE?gallery=NAME or milvus://…
     gallery: Place,
     /// The model: a folder that `dml train` has finished
     #[arg(long, conflicts_with_all = ["dim", "metric", "weights", "preprocessing"])]

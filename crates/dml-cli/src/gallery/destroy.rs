@@ -6,7 +6,7 @@ use clap::Args;
 
 #[derive(Args)]
 pub(crate) struct Destroy {
-    /// The gallery, postgres://USER@HOST/DATABASE?gallery=NAME
+    /// The gallery, postgres://USER@HOST/DATABASE?gallery=NAME or milvus://…
     gallery: Place,
 }
 

@@ -10,7 +10,7 @@ use std::collections::{BTreeMap, HashSet};
 
 #[derive(Args)]
 pub(crate) struct Enroll {
-    /// The gallery: a file, or postgres://USER@HOST/DATABASE?gallery=NAME
+    /// The gallery: a file, or postgres://USER@HOST/DATABASE?gallery=NAME or milvus://…
     gallery: Place,
     #[command(flatten)]
     input: Input,

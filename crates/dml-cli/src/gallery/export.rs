@@ -7,7 +7,7 @@ use std::path::PathBuf;
 
 #[derive(Args)]
 pub(crate) struct Export {
-    /// The gallery: a file, or postgres://USER@HOST/DATABASE?gallery=NAME
+    /// The gallery: a file, or postgres://USER@HOST/DATABASE?gallery=NAME or milvus://…
     gallery: Place,
     /// The folder to make: embeddings.safetensors, identities.jsonl and gallery.json
     folder: PathBuf,

@@ -8,7 +8,7 @@ use serde::Serialize;
 
 #[derive(Args)]
 pub(crate) struct Identify {
-    /// The gallery: a file, or postgres://USER@HOST/DATABASE?gallery=NAME
+    /// The gallery: a file, or postgres://USER@HOST/DATABASE?gallery=NAME or milvus://…
     gallery: Place,
     #[command(flatten)]
     input: Input,

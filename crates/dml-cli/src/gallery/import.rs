@@ -10,7 +10,7 @@ use std::path::PathBuf;
 pub(crate) struct Import {
     /// A folder that `dml gallery export` made
     folder: PathBuf,
-    /// The gallery to make: a file, or postgres://USER@HOST/DATABASE?gallery=NAME
+    /// The gallery to make: a file, or postgres://USER@HOST/DATABASE?gallery=NAME or milvus://…
     gallery: Place,
     /// Print JSON
     #[arg(long)]

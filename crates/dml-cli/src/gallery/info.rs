@@ -8,7 +8,7 @@ use serde::Serialize;
 
 #[derive(Args)]
 pub(crate) struct Info {
-    /// The gallery: a file, or postgres://USER@HOST/DATABASE?gallery=NAME
+    /// The gallery: a file, or postgres://USER@HOST/DATABASE?gallery=NAME or milvus://…
     gallery: Place,
     /// Name the identities, too
     #[arg(long)]

@@ -7,7 +7,7 @@ use dml_gallery::Filter;
 
 #[derive(Args)]
 pub(crate) struct Remove {
-    /// The gallery: a file, or postgres://USER@HOST/DATABASE?gallery=NAME
+    /// The gallery: a file, or postgres://USER@HOST/DATABASE?gallery=NAME or milvus://…
     gallery: Place,
     /// Whom to forget: all of them, or nobody if one is not enrolled
     #[arg(required = true)]

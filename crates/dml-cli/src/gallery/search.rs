@@ -40,6 +40,10 @@ pub(super) fn search(arguments: &Search) -> Result<()> {
             let search = if graph { Search::Hnsw { m, ef_construction, ef_search } } else { Search::Exact };
             PostgresGallery::open(*server, &name)?.set_search(search)?;
         }
+        #[cfg(feature = "milvus")]
+        Storage::Milvus { .. } => {
+            anyhow::ensure!(!graph, "{}: a gallery in Milvus is searched exactly", arguments.gallery);
+        }
     }
     let how = match graph {
         true => format!("by a graph (m {m}, ef_construction {ef_construction}, ef_search {ef_search})"),
