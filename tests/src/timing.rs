@@ -2,7 +2,7 @@
 //!
 //! `PROGRAM cases [--quick]` prints what there is to time, one JSON object a line. `PROGRAM serve DIR` greets with a line, then
 //! reads such lines and answers each with `{"seconds": {contestant: [seconds of each repetition]}, "bytes": {contestant: peak
-//! memory beyond the inputs}}`. What other contestants are to read of a case is left in DIR.
+//! memory beyond the inputs}, "recall": {contestant: share}}`. What other contestants are to read of a case is left in DIR.
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "of binaries that talk to their user")]
 
 use std::collections::BTreeMap;
@@ -102,12 +102,18 @@ pub struct Answer {
     repeat: Repeat,
     seconds: BTreeMap<&'static str, Vec<f64>>,
     bytes: BTreeMap<&'static str, Option<u64>>,
+    recall: BTreeMap<&'static str, f64>,
 }
 
 impl Answer {
     /// Says nothing yet.
     pub fn new(repeat: Repeat) -> Self {
-        Self { repeat, seconds: BTreeMap::new(), bytes: BTreeMap::new() }
+        Self { repeat, seconds: BTreeMap::new(), bytes: BTreeMap::new(), recall: BTreeMap::new() }
+    }
+
+    /// Says how much of the right answer a contestant gives, where that is not all.
+    pub fn recall(&mut self, contestant: &'static str, recall: f64) {
+        self.recall.insert(contestant, recall);
     }
 
     /// Times `work` of a contestant.

@@ -6,10 +6,10 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::{Context as _, Result, bail};
-use dml_core::{Matrix, Metric, scores};
+use dml_core::{Matrix, Metric, scores, unwatched};
 use dml_gallery::{
-    Change, Embeddings, Error, FileGallery, Gallery, IdentifyOptions, Metadata, Model, PostgresGallery, Search,
-    ServerProblem, Templates,
+    ApproximateOptions, Candidate, Change, Embeddings, Error, FileGallery, Gallery, IdentifyOptions, Metadata, Model,
+    PostgresGallery, Search, ServerProblem, Templates,
 };
 use dml_tests::embedded;
 use dml_tests::timing::{self, Answer, Repeat};
@@ -28,7 +28,7 @@ const BATCH: usize = 10_000;
 
 type Case = timing::Case<Params>;
 
-/// What a case needs to know. `Case::loss` is `identify`, `open` or `enrol`.
+/// What a case needs to know. `Case::loss` is `identify`, `by_index`, `open` or `enrol`.
 #[derive(Default, Serialize, Deserialize)]
 struct Params {
     /// Probes that ask together.
@@ -60,6 +60,7 @@ fn print_cases(fewer: usize) -> Result<()> {
     let n = 1_000_000 / fewer;
     print("identify 1", "identify", n, 1)?;
     print("identify 64 together", "identify", n, 64)?;
+    print("identify 100, each alone, by an index", "by_index", n / 4, 100)?;
     print("open", "open", n, 0)?;
     print("enrol, 10,000 in a durable step", "enrol", n / 10, 0)
 }
@@ -122,15 +123,12 @@ fn turn(case: &Case, folder: &Path, open: &mut Option<(PathBuf, FileGallery)>) -
     if case.loss != "enrol" && !path.exists() {
         enrol(&FileGallery::create(&path, model(case.d), Templates::PerImage)?, x)?;
     }
-    if case.loss != "identify" || open.as_ref().is_some_and(|(opened, _)| *opened != path) {
+    if !matches!(&case.loss[..], "identify" | "by_index") || open.as_ref().is_some_and(|(opened, _)| *opened != path) {
         *open = None;
     }
     match case.loss.as_str() {
         "identify" => {
-            let gallery = match open {
-                Some((_, gallery)) => gallery,
-                None => &mut open.insert((path.clone(), FileGallery::open(&path)?)).1,
-            };
+            let gallery = opened(&path, open)?;
             let model = model(case.d);
             let probes = Matrix::new(&values[..case.params.probes * case.d], case.params.probes, case.d)?;
             let options = IdentifyOptions { k: case.params.k, ..IdentifyOptions::default() };
@@ -152,6 +150,26 @@ fn turn(case: &Case, folder: &Path, open: &mut Option<(PathBuf, FileGallery)>) -
                 })?,
                 _ => answer.time("floor", || product(probes, x))?,
             }
+        }
+        "by_index" => {
+            let gallery = opened(&path, open)?;
+            let probes = between(x, case.params.probes);
+            let ask = || -> Result<Vec<Vec<Candidate>>> {
+                let model = model(case.d);
+                let options = IdentifyOptions { k: case.params.k, ..IdentifyOptions::default() };
+                let each = probes.chunks_exact(case.d).map(|probe| {
+                    let probe = Embeddings::new(&model, Matrix::new(probe, 1, case.d)?);
+                    Ok(gallery.identify(probe, &options)?.remove(0).candidates)
+                });
+                each.collect()
+            };
+            let exact = ask()?;
+            answer.time("exact", || Ok(drop(black_box(ask()?))))?;
+            let options = ApproximateOptions { threads: rayon::current_num_threads(), ..ApproximateOptions::default() };
+            answer.time("building", || Ok(drop(gallery.build_index(options, &unwatched)?)))?;
+            answer.time("ours", || Ok(drop(black_box(ask()?))))?;
+            answer.recall("ours", shared(&exact, &ask()?));
+            gallery.drop_index()?;
         }
         "open" => {
             answer.time("ours", || {
@@ -181,6 +199,29 @@ fn turn(case: &Case, folder: &Path, open: &mut Option<(PathBuf, FileGallery)>) -
         other => bail!("nothing is called {other:?}"),
     }
     Ok(serde_json::to_value(answer)?)
+}
+
+/// The gallery of a case, opened unless it is.
+fn opened<'a>(path: &Path, open: &'a mut Option<(PathBuf, FileGallery)>) -> Result<&'a FileGallery> {
+    if open.is_none() {
+        *open = Some((path.to_owned(), FileGallery::open(path)?));
+    }
+    Ok(&open.as_ref().context("it was opened")?.1)
+}
+
+/// Probes that are no rows: each from between two rows that are near to each other.
+fn between(x: Matrix<'_>, count: usize) -> Vec<f32> {
+    let rows = (0..count).map(|i| i * (x.rows() - 1) / count);
+    rows.flat_map(|row| x.row(row).iter().zip(x.row(row + 1)).map(|(a, b)| 0.7 * a + 0.3 * b)).collect()
+}
+
+/// The share of right candidates that were found.
+fn shared(exact: &[Vec<Candidate>], found: &[Vec<Candidate>]) -> f64 {
+    let right = |(exact, found): (&Vec<Candidate>, &Vec<Candidate>)| {
+        exact.iter().filter(|right| found.iter().any(|candidate| candidate.name == right.name)).count()
+    };
+    let all: usize = exact.iter().map(Vec::len).sum();
+    exact.iter().zip(found).map(right).sum::<usize>() as f64 / all as f64
 }
 
 /// Reads all values once.

@@ -88,7 +88,8 @@ fn row(measured: &Measured) -> Value {
     };
     let contestants: serde_json::Map<String, Value> =
         measured.seconds.iter().map(|(contestant, seconds)| (contestant.clone(), summary(seconds))).collect();
-    json!({"case": measured.case, "contestants": contestants, "bytes": measured.bytes, "skipped": measured.skipped})
+    let Measured { case, bytes, recall, skipped, .. } = measured;
+    json!({"case": case, "contestants": contestants, "bytes": bytes, "recall": recall, "skipped": skipped})
 }
 
 /// Load average of the last minute, over the number of cores.

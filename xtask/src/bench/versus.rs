@@ -68,6 +68,8 @@ pub(super) struct Measured {
     pub(super) seconds: BTreeMap<String, Vec<f64>>,
     /// Contestant to its peak memory beyond the inputs, in bytes: the largest of its turns.
     pub(super) bytes: BTreeMap<String, u64>,
+    /// Contestant to how much of the right answer it gives, where that is not all.
+    pub(super) recall: BTreeMap<String, f64>,
     /// Contestant to the reason why it did not take part.
     pub(super) skipped: BTreeMap<String, String>,
 }
@@ -154,6 +156,7 @@ fn measure(
                 let largest = measured.bytes.entry(contestant).or_default();
                 *largest = bytes.unwrap_or(0).max(*largest);
             }
+            measured.recall.extend(turn.recall);
             measured.skipped.extend(turn.skipped);
         }
     }

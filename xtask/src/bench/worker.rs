@@ -42,6 +42,8 @@ pub(super) struct Turn {
     pub(super) seconds: BTreeMap<String, Vec<f64>>,
     /// Contestant to its peak memory beyond the inputs, where the system tells.
     pub(super) bytes: BTreeMap<String, Option<u64>>,
+    /// Contestant to how much of the right answer it gives, where that is not all.
+    pub(super) recall: BTreeMap<String, f64>,
     /// Contestant to the reason why it does not take part.
     pub(super) skipped: BTreeMap<String, String>,
 }
