@@ -8,9 +8,10 @@ use candle_core::Device;
 use dml_core::{Matrix, Metric};
 use dml_data::Manifest;
 use dml_data::sources::stsb;
-use dml_data::text::{TextTokenizer, TokenBudget, TokenizerOptions};
+use dml_data::text::{TextTokenizer, TokenizerOptions};
+use dml_models::Encoder;
 use dml_models::pretrained::from_sentence_transformer;
-use dml_models::{Encoder, Input, Mode, Tokens, without_gradients};
+use dml_train::evaluation::embed_texts;
 use std::env;
 use std::path::PathBuf;
 
@@ -41,19 +42,12 @@ fn a_published_sentence_encoder_has_its_published_correlation() {
     let tokenizer = TextTokenizer::open(&encoder.tokenizer, &options).unwrap();
 
     let pairs = stsb::open(&data).unwrap().part("test").unwrap();
-    let texts: Vec<&str> = (0..pairs.len()).flat_map(|index| pairs.pair(index)).collect();
-    let mut embeddings = vec![vec![]; texts.len()];
-    for (indices, tokens) in tokenizer.encode_within(&texts, TokenBudget::default()).unwrap() {
-        let tensors = tokens.to_tensors(&Device::Cpu).unwrap();
-        let tokens = Tokens { ids: tensors.ids, mask: tensors.mask, types: Some(tensors.type_ids) };
-        let rows = without_gradients(|| encoder.network.embed(&Input::Tokens(tokens), Mode::Eval)).unwrap();
-        let rows = rows.to_vec2::<f32>().unwrap();
-        indices.into_iter().zip(rows).for_each(|(index, row)| embeddings[index] = row);
-    }
-    let dim = embeddings[0].len();
-    let [left, right] =
-        [0, 1].map(|side| embeddings.iter().skip(side).step_by(2).flatten().copied().collect::<Vec<f32>>());
-    let [left, right] = [&left, &right].map(|values| Matrix::new(values, pairs.len(), dim).unwrap());
+    let n = pairs.len();
+    // All first texts, then all second ones.
+    let texts: Vec<&str> = (0..2 * n).map(|i| pairs.pair(i % n)[i / n]).collect();
+    let embeddings = embed_texts(&encoder.network, &tokenizer, &texts, &Device::Cpu).unwrap();
+    let (left, right) = embeddings.split_at(embeddings.len() / 2);
+    let [left, right] = [left, right].map(|values| Matrix::new(values, n, encoder.network.dim()).unwrap());
     let correlation = 100.0 * dml_eval::correlation(Metric::Cosine, left, right, pairs.scores()).unwrap().spearman;
     println!("STS-B test, {} pairs: Spearman {correlation:.4}", pairs.len());
     assert_eq!(format!("{correlation:.2}"), "82.03");

@@ -12,7 +12,7 @@ use dml_train::checkpoint::write_atomically;
 use dml_train::evaluation::{self, Evaluation};
 use dml_train::figures::{Figure, cell};
 use dml_train::run::RunFolder;
-use plan::{Job, Plan, Suite};
+use plan::{Achieved, Job, Models, Plan, Suite};
 use std::path::{Path, PathBuf};
 
 #[derive(Args)]
@@ -87,13 +87,18 @@ fn table(suite: &Suite, jobs: &[Job]) -> Result<Table> {
     for job in &jobs {
         if !done.contains(&job.name.as_str()) {
             done.push(&job.name);
-            rows.push(row(&job.name, &[&job.name], &jobs, &columns)?);
+            // Of folds each model by itself, and all as one.
+            let folds = job.folds.is_some() && job.skipped.is_none();
+            let models = [Some(Models::Separated), folds.then_some(Models::Concatenated)];
+            for models in models.into_iter().flatten() {
+                rows.push(row(&job.name, &[&job.name], models, &jobs, &columns)?);
+            }
         }
     }
     // Of a single job there is a row already.
     for comparison in suite.comparison.iter().filter(|comparison| comparison.of.len() > 1) {
         let names: Vec<&str> = comparison.of.iter().map(String::as_str).collect();
-        rows.push(row(&comparison.name, &names, &jobs, &columns)?);
+        rows.push(row(&comparison.name, &names, comparison.models, &jobs, &columns)?);
     }
     for published in &suite.published {
         let figures = columns
@@ -111,14 +116,16 @@ fn table(suite: &Suite, jobs: &[Job]) -> Result<Table> {
 }
 
 /// One row from all runs of the jobs in `names`.
-fn row(title: &str, names: &[&str], jobs: &[&Job], columns: &[&Figure]) -> Result<Vec<String>> {
+fn row(title: &str, names: &[&str], models: Models, jobs: &[&Job], columns: &[&Figure]) -> Result<Vec<String>> {
     let jobs: Vec<&Job> = jobs.iter().copied().filter(|job| names.contains(&job.name.as_str())).collect();
     if let Some(why) = jobs.iter().find_map(|job| job.skipped.clone()) {
         let mut cells = vec![title.to_owned(), format!("skipped: {why}")];
         cells.resize(columns.len() + 2, String::new());
         return Ok(cells);
     }
-    let runs = jobs.iter().map(|job| job.evaluation()).collect::<Result<Vec<Evaluation>>>()?;
-    let figures = columns.iter().map(|column| cell(&runs.iter().filter_map(|run| column.of(run)).collect::<Vec<_>>()));
-    Ok([title.to_owned(), runs.len().to_string()].into_iter().chain(figures).collect())
+    let runs = jobs.iter().map(|job| job.achieved(models)).collect::<Result<Vec<_>>>()?;
+    let figures =
+        columns.iter().map(|column| cell(&runs.iter().filter_map(|run| run.figure(column)).collect::<Vec<_>>()));
+    let title = runs.first().and_then(Achieved::models).map_or(title.to_owned(), |models| format!("{title}, {models}"));
+    Ok([title, runs.len().to_string()].into_iter().chain(figures).collect())
 }

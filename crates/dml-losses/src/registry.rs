@@ -16,7 +16,7 @@ pub enum Family {
     Ranking,
     /// The batch with learned proxies of the classes.
     Proxy,
-    /// Queries with prototypes of a support.
+    /// Queries with a support, or its prototypes.
     FewShot,
     /// Two views of each row: batches have references, row by row.
     Views,
@@ -131,6 +131,8 @@ losses! {
         "similarity by random walks over the batch and learned proxies", "Aziere & Todorovic 2019";
     Margin(pairs::margin::MarginParams), Pair,
         "positives and negatives on their sides of a boundary, fixed or learned", "Wu et al. 2017";
+    Matching(few_shot::matching::MatchingParams), FewShot,
+        "share of its class in a query's attention to the samples of a support", "Vinyals et al. 2016";
     MegaBatchMargin(pairs::mega_batch_margin::MegaBatchMarginParams), Pair,
         "margins on one pair per class and its hardest negative", "Wieting & Gimpel 2018";
     MultiSimilarity(pairs::multi_similarity::MultiSimilarityParams), Pair,

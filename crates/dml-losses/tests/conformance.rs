@@ -330,6 +330,7 @@ fn the_order_of_rows_does_not_matter() {
         "cosent",
         "hyperbolic",
         "manifold",
+        "matching",
         "mega_batch_margin",
         "n_pairs",
         "prototypical",

@@ -67,11 +67,21 @@ pub fn without_gradients<R>(f: impl FnOnce() -> R) -> R {
     f()
 }
 
+/// How the places of patches lie in a parameter `[1, before + rows · columns, d]`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Grid {
+    /// Places that are of no patch.
+    pub(crate) before: usize,
+    pub(crate) rows: usize,
+    pub(crate) columns: usize,
+}
+
 /// All weights of a network, by name.
 #[derive(Debug, Default)]
 pub struct Weights {
     parameters: Vec<Parameter>,
     buffers: Vec<(String, Var)>,
+    grids: Vec<(String, Grid)>,
     norms: Arc<AtomicBool>,
 }
 
@@ -121,6 +131,15 @@ impl Weights {
 
     pub(crate) fn norms(&self) -> Arc<AtomicBool> {
         self.norms.clone()
+    }
+
+    /// How the places of patches lie in the parameter `name`, if it holds places of patches.
+    pub(crate) fn grid(&self, name: &str) -> Option<Grid> {
+        self.grids.iter().find(|(of, _)| of == name).map(|&(_, grid)| grid)
+    }
+
+    pub(crate) fn push_grid(&mut self, name: String, grid: Grid) {
+        self.grids.push((name, grid));
     }
 
     pub(crate) fn push(&mut self, parameter: Parameter) {

@@ -34,20 +34,26 @@ def whole(name, shape, below):
     return (bits(name, int(np.prod(shape))) % np.uint64(below)).astype(np.int64).reshape(shape)
 
 
+EMBEDDINGS = (
+    *("class_embedding", "cls_token", "mask_token", "reg_token", "register_tokens"),
+    *("pos_embed", "position_embeddings", "positional_embedding"),
+)
+
+
 def kind_of(name, shape):
     """Which of `tensor`'s kinds a tensor of a network is."""
     last, *owner = name.split(".")[::-1]
     owner = owner[0] if owner else ""
     table = owner.endswith(("_embeddings", "position_embedding")) and last == "weight"
-    if table or last in ("class_embedding", "cls_token", "pos_embed", "reg_token"):
+    if table or last in EMBEDDINGS:
         return "embedding"
     if len(shape) >= 2:
         return "weight"
-    if last in ("running_mean", "running_var", "bias"):
-        return {"running_mean": "mean", "running_var": "variance", "bias": "bias"}[last]
+    if last in ("running_mean", "running_var", "bias", "in_proj_bias"):
+        return {"running_mean": "mean", "running_var": "variance"}.get(last, "bias")
     if owner == "prelu":
         return "slope"
-    if last in ("weight", "gamma"):
+    if last in ("weight", "gamma", "lambda1"):
         return "gain"
     raise ValueError(f"no kind for {name} {list(shape)}")
 

@@ -244,6 +244,11 @@ PROXY = {
 }
 
 FEW_SHOT = {
+    "matching": sets(
+        {"n_support": 1, "scale": 1.0, "metric": "cosine"},
+        two_shots={"n_support": 2, "scale": 10.0},
+        squared_euclidean={"n_support": 2, "scale": 0.25, "metric": "squared_euclidean"},
+    ),
     "prototypical": sets(
         {"n_support": 1, "scale": 1.0, "metric": "squared_euclidean"},
         two_shots={"n_support": 2, "scale": 0.25},

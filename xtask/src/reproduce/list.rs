@@ -33,7 +33,10 @@ pub(super) fn print(plan: &Plan) -> Result<()> {
 /// How much a job is, and whether it can run here.
 fn state(job: &Job, seeds: usize) -> String {
     let size = match &job.work {
-        Work::Train { steps, batch, .. } => format!("{seeds} seeds x {steps} steps of {batch}"),
+        Work::Train { steps, batch, .. } => match job.folds {
+            None => format!("{seeds} seeds x {steps} steps of {batch}"),
+            Some(folds) => format!("{seeds} seeds x {folds} folds x {} steps of {batch}", steps / folds),
+        },
         Work::Baseline => "no training".to_owned(),
     };
     let weights = if job.weights { ", weights from the hub" } else { "" };

@@ -7,6 +7,7 @@ mod list;
 mod plan;
 mod pool;
 mod progress;
+mod suite;
 
 use std::fs;
 use std::path::{Path, PathBuf};

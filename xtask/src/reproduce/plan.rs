@@ -5,85 +5,11 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
+use super::suite::{Suite, overridden_steps, recipe_size, suite_files};
 use crate::dataset;
 use crate::workspace;
-
-/// A file of `recipes/suites/`.
-#[derive(Deserialize)]
-struct Suite {
-    /// Heading in the report.
-    title: String,
-    /// Only run when asked for by name: too long for the default run.
-    #[serde(default)]
-    on_request: bool,
-    /// What a run of it takes, in words, for `--list`.
-    #[serde(default)]
-    cost: String,
-    /// Trained runs.
-    #[serde(default)]
-    job: Vec<SuiteJob>,
-    /// Rows that need no training.
-    #[serde(default)]
-    baseline: Vec<SuiteBaseline>,
-    /// Columns of its table, and figures to set beside ours: for `dml report` to read and check.
-    #[serde(flatten)]
-    table: toml::Table,
-}
-
-/// A recipe, trained once for each seed.
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct SuiteJob {
-    /// Name of its row and folder.
-    name: String,
-    /// Recipe file, relative to `recipes/`.
-    recipe: PathBuf,
-    /// One run each.
-    seeds: Vec<u64>,
-    /// Changes to the recipe, `key=value`.
-    #[serde(default)]
-    set: Vec<String>,
-    /// Data set that must have been fetched.
-    needs: Option<String>,
-    /// Whether it would take days without a GPU.
-    #[serde(default)]
-    gpu: bool,
-    /// Whether it begins with weights from the hub.
-    #[serde(default)]
-    weights: bool,
-    /// A file of weights that is on no hub: it must lie in the data folder, and the recipe then begins with it.
-    file: Option<String>,
-}
-
-/// A measurement without training: `dml baseline NAME`.
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct SuiteBaseline {
-    /// What `dml baseline` calls it.
-    name: String,
-    /// Data set that must have been fetched.
-    needs: Option<String>,
-}
-
-/// The part of a recipe that says how much work it is. The rest is for `dml` to read and check.
-#[derive(Deserialize)]
-struct RecipeSize {
-    train: TrainSize,
-    sampler: SamplerSize,
-}
-
-#[derive(Deserialize)]
-struct TrainSize {
-    steps: u64,
-}
-
-#[derive(Deserialize)]
-struct SamplerSize {
-    classes: u64,
-    per_class: u64,
-}
 
 /// One process to run.
 #[derive(Debug, Clone, Serialize)]
@@ -98,6 +24,9 @@ pub(crate) struct Job {
     pub(crate) work: Work,
     /// Why it is not run.
     pub(crate) skipped: Option<String>,
+    /// Class folds that it is trained on, in folders of their own below.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) folds: Option<u64>,
     /// Whether it begins with weights from the hub.
     #[serde(skip)]
     pub(crate) weights: bool,
@@ -115,7 +44,7 @@ pub(crate) enum Work {
         seed: u64,
         /// Changes to the recipe.
         set: Vec<String>,
-        /// Steps of the run.
+        /// Steps of the run, of all folds together.
         steps: u64,
         /// Images a step.
         batch: u64,
@@ -140,7 +69,7 @@ impl Job {
 
     /// The file whose presence means that the job is complete.
     pub(crate) fn result(&self) -> PathBuf {
-        self.dir.join("evaluation.json")
+        self.dir.join(if self.folds.is_some() { "summary.json" } else { "evaluation.json" })
     }
 
     /// Where the process's standard error goes.
@@ -201,6 +130,7 @@ impl Plan {
                 dir: out.join(&stem).join(&baseline.name),
                 work: Work::Baseline,
                 skipped: missing(baseline.needs.as_deref(), data)?,
+                folds: None,
                 weights: false,
             });
             check_name(&baseline.name, &mut names)?;
@@ -219,7 +149,11 @@ impl Plan {
             let needs = missing(job.needs.as_deref(), data)?;
             let lacks: Vec<String> = needs.into_iter().chain(no_file).chain(no_gpu).collect();
             let begins = weights.map(|file| format!("model.weights={}", file.display()));
-            let set: Vec<String> = job.set.iter().cloned().chain(begins).collect();
+            if job.folds.is_some_and(|folds| folds < 2) {
+                bail!("job `{}` has less than 2 folds: give more, or leave `folds` out", job.name);
+            }
+            let folds = job.folds.map(|folds| format!("data.folds={folds}"));
+            let set: Vec<String> = job.set.iter().cloned().chain(begins).chain(folds).collect();
             let skipped = (!lacks.is_empty()).then(|| lacks.join("; and "));
             let steps = overridden_steps(&job.set)?.unwrap_or(size.train.steps);
             for &seed in &job.seeds {
@@ -231,10 +165,11 @@ impl Plan {
                         recipe: recipe.clone(),
                         seed,
                         set: set.clone(),
-                        steps,
+                        steps: steps * job.folds.unwrap_or(1),
                         batch: size.sampler.classes * size.sampler.per_class,
                     },
                     skipped: skipped.clone(),
+                    folds: job.folds,
                     weights: job.weights,
                 });
             }
@@ -250,7 +185,7 @@ impl Plan {
         for job in &mut self.jobs {
             if let Work::Train { set, steps: all, .. } = &mut job.work {
                 set.push(format!("train.steps={steps}"));
-                *all = steps;
+                *all = steps * job.folds.unwrap_or(1);
             }
         }
     }
@@ -295,27 +230,6 @@ impl Plan {
     }
 }
 
-fn suite_files(dir: &Path, only: Option<&str>) -> Result<Vec<PathBuf>> {
-    let entries = fs::read_dir(dir).with_context(|| format!("cannot list {}", dir.display()))?;
-    let mut files = vec![];
-    for entry in entries {
-        let path = entry?.path();
-        if path.extension().is_some_and(|extension| extension == "toml") {
-            files.push(path);
-        }
-    }
-    files.sort();
-    let Some(only) = only else { return Ok(files) };
-    let stem = |path: &Path| path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
-    match files.iter().find(|path| stem(path) == only) {
-        Some(path) => Ok(vec![path.clone()]),
-        None => {
-            let names: Vec<String> = files.iter().map(|path| stem(path)).collect();
-            bail!("no suite `{only}` in {}: it has {}", workspace::shown(dir), names.join(", "))
-        }
-    }
-}
-
 /// A name is also a folder: it must be one, and each folder has one owner.
 fn check_name(name: &str, names: &mut BTreeSet<String>) -> Result<()> {
     let plain = !name.is_empty() && name.chars().all(|c| c.is_ascii_alphanumeric() || "-_.+".contains(c));
@@ -326,16 +240,6 @@ fn check_name(name: &str, names: &mut BTreeSet<String>) -> Result<()> {
         bail!("two jobs are named `{name}`: their runs would share a folder");
     }
     Ok(())
-}
-
-fn recipe_size(recipe: &Path) -> Result<RecipeSize> {
-    Ok(toml::from_str(&fs::read_to_string(recipe)?)?)
-}
-
-/// The last `train.steps=N` among the changes to a recipe.
-fn overridden_steps(set: &[String]) -> Result<Option<u64>> {
-    let last = set.iter().rev().find_map(|change| change.strip_prefix("train.steps="));
-    last.map(|steps| steps.trim().parse().with_context(|| format!("train.steps={steps}"))).transpose()
 }
 
 /// How to get the data set a job needs, if it is not there.
@@ -358,7 +262,8 @@ pub(super) mod tests {
 
     fn job(out: &Path, name: &str, work: Work, complete: bool) -> Job {
         let dir = out.join(name);
-        let job = Job { suite: "suite".into(), name: name.into(), dir, work, skipped: None, weights: false };
+        let job =
+            Job { suite: "suite".into(), name: name.into(), dir, work, skipped: None, folds: None, weights: false };
         fs::create_dir_all(&job.dir).unwrap();
         if complete {
             fs::write(job.result(), "{}").unwrap();
@@ -381,5 +286,31 @@ pub(super) mod tests {
         let plan = Plan { suites: vec![], jobs };
         let names: Vec<&str> = plan.open_jobs().iter().map(|job| job.name.as_str()).collect();
         assert_eq!(names, ["old", "new-baseline", "new"]);
+    }
+    #[test]
+    fn a_row_of_folds_is_one_job_with_all_their_steps() {
+        let folder = tempfile::tempdir().unwrap();
+        let (recipes, out) = (folder.path(), folder.path().join("out"));
+        fs::create_dir(recipes.join("suites")).unwrap();
+        let sizes = "[train]\nsteps = 10\n[sampler]\nclasses = 2\nper_class = 3\n";
+        fs::write(recipes.join("one.toml"), sizes).unwrap();
+        let place = Place { out: &out, data: folder.path(), gpu: false };
+        let read = |folds: &str| {
+            let row = format!("[[job]]\nname = \"row\"\nrecipe = \"one.toml\"\nseeds = [3]\n{folds}\n");
+            fs::write(recipes.join("suites/few.toml"), format!("title = \"few\"\n{row}")).unwrap();
+            Plan::read(recipes, None, true, &place)
+        };
+        let mut plan = read("folds = 4").unwrap();
+        let size = |plan: &Plan| match &plan.jobs[..] {
+            [Job { work: Work::Train { steps, set, .. }, .. }] => (*steps, set.clone()),
+            jobs => panic!("{jobs:?}"),
+        };
+        assert_eq!(size(&plan), (40, vec!["data.folds=4".to_owned()]));
+        assert_eq!(plan.jobs[0].result(), out.join("few/row/seed-3/summary.json"));
+        plan.shorten(5);
+        assert_eq!(size(&plan).0, 20);
+        assert_eq!(size(&read("").unwrap()), (10, vec![]));
+        let error = format!("{:#}", read("folds = 1").err().unwrap());
+        assert!(error.contains("`row` has less than 2 folds"), "{error}");
     }
 }

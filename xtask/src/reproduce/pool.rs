@@ -1,6 +1,6 @@
 //! Jobs as processes, as many at once as there are threads to share.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::env;
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader};
@@ -32,8 +32,6 @@ pub(crate) struct Pool<'a> {
 enum Message {
     /// A job has done this many steps of its run.
     Step { job: usize, step: u64 },
-    /// A job's training is over and it measures.
-    Evaluating { job: usize },
     /// A job's standard output is closed: it has ended, or will at once.
     Closed { job: usize },
 }
@@ -47,13 +45,48 @@ const OTHER_RECIPE: &str = "the folder was begun with another recipe or seed";
 enum Event {
     Start {
         step: u64,
+        steps: u64,
     },
     Step {
         step: u64,
+        steps: u64,
     },
     Evaluating,
     #[serde(other)]
     Other,
+}
+
+/// A line with the run it is of, which a job of several runs names.
+#[derive(Deserialize)]
+struct Line {
+    #[serde(default)]
+    run: String,
+    #[serde(flatten)]
+    event: Event,
+}
+
+/// How far the runs of a job are.
+#[derive(Default)]
+struct Steps {
+    /// Those done, and all, by run.
+    runs: BTreeMap<String, [u64; 2]>,
+}
+
+impl Steps {
+    /// What the job has done altogether, if the event tells.
+    fn after(&mut self, Line { run, event }: Line) -> Option<u64> {
+        match event {
+            Event::Start { step, steps } | Event::Step { step, steps } => {
+                self.runs.insert(run, [step, steps]);
+            }
+            // Also of those that stopped early.
+            Event::Evaluating => {
+                self.runs.entry(run).and_modify(|[done, all]| *done = *all);
+            }
+            Event::Other => return None,
+        }
+        Some(self.runs.values().map(|[done, _]| done).sum())
+    }
 }
 
 /// A job that runs. Its standard input is held open: the job ends itself when that closes, which it does even if this
@@ -156,13 +189,10 @@ impl Pool<'_> {
 /// Hands a job's events on until its standard output closes.
 fn forward(job: usize, stdout: impl BufRead, sender: &Sender<Message>) {
     // A line that cannot be read means the same as no more lines: the exit status tells the rest.
+    let mut steps = Steps::default();
     for line in stdout.lines().map_while(std::result::Result::ok) {
-        let message = match serde_json::from_str(&line) {
-            Ok(Event::Start { step } | Event::Step { step }) => Message::Step { job, step },
-            Ok(Event::Evaluating) => Message::Evaluating { job },
-            Ok(Event::Other) | Err(_) => continue,
-        };
-        if sender.send(message).is_err() {
+        let Some(step) = serde_json::from_str(&line).ok().and_then(|line| steps.after(line)) else { continue };
+        if sender.send(Message::Step { job, step }).is_err() {
             return;
         }
     }
@@ -174,7 +204,6 @@ fn listen(receiver: &Receiver<Message>, progress: &mut Progress) -> Result<usize
     loop {
         match receiver.recv().context("all jobs fell silent")? {
             Message::Step { job, step } => progress.step(job, step),
-            Message::Evaluating { job } => progress.evaluating(job),
             Message::Closed { job } => return Ok(job),
         }
     }
@@ -228,5 +257,20 @@ mod tests {
     #[test]
     fn the_refusal_is_worded_as_dml_train_words_it() {
         assert!(include_str!("../../../crates/dml-train/src/run.rs").contains(OTHER_RECIPE));
+    }
+
+    #[test]
+    fn steps_of_folds_add_up() {
+        let mut steps = Steps::default();
+        let mut after = |line: &str| steps.after(serde_json::from_str(line).unwrap());
+        assert_eq!(after(r#"{"run":"fold-0","event":"start","step":0,"steps":9}"#), Some(0));
+        assert_eq!(after(r#"{"run":"fold-0","event":"step","step":4,"steps":9,"loss":0.5}"#), Some(4));
+        // Stopped early.
+        assert_eq!(after(r#"{"run":"fold-0","event":"evaluating"}"#), Some(9));
+        assert_eq!(after(r#"{"run":"fold-1","event":"step","step":2,"steps":9}"#), Some(11));
+        assert_eq!(after(r#"{"run":"fold-1","event":"finish"}"#), None);
+        let mut steps = Steps::default();
+        assert_eq!(steps.after(serde_json::from_str(r#"{"event":"step","step":3,"steps":5}"#).unwrap()), Some(3));
+        assert_eq!(steps.after(serde_json::from_str(r#"{"event":"evaluating"}"#).unwrap()), Some(5));
     }
 }

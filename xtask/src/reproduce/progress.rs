@@ -68,12 +68,6 @@ impl Progress {
         self.show();
     }
 
-    /// Job `job` measures.
-    pub(crate) fn evaluating(&mut self, job: usize) {
-        self.jobs[job].done = self.jobs[job].images;
-        self.show();
-    }
-
     /// Job `job` is complete.
     pub(crate) fn complete(&mut self, job: usize) {
         self.complete += 1;

@@ -4,7 +4,10 @@ use super::columns::{self, Kind};
 use anyhow::{Context, Result};
 use dml_eval::statistics::{ci95, mean};
 use dml_train::evaluation::Evaluation;
+use dml_train::figures::Figure;
+use dml_train::runs::{Row, Summary};
 use serde::Deserialize;
+use serde::de::DeserializeOwned;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
@@ -53,6 +56,30 @@ pub(super) struct Comparison {
     figure: f64,
     /// Which paper.
     source: String,
+    /// Which of the models of folds, of jobs that have folds. Default: each by itself.
+    #[serde(default)]
+    pub(super) models: Models,
+}
+
+/// Which models of a job's class folds are meant; a job without folds has one.
+#[derive(Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum Models {
+    /// Each by itself: the mean of their figures.
+    #[default]
+    Separated,
+    /// All as one: their embeddings joined.
+    Concatenated,
+}
+
+impl Models {
+    /// How the row of a summary begins that is of them.
+    fn of_row(self) -> &'static str {
+        match self {
+            Self::Separated => "separated",
+            Self::Concatenated => "concatenated",
+        }
+    }
 }
 
 impl Comparison {
@@ -65,8 +92,8 @@ impl Comparison {
         if jobs.is_empty() || jobs.iter().any(|job| job.skipped.is_some()) {
             return Ok(String::new());
         }
-        let runs = jobs.iter().map(|job| job.evaluation()).collect::<Result<Vec<_>>>()?;
-        let values: Vec<f64> = runs.iter().filter_map(|run| Some(100.0 * column.of(run)?)).collect();
+        let runs = jobs.iter().map(|job| job.achieved(self.models)).collect::<Result<Vec<_>>>()?;
+        let values: Vec<f64> = runs.iter().filter_map(|run| Some(100.0 * run.figure(column)?)).collect();
         let (ours, interval) = (mean(&values), if values.len() > 1 { ci95(&values) } else { f64::INFINITY });
         let gain = if column.lower_is_better { self.figure - ours } else { ours - self.figure };
         let verdict = match (gain.abs() <= interval, gain > 0.0) {
@@ -88,14 +115,57 @@ pub(super) struct Job {
     pub(super) name: String,
     pub(super) dir: PathBuf,
     pub(super) skipped: Option<String>,
+    /// Class folds that it was trained on.
+    pub(super) folds: Option<u64>,
 }
 
 impl Job {
     pub(super) fn evaluation(&self) -> Result<Evaluation> {
-        let path = self.dir.join("evaluation.json");
+        self.read("evaluation.json")
+    }
+
+    /// What it has achieved, by those of its models that are asked for.
+    pub(super) fn achieved(&self, models: Models) -> Result<Achieved> {
+        if self.folds.is_none() {
+            return Ok(Achieved::Run(Box::new(self.evaluation()?)));
+        }
+        let summary: Summary = self.read("summary.json")?;
+        let row = summary.rows.into_iter().find(|row| row.name.starts_with(models.of_row()));
+        let row = row.with_context(|| {
+            format!("{}/summary.json has no row {:?}: remove it and run again", self.dir.display(), models.of_row())
+        })?;
+        Ok(Achieved::Folds(row))
+    }
+
+    fn read<T: DeserializeOwned>(&self, file: &str) -> Result<T> {
+        let path = self.dir.join(file);
         let text = std::fs::read_to_string(&path)
             .with_context(|| format!("{} is missing: the job did not finish, run again", path.display()))?;
         serde_json::from_str(&text).with_context(|| format!("{}: remove it and run again", path.display()))
+    }
+}
+
+/// What a job has achieved.
+pub(super) enum Achieved {
+    Run(Box<Evaluation>),
+    Folds(Row),
+}
+
+impl Achieved {
+    /// The figure as a share, if it was measured.
+    pub(super) fn figure(&self, figure: &Figure) -> Option<f64> {
+        match self {
+            Self::Run(run) => figure.of(run),
+            Self::Folds(row) => row.figure(figure.key).map(|found| found.mean),
+        }
+    }
+
+    /// What of the job it is, where there are several things.
+    pub(super) fn models(&self) -> Option<&str> {
+        match self {
+            Self::Run(_) => None,
+            Self::Folds(row) => Some(&row.name),
+        }
     }
 }
 
@@ -105,5 +175,38 @@ impl Plan {
         let text = std::fs::read_to_string(&path)
             .with_context(|| format!("{}: run cargo xtask reproduce-paper", path.display()))?;
         serde_json::from_str(&text).with_context(|| path.display().to_string())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn of_folds_a_job_has_two_results() {
+        let folder = tempfile::tempdir().unwrap();
+        let row = |name: &str, share: f64| json!({"name": name, "figures": [{"key": "map_at_r", "mean": share, "ci95": null, "values": [share]}]});
+        let rows = [row("separated 128-dim", 0.21), row("concatenated 512-dim", 0.26)];
+        let summary = json!({"name": "a", "seeds": [0], "folds": 4, "weights": "last", "rows": rows});
+        std::fs::write(folder.path().join("summary.json"), summary.to_string()).unwrap();
+        let job: Job =
+            serde_json::from_value(json!({"suite": "s", "name": "a", "dir": folder.path(), "folds": 4})).unwrap();
+        let map = Figure::find("map_at_r").unwrap();
+        for (models, name, share) in
+            [(Models::Separated, "separated 128-dim", 0.21), (Models::Concatenated, "concatenated 512-dim", 0.26)]
+        {
+            let achieved = job.achieved(models).unwrap();
+            assert_eq!((achieved.models(), achieved.figure(map)), (Some(name), Some(share)));
+            assert_eq!(achieved.figure(Figure::find("eer").unwrap()), None);
+        }
+        let suite = json!({"suite": "s", "title": "t", "table": "retrieval", "comparison": [
+            {"name": "A", "of": ["a"], "column": "map_at_r", "figure": 20.0, "source": "B"},
+            {"name": "A", "of": ["a"], "column": "map_at_r", "figure": 20.0, "source": "B", "models": "concatenated"},
+        ]});
+        let suite: Suite = serde_json::from_value(suite).unwrap();
+        let verdict = |of: &Comparison| of.verdict(&suite, &[&job]).unwrap();
+        assert!(verdict(&suite.comparison[0]).contains("MAP@R 21.0"), "{}", verdict(&suite.comparison[0]));
+        assert!(verdict(&suite.comparison[1]).contains("MAP@R 26.0"), "{}", verdict(&suite.comparison[1]));
     }
 }

@@ -1,3 +1,5 @@
 //! Losses on episodes: a few labelled samples of each class, and queries.
 
+mod episode;
+pub mod matching;
 pub mod prototypical;

@@ -2,13 +2,13 @@
 //!
 //! Names and details of timm's `vit_*`: norms before attention and MLP, ε = 1e-6, exact GELU. DINO's ViT-S/16 is the same network;
 //! DINOv2's has scales of its residual branches and may have register tokens; CLIP's has a norm after the embedding, no bias in its
-//! patches, QuickGELU, ε = 1e-5 and a projection without bias. candle-transformers' cannot be trained: its norms and attention have
+//! patches, QuickGELU (open_clip's own mostly have the exact GELU), ε = 1e-5 and a projection without bias. candle-transformers' cannot be trained: its norms and attention have
 //! no gradient.
 
 use crate::backbone::{Backbone, Features};
 use crate::layer::{LayerNorm, Linear, Scope, Start};
 use crate::ops::{Activation, Attended, add, attention};
-use crate::weights::Parameter;
+use crate::weights::{Grid, Parameter};
 use crate::{Error, Input, Mode, Result};
 use candle_core::{IndexOp, Tensor};
 use serde::{Deserialize, Serialize};
@@ -34,6 +34,8 @@ pub struct VitConfig {
     pub layer_scale: bool,
     /// Whether it is built as CLIP's: see the module. Default false.
     pub clip: bool,
+    /// Whether a CLIP has the exact GELU, as those that open_clip trained on LAION do, and not OpenAI's QuickGELU. Default false.
+    pub exact_gelu: bool,
     /// Length of CLIP's projection; 0 (default): none.
     pub projection: usize,
 }
@@ -49,6 +51,7 @@ impl Default for VitConfig {
             registers: 0,
             layer_scale: false,
             clip: false,
+            exact_gelu: false,
             projection: 0,
         }
     }
@@ -105,7 +108,7 @@ impl Block {
             ],
             scales: if config.layer_scale { Some([scale("ls1")?, scale("ls2")?]) } else { None },
             heads: config.heads,
-            activation: if config.clip { Activation::QuickGelu } else { Activation::Gelu },
+            activation: if config.clip && !config.exact_gelu { Activation::QuickGelu } else { Activation::Gelu },
         })
     }
 
@@ -145,9 +148,9 @@ impl Vit {
         config.check(input)?;
         let [c, h, w] = input;
         let (d, start) = (config.dim, Start::Normal(0.02));
-        let places = (h / config.patch) * (w / config.patch);
-        // DINOv2 with registers has no place for them; its class token has one.
-        let positions = if config.registers > 0 && !config.clip { places } else { places + 1 };
+        // With registers neither they nor the class token have a place, as in timm.
+        let before = usize::from(config.registers == 0 || config.clip);
+        let grid = Grid { before, rows: h / config.patch, columns: w / config.patch };
         let norm = |name: &str| LayerNorm::new(&scope.at(name), d, config.epsilon());
         let registers = match config.registers {
             0 => None,
@@ -157,7 +160,7 @@ impl Vit {
             input,
             class: scope.parameter("cls_token", &[1, 1, d], start)?,
             registers,
-            positions: scope.parameter("pos_embed", &[1, positions, d], start)?,
+            positions: scope.places("pos_embed", grid, d, start)?,
             patches: Patches::new(&scope.at("patch_embed.proj"), [c, d], config.patch, !config.clip)?,
             before: config.clip.then(|| norm("norm_pre")).transpose()?,
             blocks: (0..config.depth).map(|i| Block::new(&scope.at("blocks").at(i), config)).collect::<Result<_>>()?,

@@ -2,7 +2,7 @@
 
 use crate::Result;
 use crate::init::Init;
-use crate::weights::{Parameter, Weights};
+use crate::weights::{Grid, Parameter, Weights};
 use candle_core::{DType, Device, Tensor, Var};
 use std::cell::RefCell;
 use std::sync::Arc;
@@ -65,6 +65,12 @@ impl Scope<'_> {
         let parameter = Parameter::new(self.at(name).path, self.make(shape, start)?);
         self.builder.weights.borrow_mut().push(parameter.clone());
         Ok(parameter)
+    }
+
+    /// A new parameter of places, of `before` tokens and then of patches, `d` numbers each.
+    pub(crate) fn places(&self, name: &str, grid: Grid, d: usize, start: Start) -> Result<Parameter> {
+        self.builder.weights.borrow_mut().push_grid(self.at(name).path, grid);
+        self.parameter(name, &[1, grid.before + grid.rows * grid.columns, d], start)
     }
 
     /// A new buffer.

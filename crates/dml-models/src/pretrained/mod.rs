@@ -7,6 +7,8 @@
 //! | a repository of the Hugging Face hub (feature `hub`) | `from_hub`, `fetch`, `sentence_transformer_from_hub`, then as above |
 //!
 //! Parameters of this crate have the names of published weights, so most of what happens to a name is that it stays: see [`Names`].
+//! Vision transformers come from CLIP's and DINOv2's own files too, and for pictures of another size than their weights were made
+//! with: their places are scaled as timm does, bicubically.
 //! What happened to each tensor is in the [`Report`].
 
 mod file;
@@ -15,10 +17,12 @@ mod hub;
 mod hugging_face;
 mod names;
 mod pickle;
+mod places;
 mod report;
 mod sentence_transformer;
 mod stored;
 mod torch;
+mod vision;
 
 pub use file::tensors;
 #[cfg(feature = "hub")]
@@ -30,7 +34,7 @@ pub use report::{Misshapen, Report};
 pub use sentence_transformer::sentence_transformer_from_hub;
 pub use sentence_transformer::{SentenceFolder, SentenceTransformer, from_sentence_transformer};
 
-use crate::{Encoder, Error, Result};
+use crate::{Encoder, Error, Result, Weights};
 use candle_core::{Tensor, Var};
 use names::Fate;
 use std::collections::{BTreeMap, HashMap};
@@ -64,8 +68,12 @@ pub fn load(encoder: &dyn Encoder, path: &Path) -> Result<Report> {
 /// When the file cannot be read, or tensors are missing, unexpected or of another shape: all are named, and the encoder is left as
 /// it was.
 pub fn load_with(encoder: &dyn Encoder, path: &Path, how: Loading) -> Result<Report> {
-    let wanted = encoder.weights().named();
-    let (changes, report) = matched(&wanted, tensors(path)?, how)?;
+    let weights = encoder.weights();
+    let wanted = weights.named();
+    let (tensors, dropped) =
+        vision::translated(tensors(path)?, how.names, |name| wanted.iter().any(|(of, _)| of == name))?;
+    let (changes, mut report) = matched(weights, &wanted, tensors, how)?;
+    report.dropped.extend(dropped);
     if !report.fits() {
         return Err(Error::Mismatch { path: path.display().to_string(), report: Box::new(report) });
     }
@@ -76,11 +84,12 @@ pub fn load_with(encoder: &dyn Encoder, path: &Path, how: Loading) -> Result<Rep
 }
 
 /// What becomes of the variables `wanted` by the tensors of a file.
-fn matched(
-    wanted: &[(String, Var)],
+fn matched<'a>(
+    weights: &Weights,
+    wanted: &'a [(String, Var)],
     tensors: BTreeMap<String, Tensor>,
     how: Loading,
-) -> Result<(Vec<(&Var, Tensor)>, Report)> {
+) -> Result<(Vec<(&'a Var, Tensor)>, Report)> {
     let vars: HashMap<&str, &Var> = wanted.iter().map(|(name, var)| (name.as_str(), var)).collect();
     let mut report = Report::default();
     let mut found = HashMap::new();
@@ -101,8 +110,20 @@ fn matched(
             }
             Some(var) if var.dims() != tensor.dims() => {
                 let (file, network) = (tensor.dims().to_vec(), var.dims().to_vec());
-                report.misshapen.push(Misshapen { name: target.clone(), file, network });
-                found.insert(target, None);
+                let differs = Misshapen { name: target.clone(), file, network };
+                let resampled =
+                    weights.grid(&target).map(|grid| places::resampled(&tensor, grid)).transpose()?.flatten();
+                match resampled.filter(|tensor| tensor.dims() == var.dims()) {
+                    Some(tensor) => {
+                        let tensor = tensor.to_dtype(var.dtype())?.to_device(var.device())?;
+                        report.resampled.push(differs);
+                        found.insert(target, Some((*var, tensor)));
+                    }
+                    None => {
+                        report.misshapen.push(differs);
+                        found.insert(target, None);
+                    }
+                }
             }
             Some(var) => {
                 let tensor = tensor.to_dtype(var.dtype())?.to_device(var.device())?.contiguous()?;

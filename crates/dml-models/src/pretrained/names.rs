@@ -16,7 +16,13 @@ pub enum Names {
     Torchvision,
     /// timm's, DINO's: `head.`, `head_dist.`, `fc.`, `classifier.`, `last_linear.` are dropped.
     Timm,
-    /// transformers': names lose `bert.` or `distilbert.` (and `0.auto_model.`, of old sentence-transformers), `LayerNorm.gamma` and
+    /// DINOv2's own: `register_tokens` are renamed, with their class token's place put into the token; `mask_token` and what
+    /// [`Timm`](Self::Timm) drops are dropped.
+    Dinov2,
+    /// OpenAI's CLIP and open_clip: what begins with `visual.` is a vision transformer, the text tower and the temperature are dropped.
+    OpenClip,
+    /// transformers', of texts, CLIP's vision tower or DINOv2. Of vision transformers names become timm's, queries, keys and values are
+    /// put together; `text_model.`, `mask_token` and the temperature are dropped. Of texts: names lose `bert.` or `distilbert.` (and `0.auto_model.`, of old sentence-transformers), `LayerNorm.gamma` and
     /// `LayerNorm.beta` become weight and bias; `pooler.`, `cls.`, `classifier.`, `pre_classifier.`, `qa_outputs.`, `vocab_` and
     /// `position_ids` are dropped. `head.` too.
     HuggingFace,
@@ -82,7 +88,7 @@ impl Names {
 }
 
 /// `name` without what wraps whole networks.
-fn unwrapped<'a>(name: &'a str, wanted: &impl Fn(&str) -> bool) -> &'a str {
+pub(super) fn unwrapped<'a>(name: &'a str, wanted: &impl Fn(&str) -> bool) -> &'a str {
     let mut bare = name;
     while let Some(rest) = WRAPPERS.iter().find_map(|prefix| bare.strip_prefix(prefix)) {
         if wanted(bare) {

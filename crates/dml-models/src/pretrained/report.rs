@@ -9,6 +9,8 @@ pub struct Report {
     pub loaded: Vec<String>,
     /// Tensors of the file that the network has no use for, and is known to: classifiers, counts of batches, places.
     pub dropped: Vec<String>,
+    /// Of those that were set, places of patches that were scaled to the network's pictures.
+    pub resampled: Vec<Misshapen>,
     /// Weights of the network's head that stay as they were drawn, because the file has them not.
     pub new: Vec<String>,
     /// Weights of the network that the file has not.
@@ -51,7 +53,11 @@ impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.fits() {
             let counts = (self.loaded.len(), self.dropped.len(), self.new.len());
-            return write!(f, "{} loaded, {} dropped, {} new", counts.0, counts.1, counts.2);
+            write!(f, "{} loaded, {} dropped, {} new", counts.0, counts.1, counts.2)?;
+            for Misshapen { name, file, network } in &self.resampled {
+                write!(f, ", {name} scaled from {file:?} to {network:?}")?;
+            }
+            return Ok(());
         }
         let lists = [("missing", &self.missing), ("not in the network", &self.unexpected)];
         for (what, names) in lists.iter().filter(|(_, names)| !names.is_empty()) {

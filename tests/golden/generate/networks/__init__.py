@@ -1,5 +1,5 @@
 """The networks that ours must equal, by the name of the golden."""
 
-from . import attention, convolutional, face, heads, text
+from . import attention, convolutional, face, heads, layouts, text
 
-CASES = convolutional.CASES | face.CASES | attention.CASES | text.CASES | heads.CASES
+CASES = convolutional.CASES | face.CASES | attention.CASES | layouts.CASES | text.CASES | heads.CASES
