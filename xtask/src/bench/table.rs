@@ -255,6 +255,7 @@ mod tests {
             ]
             .into(),
             bytes: [("fused".to_owned(), 2_000_000)].into(),
+            recall: BTreeMap::new(),
             skipped: [("composed".to_owned(), "too large".to_owned())].into(),
         };
         let rows = [row];
