@@ -1,8 +1,8 @@
 //! Changes: rows are written, then seen, and then what they replace goes.
 
-use super::Tables;
 use super::log::{Claim, Committed, State};
 use super::table::{LONGEST_TEXT, Row, Table, listed, windows};
+use super::tables::Tables;
 use crate::roster::{Key, Record, Roster, Update};
 use crate::{Change, Error, Metadata, Model, Result, SampleId};
 use dml_eval::identification::Templates;
