@@ -5,6 +5,7 @@ mod line;
 mod log;
 mod search;
 mod table;
+mod tables;
 mod write;
 
 use crate::answer::Candidate;
@@ -24,6 +25,7 @@ use std::collections::BTreeSet;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 use table::{LONGEST_VECTOR, Table, windows};
+use tables::{NO_EMBEDDING, Tables, names};
 
 /// For how long a writer may be silent before it is taken for dead, where nothing else is said.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -47,41 +49,6 @@ pub struct MilvusGallery {
     patience: Duration,
     /// Who writes in this process.
     writer: Mutex<()>,
-}
-
-/// The collections.
-struct Tables<'a> {
-    states: Table<'a>,
-    samples: Table<'a>,
-    templates: Table<'a>,
-}
-
-/// Length of what stands for an embedding where there is none: a collection of Milvus must have some.
-const NO_EMBEDDING: usize = 2;
-
-impl<'a> Tables<'a> {
-    fn new(line: &'a Line, [states, samples, templates]: &'a [String; 3], dim: usize) -> Self {
-        let table = |name, dim| Table { line, name, dim };
-        Self { states: table(states, NO_EMBEDDING), samples: table(samples, dim), templates: table(templates, dim) }
-    }
-
-    fn all(&self) -> [&Table<'a>; 3] {
-        [&self.states, &self.samples, &self.templates]
-    }
-
-    /// Does the same with all at once.
-    fn each(&self, work: impl Fn(&Table<'a>) -> Result<()> + Sync) -> Result<()> {
-        let work = &work;
-        std::thread::scope(|scope| {
-            let threads = self.all().map(|table| scope.spawn(move || work(table)));
-            let lost = || Err(Error::Input("a thread of the client ended".to_owned()));
-            threads.into_iter().try_for_each(|thread| thread.join().unwrap_or_else(|_| lost()))
-        })
-    }
-}
-
-fn names(gallery: &str) -> [String; 3] {
-    ["states", "samples", "templates"].map(|part| format!("dml_{gallery}_{part}"))
 }
 
 impl MilvusGallery {
@@ -114,14 +81,14 @@ impl MilvusGallery {
             tables.states.load()?;
             match Log::open(&tables.states) {
                 // What is left of a gallery that was never made whole.
-                Err(Error::Server { problem: ServerProblem::Missing, .. }) => tables.states.drop()?,
+                Err(Error::Server { problem: ServerProblem::Missing, .. }) => tables.states.discard()?,
                 Err(error) => return Err(error),
                 Ok(_) => return Err(line.problem(ServerProblem::Exists)),
             }
         }
         for table in [&tables.samples, &tables.templates] {
             if table.exists()? {
-                table.drop()?;
+                table.discard()?;
             }
         }
         tables.each(|table| {
@@ -164,7 +131,7 @@ impl MilvusGallery {
         }
         for table in tables.all() {
             if table.exists()? {
-                table.drop()?;
+                table.discard()?;
             }
         }
         Ok(())

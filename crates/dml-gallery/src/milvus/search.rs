@@ -1,8 +1,8 @@
 //! Search: the server names identities, by its own arithmetic.
 
-use super::Tables;
 use super::log::State;
 use super::table::{LONGEST_LIST, Row, listed, windows};
+use super::tables::Tables;
 use super::write::{WIDTH, hash};
 use crate::roster::Key;
 use crate::server::{SLACK, Searched};

@@ -113,6 +113,7 @@ impl Table<'_> {
         })
     }
 
+    /// Whether it is there.
     pub(super) fn exists(&self) -> Result<bool> {
         self.line.order(|client| client.has_collection(self.name))
     }
@@ -122,7 +123,8 @@ impl Table<'_> {
         self.line.order(|client| client.load_collection(self.name, None))
     }
 
-    pub(super) fn drop(&self) -> Result<()> {
+    /// Drops it, with all that it holds.
+    pub(super) fn discard(&self) -> Result<()> {
         self.line.order(|client| client.drop_collection(self.name))
     }
 
@@ -182,7 +184,6 @@ impl Table<'_> {
             ..QueryRequest::default()
         };
         let found = self.line.ask(async |mut reader| reader.query(request.clone()).await)?.into_inner();
-        // A server of 2.3 says so where there is no row at all.
         self.line.check(found.status)?;
         self.rows(found.fields_data)
     }

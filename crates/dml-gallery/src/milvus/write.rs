@@ -1,14 +1,15 @@
 //! Changes: rows are written, then seen, and then what they replace goes.
 
-use super::Tables;
 use super::log::{Claim, Committed, State};
 use super::table::{LONGEST_TEXT, Row, Table, listed, windows};
+use super::tables::Tables;
 use crate::plan::{Next, Record, Update};
 use crate::roster::{Key, Roster};
 use crate::{Change, Error, Metadata, Model, Result, SampleId};
 use dml_eval::identification::Templates;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Number of a row that says that somebody is no longer there.
@@ -66,11 +67,11 @@ pub(super) fn records(mut rows: Vec<Row>, table: &Table<'_>) -> Result<BTreeMap<
     let mut all: BTreeMap<Key, Record> = BTreeMap::new();
     for row in rows {
         let key = row.key as Key;
-        if !all.contains_key(&key) {
+        if let Entry::Vacant(place) = all.entry(key) {
             let Words { name, metadata } = serde_json::from_str(&row.text).map_err(|error| {
                 table.line.problem(crate::ServerProblem::Said(format!("identity number {key} is damaged: {error}")))
             })?;
-            all.insert(key, Record { name, metadata, samples: Vec::new(), values: Vec::new() });
+            place.insert(Record { name, metadata, samples: Vec::new(), values: Vec::new() });
         }
         if let Some(record) = all.get_mut(&key) {
             record.samples.push(row.number as SampleId);
