@@ -106,7 +106,7 @@ impl Embedded {
             gallery.calibrate(embeddings(&held), &labels, &options).unwrap();
             let ask = |values| gallery.identify(embeddings(values), &IdentifyOptions::default()).unwrap();
             let alarms = ask(&strangers).iter().filter(|answer| answer.accepted().is_some()).count();
-            let found = ask(&probed).iter().zip(&probes).filter(|(answer, row)| {
+            let found = ask(&probed).into_iter().zip(&probes).filter(|(answer, row)| {
                 answer.accepted().is_some_and(|who| who.name == self.labels[**row].to_string())
             });
             let share = |count: usize, of: usize| count as f64 / of as f64;

@@ -2,6 +2,7 @@
 //! `cargo run --release -p dml-eval --features ann --example approximate_recall -- EMBEDDINGS [METRIC]`.
 //!
 //! The first thousand rows each look for their ten nearest among the others.
+#![allow(clippy::print_stdout, reason = "an example talks to its user")]
 
 use std::time::Instant;
 
