@@ -110,7 +110,7 @@ fn chance() -> u64 {
 
 /// A number for a row after `pk`.
 fn after(pk: i64) -> i64 {
-    number(pk) + 1 << NONCE | (chance() & (1 << NONCE) - 1) as i64
+    ((number(pk) + 1) << NONCE) | (chance() & ((1 << NONCE) - 1)) as i64
 }
 
 /// The states of a gallery.

@@ -4,10 +4,11 @@ use super::log::{Claim, Committed, State};
 use super::table::{LONGEST_TEXT, Row, Table, listed, windows};
 use super::tables::Tables;
 use crate::roster::{Key, Record, Roster, Update};
-use crate::{Change, Error, Metadata, Model, Result, SampleId};
+use crate::{Change, Error, Metadata, Model, Result, SampleId, ServerProblem};
 use dml_eval::identification::Templates;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Number of a row that says that somebody is no longer there.
@@ -65,16 +66,17 @@ pub(super) fn records(mut rows: Vec<Row>, table: &Table<'_>) -> Result<BTreeMap<
     let mut all: BTreeMap<Key, Record> = BTreeMap::new();
     for row in rows {
         let key = row.key as Key;
-        if !all.contains_key(&key) {
-            let Words { name, metadata } = serde_json::from_str(&row.text).map_err(|error| {
-                table.line.problem(crate::ServerProblem::Said(format!("identity number {key} is damaged: {error}")))
-            })?;
-            all.insert(key, Record { name, metadata, samples: Vec::new(), values: Vec::new() });
-        }
-        if let Some(record) = all.get_mut(&key) {
-            record.samples.push(row.number as SampleId);
-            record.values.extend(row.values);
-        }
+        let record = match all.entry(key) {
+            Entry::Occupied(there) => there.into_mut(),
+            Entry::Vacant(place) => {
+                let Words { name, metadata } = serde_json::from_str(&row.text).map_err(|error| {
+                    table.line.problem(ServerProblem::Said(format!("identity number {key} is damaged: {error}")))
+                })?;
+                place.insert(Record { name, metadata, samples: Vec::new(), values: Vec::new() })
+            }
+        };
+        record.samples.push(row.number as SampleId);
+        record.values.extend(row.values);
     }
     Ok(all)
 }
@@ -168,7 +170,7 @@ fn write(
     for (table, mut rows) in [(&tables.samples, samples), (&tables.templates, templates)] {
         for (place, row) in rows.iter_mut().enumerate() {
             // Attempts have numbers of their own, and so do their rows.
-            row.pk = batch << 32 | place as i64;
+            row.pk = (batch << 32) | place as i64;
         }
         claim.wrote |= !rows.is_empty();
         stamp = table.insert(&rows, &mut || claim.keep())?.max(stamp);
