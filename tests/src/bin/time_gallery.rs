@@ -38,6 +38,9 @@ struct Params {
 }
 
 fn main() -> ExitCode {
+    // As in the `dml` binary, too.
+    // SAFETY: no other thread runs yet; `mi_option_purge_delay`, never.
+    unsafe { libmimalloc_sys::mi_option_set(15, -1) };
     let serve = |folder: &Path| {
         // Opened once for all cases that ask.
         let mut open: Option<(PathBuf, FileGallery)> = None;
