@@ -51,9 +51,12 @@ impl Roster {
         /// Identities whose rows are made together.
         const TOGETHER: usize = 256;
         let rows = records.par_chunks(TOGETHER).map(|records| {
-            let kept: Vec<Vec<f32>> =
-                records.iter().map(|(_, record)| self.kept(&record.values)).collect::<Result<_>>()?;
-            Ok((kept.iter().map(Vec::len).collect(), self.scaled(kept.concat())?))
+            let mut kept = Vec::with_capacity(records.iter().map(|(_, record)| record.values.len()).sum());
+            let ends = records.iter().map(|(_, record)| self.keep(&record.values, &mut kept).map(|()| kept.len()));
+            let ends: Vec<usize> = ends.collect::<Result<_>>()?;
+            let starts = std::iter::once(0).chain(ends.iter().copied());
+            let lengths = ends.iter().zip(starts).map(|(end, start)| end - start).collect();
+            Ok((lengths, self.scaled(kept)?))
         });
         let rows: Vec<(Vec<usize>, Vec<f32>)> = rows.collect::<Result<_>>()?;
         let (d, mut panels) = (self.model.dim, std::mem::replace(&mut self.rows, no_rows(&self.model)));
@@ -141,16 +144,21 @@ impl Roster {
 
     /// What is searched of somebody's embeddings: the rows of the template, of unit length for cosine.
     pub(crate) fn searched(&self, values: &[f32]) -> Result<Vec<f32>> {
-        self.scaled(self.kept(values)?)
+        let mut kept = Vec::with_capacity(values.len());
+        self.keep(values, &mut kept)?;
+        self.scaled(kept)
     }
 
-    /// The rows of the template of somebody's embeddings.
-    fn kept(&self, values: &[f32]) -> Result<Vec<f32>> {
+    /// Appends the rows of the template of somebody's embeddings.
+    fn keep(&self, values: &[f32], kept: &mut Vec<f32>) -> Result<()> {
         if self.templates == Templates::PerImage {
-            return Ok(values.to_vec());
+            kept.extend_from_slice(values);
+            return Ok(());
         }
         let samples = Matrix::new(values, values.len() / self.model.dim, self.model.dim)?;
-        Ok(self.templates.of_rows(self.model.metric, samples, &(0..samples.rows()).collect::<Vec<_>>()))
+        let all: Vec<usize> = (0..samples.rows()).collect();
+        kept.extend(self.templates.of_rows(self.model.metric, samples, &all));
+        Ok(())
     }
 
     /// Rows of templates as they are searched.
