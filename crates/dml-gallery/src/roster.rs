@@ -46,6 +46,15 @@ impl Roster {
         Self { model, templates, entries, keys, rows, owners, most: 1, samples: 0, next: Next::default(), revision: 0 }
     }
 
+    /// Makes room for so many more.
+    pub(crate) fn reserve(&mut self, identities: usize, samples: usize) {
+        let rows = if self.templates == Templates::PerImage { samples } else { identities };
+        self.entries.reserve(identities);
+        self.keys.reserve(identities);
+        self.owners.reserve(rows);
+        self.rows.reserve(rows);
+    }
+
     /// Takes in identities from a storage, by rising key.
     pub(crate) fn load(&mut self, records: Vec<(Key, Record)>) -> Result<()> {
         /// Identities whose rows are made together.

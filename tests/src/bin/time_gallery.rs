@@ -22,7 +22,7 @@ use serde_json::Value;
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 /// Short times are taken often.
-const REPEAT: Repeat = Repeat { times: 7, unless_first_takes: 5.0 };
+const REPEAT: Repeat = Repeat { times: 7, unless_first_takes: 30.0 };
 /// Identities that are enrolled in one durable step.
 const BATCH: usize = 10_000;
 

@@ -112,11 +112,11 @@ impl FileGallery {
         }
         let settings = store.settings()?;
         let mut roster = Roster::new(settings.model.clone(), settings.templates);
-        // Room for all at once: growing would copy them again and again. There are no more rows than numbers of samples given, or
-        // than the file has place for.
-        let row = 4 * settings.model.dim.max(1) as u64;
-        let most = settings.next_sample.min(opened.metadata().map_err(io)?.len() / row);
-        roster.rows.reserve(usize::try_from(most).unwrap_or(0));
+        // Room for all at once: growing would copy them again and again. There are no more than numbers were given, or than the
+        // file has place for.
+        let place = opened.metadata().map_err(io)?.len() / (4 * settings.model.dim.max(1) as u64);
+        let most = |given: u64| usize::try_from(given.min(place)).unwrap_or(0);
+        roster.reserve(most(settings.next_key), most(settings.next_sample));
         store.for_each_part(settings.model.dim, &mut |records| roster.load(records))?;
         (roster.next, roster.revision) = (settings.next(), settings.revision);
         let gallery = Self {
