@@ -184,5 +184,5 @@ fn intents_are_known_from_one_query_and_from_five_and_others_are_none_of_them() 
     let intents = Embedded { model, values: embed(&rows), labels, strangers: embed(&part("oos-test")) };
     println!("CLINC150, all-MiniLM-L6-v2 as published, strangers are other intents and the queries out of scope:");
     check(&intents.figures(1), [0.1, 0.3]);
-    check(&intents.figures(5), [0.1, 0.3]);
+    check(&intents.figures(5), [0.3, 0.5]);
 }
