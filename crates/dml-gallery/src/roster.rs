@@ -218,12 +218,6 @@ impl Roster {
         })
     }
 
-    /// Probes as they are compared with the rows.
-    fn probes(&self, probes: Matrix<'_>) -> Vec<f32> {
-        let how = if self.model.metric == Metric::Cosine { Projection::Unit } else { Projection::None };
-        how.apply(probes).values
-    }
-
     /// The best `k` identities for each probe (`[n, d]`), each by its best row; fewer where fewer are admitted. Equal scores go by
     /// the order of enrolment.
     pub(crate) fn nearest(&self, probes: Matrix<'_>, k: usize, filter: &Filter) -> Result<Vec<Vec<Found>>> {
@@ -252,7 +246,7 @@ impl Roster {
             admitted.as_ref().is_some_and(|admitted| !admitted[self.owners[row as usize] as usize])
         };
         let exclude = if admitted.is_some() { Exclude::Where(&hides) } else { Exclude::Nothing };
-        let values = self.probes(probes);
+        let values = compared(&self.model, probes);
         let mut open: Vec<usize> = (0..probes.rows()).collect();
         // An identity may take several places: lists grow until they hold identities enough.
         let mut length = if self.most == 1 { wanted } else { 2 * wanted };
@@ -289,7 +283,7 @@ impl Roster {
             let (claims, probes) = (claims.len(), probes.rows());
             return Err(Error::Input(format!("{claims} names are claimed by {probes} probes: give one for each")));
         }
-        let (values, d) = (self.probes(probes), self.model.dim);
+        let (values, d) = (compared(&self.model, probes), self.model.dim);
         let claimed = |name: &&str| self.key(name).map(|key| self.entry(key));
         let claimed: Vec<Option<&Entry>> = claims.iter().map(claimed).collect::<Result<_>>()?;
         let better = if self.model.metric.is_similarity() { f32::max } else { f32::min };
@@ -300,6 +294,12 @@ impl Roster {
         };
         claimed.par_iter().zip(values.par_chunks_exact(d)).map(score).collect()
     }
+}
+
+/// Probes as they are compared with the rows.
+pub(crate) fn compared(model: &Model, probes: Matrix<'_>) -> Vec<f32> {
+    let how = if model.metric == Metric::Cosine { Projection::Unit } else { Projection::None };
+    how.apply(probes).values
 }
 
 /// Nobody's rows, to be searched as the model compares.

@@ -3,8 +3,9 @@
 //! A server names candidates; scores are taken here, by the kernel that every other gallery uses. So they are the same bits
 //! everywhere, and what two servers round differently decides nothing but who is at the very end of a list.
 
+use crate::plan::{Next, Record, Update};
 use crate::roster::{Key, Roster};
-use crate::{Candidate, Error, Filter, Identity, Metadata, Model, Result};
+use crate::{Candidate, Change, Error, Filter, Identity, Metadata, Model, Result};
 use dml_core::Matrix;
 use dml_eval::identification::Templates;
 use std::collections::BTreeMap;
@@ -38,6 +39,25 @@ pub(crate) fn roster<'a>(
         roster.push(key, identity, rows)?;
     }
     Ok(roster)
+}
+
+/// What changes come to, of which `there` are all who are there of those whom they name.
+pub(crate) fn plan(
+    model: &Model,
+    templates: Templates,
+    next: Next,
+    there: &BTreeMap<Key, Record>,
+    changes: &[Change<'_>],
+) -> Result<Update> {
+    let mut roster = Roster::new(model.clone(), templates);
+    roster.next = next;
+    for (key, record) in there {
+        // Nothing is searched here.
+        roster.push(*key, record.identity(), &[])?;
+    }
+    let stored =
+        |key: Key| there.get(&key).cloned().ok_or_else(|| Error::Input(format!("identity number {key} is gone")));
+    roster.plan(changes, &stored)
 }
 
 /// The best `k` for a probe `[1, d]` of those that a server has named for it.

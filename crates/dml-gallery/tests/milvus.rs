@@ -8,8 +8,8 @@ use dml_gallery::{
     Embeddings, Error, FileGallery, Filter, Gallery, Metadata, MilvusGallery, Model, ServerProblem, Templates,
     conformance,
 };
-use milvus_server::{Name, answers, problem, server};
-use people::{DIM, enrol, model, remove, values};
+use milvus_server::{Name, server};
+use people::{DIM, answers, enrol, model, problem, remove, values};
 
 #[test]
 fn a_gallery_in_milvus_conforms() {

@@ -6,8 +6,8 @@ mod milvus_server;
 mod people;
 
 use dml_gallery::{Filter, Gallery, MilvusGallery, Templates, export};
-use milvus_server::{Name, answers, server};
-use people::{enrol, is_there, leaves_a_trace, model, name, remove};
+use milvus_server::{Name, server};
+use people::{answers, enrol, is_there, leaves_a_trace, model, name, remove};
 use std::collections::BTreeSet;
 use std::io::{BufRead, BufReader, Write};
 use std::process::{Command, Stdio};

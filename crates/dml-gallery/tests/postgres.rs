@@ -8,8 +8,8 @@ use dml_gallery::{
     Embeddings, Erasure, Error, FileGallery, Filter, Gallery, Metadata, Model, PostgresGallery, Search, ServerProblem,
     Templates, conformance,
 };
-use people::{DIM, enrol, model, remove, values};
-use postgres_server::{Found, Name, admin, answers, problem, server};
+use people::{DIM, Found, answers, enrol, model, problem, remove, values};
+use postgres_server::{Name, admin, server};
 use std::time::Duration;
 
 fn conforms(search: Search, erasure: Erasure) {

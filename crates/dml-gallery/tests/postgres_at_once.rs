@@ -6,9 +6,9 @@ mod postgres_server;
 
 use dml_core::{Matrix, Projection};
 use dml_gallery::{Error, Filter, Gallery, PostgresGallery, Search, ServerProblem, Templates, export};
-use people::{DIM, enrol, is_there, leaves_a_trace, model, name, remove, values};
+use people::{DIM, answers, enrol, is_there, leaves_a_trace, model, name, problem, remove, values};
 use postgres::NoTls;
-use postgres_server::{Name, admin, answers, problem, server};
+use postgres_server::{Name, admin, server};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;

@@ -10,14 +10,13 @@ mod write;
 
 use crate::answer::Candidate;
 use crate::memory::{candidates, check_length, check_settings};
-use crate::roster::Key;
+use crate::roster::{Key, compared};
 use crate::server::{self, check_name};
 use crate::{
     Calibration, Change, Count, Embeddings, Error, Filter, Gallery, Identity, Model, Result, SampleId, ServerProblem,
     Visit,
 };
 pub use address::MilvusServer;
-use dml_core::{Metric, Projection};
 use dml_eval::identification::Templates;
 use line::Line;
 use log::{Claim, Committed, Log, Silence, State};
@@ -299,8 +298,7 @@ impl Gallery for MilvusGallery {
     fn nearest(&self, probes: Embeddings<'_>, k: usize, filter: &Filter) -> Result<Vec<Vec<Candidate>>> {
         probes.check(&self.model)?;
         check_length(k)?;
-        let how = if self.model.metric == Metric::Cosine { Projection::Unit } else { Projection::None };
-        let values = how.apply(probes.values).values;
+        let values = compared(&self.model, probes.values);
         self.read(|tables, state| {
             let Some(lists) = search::nearest(tables, state, &self.model, &values, k, filter)? else {
                 let searched = search::everybody(tables, state, filter)?;

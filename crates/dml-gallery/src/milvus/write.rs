@@ -4,7 +4,8 @@ use super::log::{Claim, Committed, State};
 use super::table::{LONGEST_TEXT, Row, Table, listed, windows};
 use super::tables::Tables;
 use crate::plan::{Next, Record, Update};
-use crate::roster::{Key, Roster};
+use crate::roster::Key;
+use crate::server;
 use crate::{Change, Error, Metadata, Model, Result, SampleId};
 use dml_eval::identification::Templates;
 use serde::{Deserialize, Serialize};
@@ -103,15 +104,8 @@ pub(super) fn apply(
 ) -> Result<Update> {
     let there = of_names(tables, &claim.state, &changes.iter().map(Change::name).collect())?;
     let old = &claim.state.committed;
-    let mut roster = Roster::new(model.clone(), templates);
-    roster.next = Next { key: old.next_key, sample: old.next_sample };
-    for (key, record) in &there {
-        // Nothing is searched here.
-        roster.push(*key, record.identity(), &[])?;
-    }
-    let stored =
-        |key: Key| there.get(&key).cloned().ok_or_else(|| Error::Input(format!("identity number {key} is gone")));
-    let update = roster.plan(changes, &stored)?;
+    let next = Next { key: old.next_key, sample: old.next_sample };
+    let update = server::plan(model, templates, next, &there, changes)?;
     let sum = |who: &mut dyn Iterator<Item = &Record>| {
         who.fold((0u64, 0u64), |(n, samples), record| (n + 1, samples + record.samples.len() as u64))
     };

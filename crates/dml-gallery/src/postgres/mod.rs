@@ -9,7 +9,7 @@ mod write;
 use crate::answer::Candidate;
 use crate::memory::check_length;
 use crate::plan::Record;
-use crate::roster::Key;
+use crate::roster::{Key, compared};
 use crate::server::{self, check_name};
 use crate::{
     Calibration, Change, Count, Embeddings, Error, Filter, Gallery, Identity, Metadata, Model, Result, SampleId,
@@ -17,7 +17,6 @@ use crate::{
 };
 use ::postgres::types::Json;
 use ::postgres::{Client, Config, fallible_iterator::FallibleIterator};
-use dml_core::{Metric, Projection};
 use dml_eval::identification::Templates;
 use pool::Pool;
 use schema::Settings;
@@ -262,8 +261,7 @@ impl Gallery for PostgresGallery {
     fn nearest(&self, probes: Embeddings<'_>, k: usize, filter: &Filter) -> Result<Vec<Vec<Candidate>>> {
         probes.check(&self.model)?;
         check_length(k)?;
-        let how = if self.model.metric == Metric::Cosine { Projection::Unit } else { Projection::None };
-        let values = how.apply(probes.values).values;
+        let values = compared(&self.model, probes.values);
         let (lists, searched) = self.read(|client| {
             let lists = search::nearest(client, &self.model, self.search(), &values, k, filter)?;
             let lists = ask!(self, lists);

@@ -1,7 +1,8 @@
 //! Changes, in a transaction.
 
 use crate::plan::{Next, Record, Update};
-use crate::roster::{Key, Roster};
+use crate::roster::Key;
+use crate::server;
 use crate::{Change, Error, Metadata, Model, Result, SampleId};
 use ::postgres::binary_copy::BinaryCopyInWriter;
 use ::postgres::types::{Json, Type};
@@ -68,17 +69,8 @@ pub(super) fn plan(
     // A text with a NUL is nobody's name, and would be refused as a parameter.
     let names: BTreeSet<&str> = changes.iter().map(Change::name).filter(|name| !name.contains('\0')).collect();
     let there = records(client, &names.into_iter().collect::<Vec<_>>())?;
-    let mut roster = Roster::new(model.clone(), templates);
-    roster.next = Next { key: next.get::<_, i64>(0) as Key, sample: next.get::<_, i64>(1) as SampleId };
-    for (key, record) in &there {
-        // Nothing is searched here.
-        if let Err(error) = roster.push(*key, record.identity(), &[]) {
-            return Ok(Err(error));
-        }
-    }
-    let stored =
-        |key: Key| there.get(&key).cloned().ok_or_else(|| Error::Input(format!("identity number {key} is gone")));
-    let update = roster.plan(changes, &stored);
+    let next = Next { key: next.get::<_, i64>(0) as Key, sample: next.get::<_, i64>(1) as SampleId };
+    let update = server::plan(model, templates, next, &there, changes);
     Ok(update.map(|update| (update, there)))
 }
 

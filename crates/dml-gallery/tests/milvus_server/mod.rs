@@ -1,9 +1,7 @@
 //! The Milvus of the tests, and galleries on it.
 #![allow(dead_code, reason = "each test uses some of it")]
 
-use crate::people::{DIM, model, values};
-use dml_core::Matrix;
-use dml_gallery::{Embeddings, Error, Filter, Gallery, MilvusGallery, MilvusServer, Model, ServerProblem, Templates};
+use dml_gallery::{MilvusGallery, MilvusServer, Model, Templates};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// Where a server is, or `None` and why nothing is tested.
@@ -42,22 +40,4 @@ impl Drop for Name {
     fn drop(&mut self) {
         let _ = MilvusGallery::destroy(&self.server, &self.name);
     }
-}
-
-pub(crate) fn problem(error: Error) -> ServerProblem {
-    match error {
-        Error::Server { problem, .. } => problem,
-        other => panic!("not of the server: {other}"),
-    }
-}
-
-/// Names and scores of the candidates of a probe, to the bit.
-pub(crate) type Found = Vec<(String, u32)>;
-
-/// What twenty probes find.
-pub(crate) fn answers(gallery: &dyn Gallery, k: usize, filter: &Filter) -> Vec<Found> {
-    let (model, probes): (_, Vec<f32>) = (model(), (0..20).flat_map(|i| values(1_000_000 + 3 * i)).collect());
-    let probes = Embeddings::new(&model, Matrix::new(&probes, probes.len() / DIM, DIM).unwrap());
-    let found = gallery.nearest(probes, k, filter).unwrap();
-    found.into_iter().map(|list| list.into_iter().map(|c| (c.name, c.score.to_bits())).collect()).collect()
 }

@@ -2,7 +2,7 @@
 #![allow(dead_code, reason = "each test uses some of it")]
 
 use dml_core::{Matrix, Metric};
-use dml_gallery::{Change, Embeddings, Gallery, Metadata, Model};
+use dml_gallery::{Change, Embeddings, Error, Filter, Gallery, Metadata, Model, ServerProblem};
 use std::path::Path;
 
 pub(crate) const DIM: usize = 16;
@@ -93,4 +93,23 @@ fn contains(bytes: &[u8], needle: &[u8]) -> bool {
         rest = &rest[at + 1..];
     }
     false
+}
+
+/// What a server's gallery has to say.
+pub(crate) fn problem(error: Error) -> ServerProblem {
+    match error {
+        Error::Server { problem, .. } => problem,
+        other => panic!("not of the server: {other}"),
+    }
+}
+
+/// Names and scores of the candidates of a probe, to the bit.
+pub(crate) type Found = Vec<(String, u32)>;
+
+/// What twenty probes find.
+pub(crate) fn answers(gallery: &dyn Gallery, k: usize, filter: &Filter) -> Vec<Found> {
+    let (model, probes): (_, Vec<f32>) = (model(), (0..20).flat_map(|i| values(1_000_000 + 3 * i)).collect());
+    let probes = Embeddings::new(&model, Matrix::new(&probes, probes.len() / DIM, DIM).unwrap());
+    let found = gallery.nearest(probes, k, filter).unwrap();
+    found.into_iter().map(|list| list.into_iter().map(|c| (c.name, c.score.to_bits())).collect()).collect()
 }

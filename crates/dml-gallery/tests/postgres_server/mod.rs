@@ -1,9 +1,8 @@
 //! The server of the tests, and galleries on it.
 #![allow(dead_code, reason = "each test uses some of it")]
 
-use crate::people::{DIM, model, values};
-use dml_core::Matrix;
-use dml_gallery::{Embeddings, Error, Filter, Gallery, PostgresGallery, ServerProblem, Templates};
+use crate::people::model;
+use dml_gallery::{PostgresGallery, Templates};
 use postgres::{Client, Config, NoTls};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -47,22 +46,4 @@ impl Drop for Name {
     fn drop(&mut self) {
         let _ = PostgresGallery::destroy(self.server.clone(), &self.name);
     }
-}
-
-pub(crate) fn problem(error: Error) -> ServerProblem {
-    match error {
-        Error::Server { problem, .. } => problem,
-        other => panic!("not of the server: {other}"),
-    }
-}
-
-/// Names and scores of the candidates of a probe, to the bit.
-pub(crate) type Found = Vec<(String, u32)>;
-
-/// What twenty probes find.
-pub(crate) fn answers(gallery: &dyn Gallery, k: usize, filter: &Filter) -> Vec<Found> {
-    let (model, probes): (_, Vec<f32>) = (model(), (0..20).flat_map(|i| values(1_000_000 + 3 * i)).collect());
-    let probes = Embeddings::new(&model, Matrix::new(&probes, probes.len() / DIM, DIM).unwrap());
-    let found = gallery.nearest(probes, k, filter).unwrap();
-    found.into_iter().map(|list| list.into_iter().map(|c| (c.name, c.score.to_bits())).collect()).collect()
 }
