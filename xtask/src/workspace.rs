@@ -21,19 +21,25 @@ pub(crate) fn cargo() -> Command {
     command
 }
 
-/// Builds the program `bin` of `package` in release, with cargo's own messages on standard error, and says where it lies:
-/// cargo knows, whatever the environment and its configuration say of targets and folders.
-pub(crate) fn build(package: &str, bin: &str, options: &[&str]) -> Result<PathBuf> {
+/// Builds the program `bin` in release with the features that it has in the whole workspace, so that a build of the
+/// workspace has built it already.
+pub(crate) fn build(bin: &str) -> Result<PathBuf> {
+    build_of(&["--workspace"], bin)
+}
+
+/// Builds the program `bin` of the `packages` in release, with cargo's own messages on standard error, and says where it
+/// lies: cargo knows, whatever the environment and its configuration say of targets and folders.
+pub(crate) fn build_of(packages: &[&str], bin: &str) -> Result<PathBuf> {
     eprintln!("building {bin} in release");
     let output = cargo()
-        .args(["build", "--release", "--package", package, "--bin", bin])
+        .args(["build", "--release", "--bin", bin])
         .args(["--message-format", "json-render-diagnostics"])
-        .args(options)
+        .args(packages)
         .stderr(Stdio::inherit())
         .output()
         .context("cannot run cargo build")?;
     if !output.status.success() {
-        bail!("cargo build --release --package {package} --bin {bin} failed: {}", output.status);
+        bail!("cargo build --release {} --bin {bin} failed: {}", packages.join(" "), output.status);
     }
     let messages = String::from_utf8_lossy(&output.stdout);
     executable(&messages, bin).with_context(|| format!("cargo build names no executable of {bin}"))

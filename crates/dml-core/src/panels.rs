@@ -6,6 +6,7 @@ use crate::scores::{Side, finish_row};
 use crate::tiles::Buffer;
 use crate::{Error, Exclude, Matrix, Metric, Result};
 use pulp::{Simd, WithSimd};
+use rayon::prelude::*;
 use std::ops::Range;
 
 /// Rows of a panel.
@@ -20,7 +21,8 @@ pub struct Panels {
     metric: Metric,
     cols: usize,
     rows: usize,
-    values: Vec<f32>,
+    /// `cols` of each panel.
+    columns: Vec<[f32; WIDTH]>,
     /// `‖·‖²` of each row, where the metric needs it.
     squares: Vec<f32>,
 }
@@ -28,7 +30,7 @@ pub struct Panels {
 impl Panels {
     /// No rows yet, of length `cols`, to be compared by `metric`.
     pub fn new(metric: Metric, cols: usize) -> Self {
-        Self { metric, cols, rows: 0, values: Vec::new(), squares: Vec::new() }
+        Self { metric, cols, rows: 0, columns: Vec::new(), squares: Vec::new() }
     }
 
     /// Number of rows.
@@ -38,8 +40,8 @@ impl Panels {
 
     /// Makes room for as many rows more.
     pub fn reserve(&mut self, rows: usize) {
-        let end = (self.rows + rows).div_ceil(WIDTH) * WIDTH * self.cols;
-        self.values.reserve(end.saturating_sub(self.values.len()));
+        let end = (self.rows + rows).div_ceil(WIDTH) * self.cols;
+        self.columns.reserve(end.saturating_sub(self.columns.len()));
     }
 
     /// Appends rows (`[m, d]`).
@@ -49,7 +51,7 @@ impl Panels {
     pub fn push(&mut self, rows: Matrix<'_>) -> Result<()> {
         rows.same_width(Matrix::from_parts(&[], 0, self.cols))?;
         let side = Side::new(self.metric, rows);
-        (0..rows.rows()).for_each(|i| self.place(|k| side.row(i)[k]));
+        self.place(rows.rows(), |i, k| side.values[i * side.cols + k]);
         self.squares.extend(side.squares);
         Ok(())
     }
@@ -65,30 +67,46 @@ impl Panels {
                 other.cols, other.metric, self.cols, self.metric
             )));
         }
-        rows.clone().for_each(|i| self.place(|k| other.values[other.at(i) + k * WIDTH]));
+        self.place(rows.len(), |i, k| other.value(rows.start + i, k));
         if !other.squares.is_empty() {
             self.squares.extend_from_slice(&other.squares[rows]);
         }
         Ok(())
     }
 
-    fn place(&mut self, value: impl Fn(usize) -> f32) {
-        if self.rows.is_multiple_of(WIDTH) {
-            self.values.resize(self.values.len() + WIDTH * self.cols, 0.0);
+    /// Appends so many rows; `value` is what row `i` of them has at `k`.
+    fn place(&mut self, count: usize, value: impl Fn(usize, usize) -> f32 + Sync) {
+        let d = self.cols;
+        // First those that have room in the last panel.
+        let filled = count.min(self.rows.next_multiple_of(WIDTH) - self.rows);
+        let last = self.columns.len().saturating_sub(d);
+        for (k, column) in self.columns[last..].iter_mut().enumerate() {
+            (0..filled).for_each(|i| column[(self.rows + i) % WIDTH] = value(i, k));
         }
-        let at = self.at(self.rows);
-        self.values[at..].iter_mut().step_by(WIDTH).enumerate().for_each(|(k, to)| *to = value(k));
-        self.rows += 1;
+        let columns = (count - filled).div_ceil(WIDTH) * d;
+        let column = |at: usize| {
+            let (first, k) = (filled + at / d * WIDTH, at % d);
+            // Whole panels have no place that nobody fills.
+            match first + WIDTH <= count {
+                true => std::array::from_fn(|row| value(first + row, k)),
+                false => std::array::from_fn(|row| if first + row < count { value(first + row, k) } else { 0.0 }),
+            }
+        };
+        // A thread would take longer to begin with few.
+        match columns < 1024 {
+            true => self.columns.extend((0..columns).map(column)),
+            false => self.columns.par_extend((0..columns).into_par_iter().with_min_len(512).map(column)),
+        }
+        self.rows += count;
     }
 
-    /// Where the first value of a row is; the others follow in steps of [`WIDTH`].
-    fn at(&self, row: usize) -> usize {
-        row / WIDTH * WIDTH * self.cols + row % WIDTH
+    fn value(&self, row: usize, k: usize) -> f32 {
+        self.columns[row / WIDTH * self.cols + k][row % WIDTH]
     }
 
     /// The values of a row as they are compared: of unit length for cosine, centred for SNR.
     pub fn row(&self, row: usize) -> impl Iterator<Item = f32> + '_ {
-        self.values[self.at(row)..].iter().step_by(WIDTH).take(self.cols).copied()
+        (0..self.cols).map(move |k| self.value(row, k))
     }
 
     /// The `k` nearest of `rows` for each row of `queries` (`[q, d]`), as [`nearest`](crate::nearest()) finds them; ids count from
@@ -138,7 +156,7 @@ impl Panels {
     ) -> (&'b mut [f32], usize) {
         let (d, stride) = (self.cols, columns.len().div_ceil(WIDTH) * WIDTH);
         buffer.scores.resize(rows.len() * stride, 0.0);
-        let panels = &self.values[columns.start * d..][..stride * d];
+        let panels = &self.columns.as_flattened()[columns.start * d..][..stride * d];
         let asked = &queries.values[rows.start * d..rows.end * d];
         let out = &mut buffer.scores;
         if d == 0 {

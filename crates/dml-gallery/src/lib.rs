@@ -42,6 +42,7 @@ mod plan;
 mod postgres;
 mod problem;
 mod roster;
+mod searched;
 #[cfg(any(feature = "milvus", feature = "pgvector"))]
 mod server;
 

@@ -44,7 +44,7 @@ impl Roster {
         let mut names: HashMap<&str, Option<Key>> = HashMap::new();
         for change in changes {
             let name = change.name();
-            let key = names.get(name).copied().unwrap_or_else(|| self.keys.get(name).copied());
+            let key = names.get(name).copied().unwrap_or_else(|| self.known(name));
             let known = || key.ok_or_else(|| Error::NotEnrolled(name.to_owned()));
             let samples = match change {
                 Change::Enrol { metadata, .. } => {

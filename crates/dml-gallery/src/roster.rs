@@ -1,12 +1,14 @@
 //! The enrolled in memory: what is searched, and whose each row is. Every back-end that holds its gallery in memory answers by
 //! this, and so to the same bits.
 
-use crate::plan::{Next, Record, Update};
+use crate::plan::{Next, Update};
+use crate::searched::{Part, compared, kept, scaled};
 use crate::{Count, Error, Filter, Identity, Model, Result};
-use dml_core::{Exclude, Matrix, Metric, Nearest, Panels, Projection};
+use dml_core::{Exclude, Matrix, Metric, Nearest, Panels};
 use dml_eval::identification::Templates;
+use hashbrown::HashTable;
 use rayon::prelude::*;
-use std::collections::HashMap;
+use std::hash::{BuildHasher, RandomState};
 
 /// Number of an identity, never given twice: the order of enrolment.
 pub(crate) type Key = u64;
@@ -23,7 +25,9 @@ pub(crate) struct Roster {
     pub(crate) model: Model,
     templates: Templates,
     entries: Vec<Entry>,
-    pub(crate) keys: HashMap<String, Key>,
+    /// Places in `entries` by name.
+    places: HashTable<u32>,
+    hasher: RandomState,
     /// Rows that are searched, of unit length for cosine; those of an identity stand together, by rising key.
     pub(crate) rows: Panels,
     /// Place in `entries` of each row.
@@ -41,43 +45,38 @@ pub(crate) type Found = (u32, f32);
 
 impl Roster {
     pub(crate) fn new(model: Model, templates: Templates) -> Self {
-        let (entries, keys, owners) = (Vec::new(), HashMap::new(), Vec::new());
         let rows = no_rows(&model);
-        Self { model, templates, entries, keys, rows, owners, most: 1, samples: 0, next: Next::default(), revision: 0 }
+        Self {
+            model,
+            templates,
+            entries: Vec::new(),
+            places: HashTable::new(),
+            hasher: RandomState::new(),
+            rows,
+            owners: Vec::new(),
+            most: 1,
+            samples: 0,
+            next: Next::default(),
+            revision: 0,
+        }
     }
 
     /// Makes room for so many more.
     pub(crate) fn reserve(&mut self, identities: usize, samples: usize) {
         let rows = if self.templates == Templates::PerImage { samples } else { identities };
         self.entries.reserve(identities);
-        self.keys.reserve(identities);
+        self.places.reserve(identities, |&place| hash(&self.hasher, &self.entries, place));
         self.owners.reserve(rows);
         self.rows.reserve(rows);
     }
 
     /// Takes in identities from a storage, by rising key.
-    pub(crate) fn load(&mut self, records: Vec<(Key, Record)>) -> Result<()> {
-        /// Identities whose rows are made together.
-        const TOGETHER: usize = 256;
-        let rows = records.par_chunks(TOGETHER).map(|records| {
-            let mut kept = Vec::with_capacity(records.iter().map(|(_, record)| record.values.len()).sum());
-            let ends = records.iter().map(|(_, record)| self.keep(&record.values, &mut kept).map(|()| kept.len()));
-            let ends: Vec<usize> = ends.collect::<Result<_>>()?;
-            let starts = std::iter::once(0).chain(ends.iter().copied());
-            let lengths = ends.iter().zip(starts).map(|(end, start)| end - start).collect();
-            Ok((lengths, self.scaled(kept)?))
-        });
-        let rows: Vec<(Vec<usize>, Vec<f32>)> = rows.collect::<Result<_>>()?;
+    pub(crate) fn load(&mut self, parts: Vec<Part>) -> Result<()> {
         let (d, mut panels) = (self.model.dim, std::mem::replace(&mut self.rows, no_rows(&self.model)));
+        let (rows, owners): (Vec<_>, Vec<_>) = parts.into_iter().map(|part| (part.rows, part.owners)).unzip();
         let (placed, ()) = rayon::join(
-            || rows.iter().try_for_each(|(_, rows)| panels.push(Matrix::new(rows, rows.len() / d, d)?)),
-            || {
-                let lengths = rows.iter().flat_map(|(lengths, _)| lengths);
-                for ((key, record), length) in records.into_iter().zip(lengths) {
-                    let Record { name, metadata, samples, .. } = record;
-                    self.own(key, Identity { name, metadata, samples }, length / d);
-                }
-            },
+            || rows.iter().try_for_each(|rows| panels.push(Matrix::new(rows, rows.len() / d, d)?)),
+            || owners.into_iter().flatten().for_each(|(key, identity, rows)| self.own(key, identity, rows)),
         );
         self.rows = panels;
         Ok(placed?)
@@ -104,19 +103,14 @@ impl Roster {
         let (entries, rows) =
             (std::mem::take(&mut self.entries), std::mem::replace(&mut self.rows, no_rows(&self.model)));
         self.owners.clear();
+        self.places.clear();
         self.samples = 0;
         self.rows.reserve(rows.rows());
         for mut entry in entries {
             let before = self.rows.rows();
             match update.touched.get(&entry.key) {
                 None => self.rows.push_from(&rows, entry.first..entry.first + entry.rows)?,
-                Some(None) => {
-                    // Somebody else may have the name by now.
-                    if self.keys.get(&entry.identity.name) == Some(&entry.key) {
-                        self.keys.remove(&entry.identity.name);
-                    }
-                    continue;
-                }
+                Some(None) => continue,
                 Some(Some(record)) => {
                     entry.identity.samples.clone_from(&record.samples);
                     self.append(&update.templates[&entry.key])?;
@@ -140,62 +134,41 @@ impl Roster {
 
     /// Adds the owner of so many rows.
     fn own(&mut self, key: Key, identity: Identity, rows: usize) {
-        self.keys.insert(identity.name.clone(), key);
         self.place_entry(Entry { key, identity, first: self.owners.len(), rows });
     }
 
     fn place_entry(&mut self, entry: Entry) {
-        self.owners.resize(entry.first + entry.rows, self.entries.len() as u32);
+        let place = self.entries.len() as u32;
+        self.owners.resize(entry.first + entry.rows, place);
         self.most = self.most.max(entry.rows);
         self.samples += entry.identity.samples.len();
         self.entries.push(entry);
+        let hash = |&place: &u32| hash(&self.hasher, &self.entries, place);
+        self.places.insert_unique(hash(&place), place, hash);
     }
 
     /// What is searched of somebody's embeddings: the rows of the template, of unit length for cosine.
     pub(crate) fn searched(&self, values: &[f32]) -> Result<Vec<f32>> {
-        let mut kept = Vec::with_capacity(values.len());
-        self.keep(values, &mut kept)?;
-        self.scaled(kept)
+        scaled(&self.model, kept(&self.model, self.templates, values)?.into_owned())
     }
 
-    /// Appends the rows of the template of somebody's embeddings.
-    fn keep(&self, values: &[f32], kept: &mut Vec<f32>) -> Result<()> {
-        if self.templates == Templates::PerImage {
-            kept.extend_from_slice(values);
-            return Ok(());
-        }
-        let samples = Matrix::new(values, values.len() / self.model.dim, self.model.dim)?;
-        let all: Vec<usize> = (0..samples.rows()).collect();
-        kept.extend(self.templates.of_rows(self.model.metric, samples, &all));
-        Ok(())
+    fn named(&self, name: &str) -> Option<&Entry> {
+        let place = self.places.find(self.hasher.hash_one(name), |&place| self.identity(place).name == name)?;
+        Some(&self.entries[*place as usize])
     }
 
-    /// Rows of templates as they are searched.
-    fn scaled(&self, rows: Vec<f32>) -> Result<Vec<f32>> {
-        let d = self.model.dim;
-        if self.model.metric != Metric::Cosine {
-            return Ok(rows);
-        }
-        let unit = Projection::Unit.apply(Matrix::new(&rows, rows.len() / d, d)?).values;
-        match unit.chunks_exact(d).any(|row| row.iter().all(|&v| v == 0.0)) {
-            true => Err(Error::Input(
-                "the samples cancel out, and their mean has no direction: keep all samples as templates, or the medoid"
-                    .to_owned(),
-            )),
-            false => Ok(unit),
-        }
-    }
-
-    fn place(&self, key: Key) -> Option<usize> {
-        self.entries.binary_search_by_key(&key, |entry| entry.key).ok()
+    /// The number of who has the name.
+    pub(crate) fn known(&self, name: &str) -> Option<Key> {
+        self.named(name).map(|entry| entry.key)
     }
 
     pub(crate) fn entry(&self, key: Key) -> Option<&Entry> {
-        self.place(key).map(|place| &self.entries[place])
+        let place = self.entries.binary_search_by_key(&key, |entry| entry.key).ok();
+        place.map(|place| &self.entries[place])
     }
 
     pub(crate) fn key(&self, name: &str) -> Result<Key> {
-        self.keys.get(name).copied().ok_or_else(|| Error::NotEnrolled(name.to_owned()))
+        self.known(name).ok_or_else(|| Error::NotEnrolled(name.to_owned()))
     }
 
     pub(crate) fn identity(&self, place: u32) -> &Identity {
@@ -284,11 +257,10 @@ impl Roster {
             return Err(Error::Input(format!("{claims} names are claimed by {probes} probes: give one for each")));
         }
         let (values, d) = (compared(&self.model, probes), self.model.dim);
-        let claimed = |name: &&str| self.key(name).map(|key| self.entry(key));
-        let claimed: Vec<Option<&Entry>> = claims.iter().map(claimed).collect::<Result<_>>()?;
+        let claimed = |name: &&str| self.named(name).ok_or_else(|| Error::NotEnrolled((*name).to_owned()));
+        let claimed: Vec<&Entry> = claims.iter().map(claimed).collect::<Result<_>>()?;
         let better = if self.model.metric.is_similarity() { f32::max } else { f32::min };
-        let score = |(entry, probe): (&Option<&Entry>, &[f32])| {
-            let Some(entry) = entry else { return Ok(f32::NAN) };
+        let score = |(entry, probe): (&&Entry, &[f32])| {
             let scores = self.rows.scores(Matrix::new(probe, 1, d)?, entry.first..entry.first + entry.rows)?;
             Ok(scores.into_iter().reduce(better).unwrap_or(f32::NAN))
         };
@@ -296,10 +268,8 @@ impl Roster {
     }
 }
 
-/// Probes as they are compared with the rows.
-pub(crate) fn compared(model: &Model, probes: Matrix<'_>) -> Vec<f32> {
-    let how = if model.metric == Metric::Cosine { Projection::Unit } else { Projection::None };
-    how.apply(probes).values
+fn hash(hasher: &RandomState, entries: &[Entry], place: u32) -> u64 {
+    hasher.hash_one(&entries[place as usize].identity.name[..])
 }
 
 /// Nobody's rows, to be searched as the model compares.

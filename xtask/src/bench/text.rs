@@ -41,7 +41,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<()> {
     if !arguments.weights.join("modules.json").exists() {
         bail!("{} holds no sentence encoder: want a folder with modules.json", arguments.weights.display());
     }
-    let program = workspace::build("dml-tests", "fine_tune", &[])?;
+    let program = workspace::build("fine_tune")?;
     let folder = tempfile::tempdir()?;
     let threads = thread::available_parallelism().map_or(1, usize::from).to_string();
     let mut command = Command::new(program);

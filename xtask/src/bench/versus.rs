@@ -79,7 +79,7 @@ pub(super) fn run(contest: &Contest, arguments: &Arguments) -> Result<()> {
     let threads = threads()?;
     // Before the build, which is work too.
     let load = load_per_core();
-    let program = workspace::build("dml-tests", contest.program, &[])?;
+    let program = workspace::build(contest.program)?;
     // The inputs of the cases: the contestants read the same.
     let folder = tempfile::tempdir()?;
     let mut command = Command::new(&program);

@@ -66,7 +66,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     let kind = arguments.device.split(':').next().unwrap_or_default();
     let features = [plan.wants_weights().then_some("hub"), (kind != "cpu").then_some(kind)];
     let features = features.into_iter().flatten().collect::<Vec<_>>().join(",");
-    let dml = workspace::build("dml-cli", "dml", &["--no-default-features", "--features", &features])?;
+    let dml = workspace::build_of(&["--package", "dml-cli", "--no-default-features", "--features", &features], "dml")?;
     plan.write(&out)?;
     for (job, why) in plan.skipped() {
         eprintln!("{} skipped, it needs {why}", job.title());

@@ -9,6 +9,7 @@ mod store;
 use crate::answer::Candidate;
 use crate::memory::{candidates, check_length, check_settings};
 use crate::roster::{Key, Roster};
+use crate::searched::Part;
 use crate::{Calibration, Change, Count, Embeddings, Error, Filter, Gallery, Identity, Model, Result, SampleId, Visit};
 use dml_eval::identification::Templates;
 use std::fs::{self, File, OpenOptions};
@@ -111,13 +112,16 @@ impl FileGallery {
             return Err(Error::Busy(path.to_owned()));
         }
         let settings = store.settings()?;
+        check_settings(&settings.model)?;
         let mut roster = Roster::new(settings.model.clone(), settings.templates);
         // Room for all at once: growing would copy them again and again. There are no more than numbers were given, or than the
         // file has place for.
         let place = opened.metadata().map_err(io)?.len() / (4 * settings.model.dim.max(1) as u64);
         let most = |given: u64| usize::try_from(given.min(place)).unwrap_or(0);
         roster.reserve(most(settings.next_key), most(settings.next_sample));
-        store.for_each_part(settings.model.dim, &mut |records| roster.load(records))?;
+        let (model, templates) = (&settings.model, settings.templates);
+        let part = |identities, values| Part::new(model, templates, identities, values);
+        store.for_each_part(model.dim, settings.next_key, part, |parts| roster.load(parts))?;
         (roster.next, roster.revision) = (settings.next(), settings.revision);
         let gallery = Self {
             path: path.to_owned(),

@@ -3,8 +3,8 @@
 //! Little-endian: name, metadata (their number, then keys and values), samples (their number, then ids), embeddings `[samples, d]`
 //! as `f32`. Texts are their length in bytes as `u32`, then UTF-8.
 
-use crate::Metadata;
 use crate::plan::Record;
+use crate::{Identity, Metadata};
 
 pub(super) fn encode(record: &Record) -> Vec<u8> {
     let mut bytes = Vec::with_capacity(64 + record.name.len() + 8 * record.samples.len() + 4 * record.values.len());
@@ -26,6 +26,13 @@ pub(super) fn encode(record: &Record) -> Vec<u8> {
 
 /// A record of embeddings of length `dim`; `None` where the bytes are none.
 pub(super) fn decode(bytes: &[u8], dim: usize) -> Option<Record> {
+    let mut values = Vec::new();
+    let Identity { name, metadata, samples } = decode_onto(&mut values, bytes, dim)?;
+    Some(Record { name, metadata, samples, values })
+}
+
+/// The same; the embeddings go behind others.
+pub(super) fn decode_onto(values: &mut Vec<f32>, bytes: &[u8], dim: usize) -> Option<Identity> {
     let mut rest = Rest(bytes);
     let name = rest.text()?;
     let mut metadata = Metadata::new();
@@ -35,9 +42,9 @@ pub(super) fn decode(bytes: &[u8], dim: usize) -> Option<Record> {
     let count = rest.number()?;
     let samples = rest.take(count.checked_mul(8)?)?;
     let samples = samples.chunks_exact(8).map(|id| u64::from_le_bytes(id.try_into().unwrap_or_default())).collect();
-    let values = rest.take(count.checked_mul(dim)?.checked_mul(4)?)?;
-    let values = values.chunks_exact(4).map(|v| f32::from_le_bytes(v.try_into().unwrap_or_default())).collect();
-    (rest.0.is_empty() && count > 0).then_some(Record { name, metadata, samples, values })
+    let embeddings = rest.take(count.checked_mul(dim)?.checked_mul(4)?)?;
+    values.extend(embeddings.chunks_exact(4).map(|v| f32::from_le_bytes(v.try_into().unwrap_or_default())));
+    (rest.0.is_empty() && count > 0).then_some(Identity { name, metadata, samples })
 }
 
 /// Bytes that are still to be read.

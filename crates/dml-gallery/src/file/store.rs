@@ -9,7 +9,7 @@ use super::block::{self, Packer};
 use super::record;
 use crate::plan::{Next, Record, Update};
 use crate::roster::Key;
-use crate::{Calibration, Error, Model, Result, SampleId};
+use crate::{Calibration, Error, Identity, Model, Result, SampleId};
 use dml_eval::identification::Templates;
 use rayon::prelude::*;
 use redb::backends::FileBackend;
@@ -239,40 +239,37 @@ impl Store {
         })
     }
 
-    /// Visits all records some at a time, by rising key. The file is read by a thread of its own, and what was read is decoded on
-    /// all threads.
-    pub(super) fn for_each_part(
+    /// All identities with numbers below `end`, some at a time by rising number. `make` is given some by whatever thread has read
+    /// them, with their embeddings one after another; `take` then has what it made, in order.
+    pub(super) fn for_each_part<T: Send>(
         &self,
         dim: usize,
-        visit: &mut dyn FnMut(Vec<(Key, Record)>) -> Result<()>,
+        end: Key,
+        make: impl Fn(Vec<(Key, Identity)>, Vec<f32>) -> Result<T> + Sync,
+        mut take: impl FnMut(Vec<T>) -> Result<()>,
     ) -> Result<()> {
-        /// Bytes of a part.
-        const PART: usize = 8 << 20;
-        std::thread::scope(|scope| {
-            let (sender, parts) = std::sync::mpsc::sync_channel::<Vec<(Key, Vec<u8>)>>(2);
-            let reader = scope.spawn(move || {
-                let (mut part, mut bytes) = (Vec::new(), 0);
-                self.for_each_block(&mut |first, block| {
-                    part.push((first, block.to_vec()));
-                    bytes += block.len();
-                    if bytes >= PART {
-                        bytes = 0;
-                        // Nobody takes it where the visitor has failed, which says why.
-                        let _ = sender.send(std::mem::take(&mut part));
-                    }
-                    Ok(())
-                })?;
-                let _ = sender.send(part);
-                Ok(())
-            });
-            for part in parts {
-                let decode =
-                    |(first, bytes): &(Key, Vec<u8>)| block::decode(bytes, dim).ok_or_else(|| self.damaged(*first));
-                let records: Vec<Vec<(Key, Record)>> = part.par_iter().map(decode).collect::<Result<_>>()?;
-                visit(records.into_iter().flatten().collect())?;
+        /// Parts that are taken together.
+        const TOGETHER: usize = 16;
+        // Numbers of a part, which one thread makes: many where most who had one are gone.
+        let part = (end >> 16).max(1 << 11);
+        let Some(table) = self.identities()? else { return Ok(()) };
+        let read = |start: Key| {
+            let (mut identities, mut values) = (Vec::new(), Vec::new());
+            for entry in table.range(start..end.min(start.saturating_add(part))).map_err(|e| self.failed(e))? {
+                let (first, block) = entry.map_err(|e| self.failed(e))?;
+                for taken in block::records(block.value()) {
+                    let decoded =
+                        taken.and_then(|(key, bytes)| Some((key, record::decode_onto(&mut values, bytes, dim)?)));
+                    identities.push(decoded.ok_or_else(|| self.damaged(first.value()))?);
+                }
             }
-            reader.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
-        })
+            make(identities, values)
+        };
+        let starts: Vec<Key> = (0..end).step_by(part as usize).collect();
+        for some in starts.chunks(TOGETHER) {
+            take(some.par_iter().map(|&start| read(start)).collect::<Result<_>>()?)?;
+        }
+        Ok(())
     }
 
     fn identities(&self) -> Result<Option<ReadOnlyTable<Key, &'static [u8]>>> {

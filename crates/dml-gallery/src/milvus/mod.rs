@@ -10,7 +10,8 @@ mod write;
 
 use crate::answer::Candidate;
 use crate::memory::{candidates, check_length, check_settings};
-use crate::roster::{Key, compared};
+use crate::roster::Key;
+use crate::searched::compared;
 use crate::server::{self, check_name};
 use crate::{
     Calibration, Change, Count, Embeddings, Error, Filter, Gallery, Identity, Model, Result, SampleId, ServerProblem,

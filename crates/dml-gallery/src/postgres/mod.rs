@@ -9,7 +9,8 @@ mod write;
 use crate::answer::Candidate;
 use crate::memory::check_length;
 use crate::plan::Record;
-use crate::roster::{Key, compared};
+use crate::roster::Key;
+use crate::searched::compared;
 use crate::server::{self, check_name};
 use crate::{
     Calibration, Change, Count, Embeddings, Error, Filter, Gallery, Identity, Metadata, Model, Result, SampleId,

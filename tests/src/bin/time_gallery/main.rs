@@ -1,5 +1,7 @@
-//! Times a gallery in a file, and in the PostgreSQL that `DML_BENCH_POSTGRES` names. `cargo xtask bench gallery` drives it.
-//! Called and asked as `dml_tests::timing` says; the vectors of a case are what other contestants find in its folder.
+//! Times a gallery in a file, and in the servers that the environment names. `cargo xtask bench gallery` drives it. Called and
+//! asked as `dml_tests::timing` says; the vectors of a case are what other contestants find in its folder.
+
+mod servers;
 
 use std::hint::black_box;
 use std::path::{Path, PathBuf};
@@ -8,8 +10,8 @@ use std::process::ExitCode;
 use anyhow::{Context as _, Result, bail};
 use dml_core::{Matrix, Metric, scores, unwatched};
 use dml_gallery::{
-    ApproximateOptions, Candidate, Change, Embeddings, Error, FileGallery, Gallery, IdentifyOptions, Metadata, Model,
-    PostgresGallery, Search, ServerProblem, Templates,
+    ApproximateOptions, Candidate, Change, Embeddings, FileGallery, Gallery, IdentifyOptions, Metadata, Model,
+    Templates,
 };
 use dml_tests::embedded;
 use dml_tests::timing::{self, Answer, Repeat};
@@ -22,7 +24,7 @@ use serde_json::Value;
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 /// Short times are taken often.
-const REPEAT: Repeat = Repeat { times: 7, unless_first_takes: 30.0 };
+const REPEAT: Repeat = Repeat { times: 7, unless_first_takes: 10.0 };
 /// Identities that are enrolled in one durable step.
 const BATCH: usize = 10_000;
 
@@ -31,10 +33,14 @@ type Case = timing::Case<Params>;
 /// What a case needs to know. `Case::loss` is `identify`, `by_index`, `open` or `enrol`.
 #[derive(Default, Serialize, Deserialize)]
 struct Params {
-    /// Probes that ask together.
+    /// Probes that ask together; by an index, one after another.
     probes: usize,
     /// Candidates.
     k: usize,
+    /// Servers take part.
+    servers: bool,
+    /// Directions of the surface that the vectors lie on, 0 if on none.
+    surface: usize,
 }
 
 fn main() -> ExitCode {
@@ -54,18 +60,21 @@ fn main() -> ExitCode {
 
 /// All cases, with so many times fewer identities.
 fn print_cases(fewer: usize) -> Result<()> {
-    let print = |title: &str, what: &str, n: usize, probes: usize| {
-        let params = Params { probes, k: 10 };
-        let (title, loss) = (title.to_owned(), what.to_owned());
+    let print = |title: &str, what: &str, n: usize, params: Params| {
+        let (title, loss, n) = (title.to_owned(), what.to_owned(), n / fewer);
         let case = Case { title, loss, params, n, d: 128, classes: n, per_class: 1, tile: 0, budget_s: 0.0 };
         case.print()
     };
-    let n = 1_000_000 / fewer;
-    print("identify 1", "identify", n, 1)?;
-    print("identify 64 together", "identify", n, 64)?;
-    print("identify 100, each alone, by an index", "by_index", n / 4, 100)?;
-    print("open", "open", n, 0)?;
-    print("enrol, 10,000 in a durable step", "enrol", n / 10, 0)
+    let asked = |probes: usize, servers: bool, surface: usize| Params { probes, k: 10, servers, surface };
+    const ALL: usize = 1_000_000;
+    print("identify 1", "identify", ALL, asked(1, false, 0))?;
+    print("identify 64 together", "identify", ALL, asked(64, false, 0))?;
+    print("open", "open", ALL, asked(0, false, 0))?;
+    print("identify 1", "identify", ALL / 10, asked(1, true, 0))?;
+    print("identify 64 together", "identify", ALL / 10, asked(64, true, 0))?;
+    print("enrol, 10,000 in a durable step", "enrol", ALL / 10, asked(0, true, 0))?;
+    print("identify 100, each alone, by an index", "by_index", ALL, asked(100, false, embedded::FACES))?;
+    print("the same of vectors on no surface", "by_index", ALL / 4, asked(100, false, 0))
 }
 
 fn model(d: usize) -> Model {
@@ -87,25 +96,12 @@ fn enrol(gallery: &dyn Gallery, x: Matrix<'_>) -> Result<()> {
     Ok(())
 }
 
-/// The gallery of a case in PostgreSQL, where there is one; it stays there for the next run.
-fn in_postgres(x: Matrix<'_>, search: Search) -> Result<Option<PostgresGallery>> {
-    let Ok(server) = std::env::var("DML_BENCH_POSTGRES") else { return Ok(None) };
-    let how = if search == Search::Exact { "exact" } else { "graph" };
-    let name = format!("bench_{}_{how}", x.rows());
-    match PostgresGallery::open(server.parse()?, &name) {
-        Err(Error::Server { problem: ServerProblem::Missing, .. }) => {}
-        other => return Ok(Some(other?)),
-    }
-    let gallery = PostgresGallery::create(server.parse()?, &name, model(x.cols()), Templates::PerImage)?;
-    let made = enrol(&gallery, x).and_then(|()| Ok(gallery.set_search(search)?));
-    if made.is_err() {
-        PostgresGallery::destroy(server.parse()?, &name)?;
-    }
-    made.map(|()| Some(gallery))
-}
-
 /// The vectors of a case, of unit length, and in the file where others find them.
 fn vectors(case: &Case, folder: &Path) -> Result<Vec<f32>> {
+    if case.params.surface > 0 {
+        // As many more are probes: nobody else asks them.
+        return Ok(embedded::on_a_surface(case.n + case.params.probes, case.d, case.params.surface, 1));
+    }
     let path = folder.join(format!("{}x{}.f32", case.n, case.d));
     if path.exists() {
         let bytes = std::fs::read(&path)?;
@@ -120,8 +116,8 @@ fn vectors(case: &Case, folder: &Path) -> Result<Vec<f32>> {
 
 fn turn(case: &Case, folder: &Path, open: &mut Option<(PathBuf, FileGallery)>) -> Result<Value> {
     let values = vectors(case, folder)?;
-    let x = Matrix::new(&values, case.n, case.d)?;
-    let path = folder.join(format!("{}.gallery", case.n));
+    let x = Matrix::new(&values[..case.n * case.d], case.n, case.d)?;
+    let path = folder.join(format!("{}_{}.gallery", case.n, case.params.surface));
     let mut answer = Answer::new(REPEAT);
     if case.loss != "enrol" && !path.exists() {
         enrol(&FileGallery::create(&path, model(case.d), Templates::PerImage)?, x)?;
@@ -139,8 +135,8 @@ fn turn(case: &Case, folder: &Path, open: &mut Option<(PathBuf, FileGallery)>) -
                 black_box(gallery.identify(Embeddings::new(&model, probes), &options)?);
                 Ok(())
             })?;
-            for (contestant, search) in [("pgvector", Search::Exact), ("pgvector_graph", Search::HNSW)] {
-                let Some(gallery) = in_postgres(x, search)? else { continue };
+            let servers = if case.params.servers { servers::enrolled(x)? } else { Vec::new() };
+            for (contestant, gallery) in servers {
                 answer.time(contestant, || {
                     black_box(gallery.identify(Embeddings::new(&model, probes), &options)?);
                     Ok(())
@@ -156,7 +152,10 @@ fn turn(case: &Case, folder: &Path, open: &mut Option<(PathBuf, FileGallery)>) -
         }
         "by_index" => {
             let gallery = opened(&path, open)?;
-            let probes = between(x, case.params.probes);
+            let probes = match case.params.surface {
+                0 => between(x, case.params.probes),
+                _ => values[case.n * case.d..].to_vec(),
+            };
             let ask = || -> Result<Vec<Vec<Candidate>>> {
                 let model = model(case.d);
                 let options = IdentifyOptions { k: case.params.k, ..IdentifyOptions::default() };
@@ -189,14 +188,8 @@ fn turn(case: &Case, folder: &Path, open: &mut Option<(PathBuf, FileGallery)>) -
                 let place = tempfile::tempdir_in(folder)?;
                 enrol(&FileGallery::create(place.path().join("g"), model(case.d), Templates::PerImage)?, x)
             })?;
-            if let Ok(server) = std::env::var("DML_BENCH_POSTGRES") {
-                answer.time("pgvector", || {
-                    let gallery =
-                        PostgresGallery::create(server.parse()?, "bench_enrol", model(case.d), Templates::PerImage)?;
-                    let done = enrol(&gallery, x);
-                    PostgresGallery::destroy(server.parse()?, "bench_enrol")?;
-                    done
-                })?;
+            if case.params.servers {
+                servers::enrol_into(x, &mut answer)?;
             }
         }
         other => bail!("nothing is called {other:?}"),
