@@ -216,3 +216,78 @@ fn texts_are_embedded_by_a_run_that_learned_from_texts() {
     assert_eq!(served.post("/v1/embed", &json!({"image": "aGVsbG8="})).1["error"]["code"], "no_encoder");
     served.end();
 }
+
+/// Enrols Ada, Bo and Cy, in three directions.
+fn enrol_three(served: &Served) {
+    for (name, embedding) in [("Ada", [1, 0]), ("Bo", [0, 1]), ("Cy", [-1, 0])] {
+        let (status, said) = served.post("/v1/identities", &json!({"name": name, "embedding": embedding}));
+        assert_eq!(status, 201, "{said}");
+    }
+}
+
+fn serve_embeddings(folder: &Path, gallery: &str) -> Served {
+    let mut command = dml(folder, &["serve", gallery, "--listen", "127.0.0.1:0", "--log", "warn"]);
+    command.env("DML_API_KEY", KEY);
+    Served::start(command)
+}
+
+#[test]
+fn an_index_that_a_removal_has_erased_is_built_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    let indices = || -> Vec<String> {
+        let names = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
+        names.filter(|name| name.ends_with(".index")).collect()
+    };
+    succeed(&mut dml(folder, &["gallery", "create", "g", "--dim", "2"]));
+    let served = serve_embeddings(folder, "g");
+    enrol_three(&served);
+    served.end();
+    assert_eq!(indices().len(), 0, "nobody has asked for one");
+    succeed(&mut dml(folder, &["gallery", "search", "g", "--graph"]));
+    let first = indices();
+    succeed(&mut dml(folder, &["gallery", "remove", "g", "Cy"]));
+    let second = indices();
+    assert!(second.len() == 1 && second != first, "{first:?}, then {second:?}");
+    let served = serve_embeddings(folder, "g");
+    assert_eq!(served.ask("DELETE", "/v1/identities/Bo", "", b"").0, 204);
+    let patience = std::time::Instant::now();
+    while indices().is_empty() || indices() == second {
+        assert!(patience.elapsed().as_secs() < 60, "the index is not built again");
+        std::thread::sleep(std::time::Duration::from_millis(20));
+    }
+    assert_eq!(indices().len(), 1);
+    let (_, answer) = served.post("/v1/identify", &json!({"embedding": [0, 1], "threshold": 0.9}));
+    assert_eq!(answer["answers"][0]["decision"], "unknown");
+    served.end();
+}
+
+#[test]
+fn galleries_in_servers_are_served() {
+    let folder = tempfile::tempdir().unwrap();
+    for variable in ["DML_TEST_POSTGRES", "DML_TEST_MILVUS"] {
+        let Ok(server) = std::env::var(variable) else {
+            println!("skipped: {variable} names no server; tests/servers/servers.py starts one");
+            continue;
+        };
+        let gallery = format!("{server}?gallery=served_{}", std::process::id());
+        succeed(&mut dml(folder.path(), &["gallery", "create", &gallery, "--dim", "2"]));
+        let served = serve_embeddings(folder.path(), &gallery);
+        enrol_three(&served);
+        let best = |embedding: [f32; 2]| {
+            let (status, answer) = served.post("/v1/identify", &json!({"embedding": embedding, "threshold": 0.9}));
+            assert_eq!(status, 200, "{answer}");
+            let first = &answer["answers"][0];
+            (first["decision"].clone(), first["candidates"][0]["name"].clone())
+        };
+        assert_eq!(best([0.1, 1.0]), (json!("accepted"), json!("Bo")));
+        assert_eq!(served.ask("DELETE", "/v1/identities/Bo", "", b"").0, 204);
+        assert_eq!(best([0.1, 1.0]), (json!("unknown"), json!("Ada")));
+        // Another process asks the same gallery meanwhile.
+        let info = succeed(&mut dml(folder.path(), &["gallery", "info", &gallery]));
+        assert!(String::from_utf8_lossy(&info.stdout).starts_with("2 identities"));
+        let log = served.end();
+        assert!(!log.contains("only-for-tests") && !log.contains(KEY), "{log}");
+        succeed(&mut dml(folder.path(), &["gallery", "destroy", &gallery]));
+    }
+}

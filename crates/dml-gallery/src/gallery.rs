@@ -3,6 +3,7 @@
 use crate::answer::{Candidate, Decision, Identification, Verification};
 use crate::calibration::{self, Calibrated, Calibration, CalibrationOptions};
 use crate::{Change, Count, Embeddings, Error, Filter, Identity, Metadata, Model, Result, SampleId};
+use dml_core::Watch;
 use dml_eval::identification::Templates;
 
 /// How a probe is identified.
@@ -93,6 +94,19 @@ pub trait Gallery: Send + Sync {
     /// # Errors
     /// When the storage fails.
     fn set_calibration(&self, calibration: Option<&Calibration>) -> Result<()>;
+
+    /// Makes anew what lies beside the gallery and has gone stale by changes, if anything; whether it did. That is the approximate
+    /// index of a file, which a removal erases and which those who are enrolled later are not in. It may take long, and the
+    /// gallery can be used meanwhile: call it after changes, from a thread of its own where others wait.
+    ///
+    /// `watch` is told how much is done, and can break off.
+    ///
+    /// # Errors
+    /// When somebody is changed or removed meanwhile, or the storage fails. Searches are exact then.
+    fn refresh(&self, watch: Watch<'_>) -> Result<bool> {
+        let _ = watch;
+        Ok(false)
+    }
 
     /// Enrols somebody; answers their samples.
     ///

@@ -104,13 +104,16 @@ fn who_comes_later_is_found_and_who_goes_is_gone_from_the_index() {
     remove(&gallery, 17..18).unwrap();
     assert_eq!((gallery.index(), indices(&path)), (IndexState::Stale, Vec::new()));
     assert_ne!(nearest(&gallery, 17, 1)[0].name, name(17));
-    let rows = gallery.build_index(OPTIONS, &unwatched).unwrap().rows;
-    assert_eq!(gallery.index(), IndexState::Used { rows, later: 0 });
+    assert!(gallery.refresh(&unwatched).unwrap() && !gallery.refresh(&unwatched).unwrap());
+    let IndexState::Used { rows, later: 0 } = gallery.index() else { panic!("{:?}", gallery.index()) };
     assert!(!holds(&indices(&path)[0], 17) && holds(&indices(&path)[0], 18));
     assert!(!is_there(&gallery, 17));
     assert_eq!(nearest(&gallery, PEOPLE + 7, 2)[0].name, name(PEOPLE + 7));
-    // Built again, it takes the place of the one before.
-    gallery.build_index(OPTIONS, &unwatched).unwrap();
+    // Once a quarter has come later it is built again, and takes the place of the one before.
+    enrol(&gallery, PEOPLE + 50..2 * PEOPLE).unwrap();
+    assert!(gallery.refresh(&unwatched).unwrap());
+    let IndexState::Used { rows: grown, later: 0 } = gallery.index() else { panic!("{:?}", gallery.index()) };
+    assert!(grown > rows);
     assert_eq!(indices(&path).len(), 1);
 }
 
@@ -129,7 +132,7 @@ fn an_index_that_is_damaged_or_of_another_gallery_is_not_asked() {
     let gallery = FileGallery::open(&path).unwrap();
     assert_eq!(gallery.index(), IndexState::Stale);
     assert_eq!(nearest(&gallery, 1_000_000, 10), before);
-    gallery.build_index(OPTIONS, &unwatched).unwrap();
+    assert!(gallery.refresh(&unwatched).unwrap());
     assert!(!index.exists());
 }
 
@@ -151,4 +154,6 @@ fn what_has_no_index_is_refused_and_a_building_can_be_broken_off() {
     let (gallery, path) = gallery(folder.path());
     assert!(gallery.build_index(OPTIONS, &|_| ControlFlow::Break(())).is_err());
     assert_eq!((gallery.index(), indices(&path)), (IndexState::None, Vec::new()));
+    // Nobody has got one that could be stale.
+    assert!(!gallery.refresh(&unwatched).unwrap());
 }

@@ -29,7 +29,7 @@ impl Server {
     }
 
     /// Serves until [`Service::stop`] is called and what is being worked on has ended, or its time is over. HTTP/1.1 without TLS:
-    /// a proxy does that.
+    /// a proxy does that. An approximate index that changes have made stale is built again meanwhile.
     ///
     /// # Errors
     /// When there are no threads.
@@ -42,6 +42,8 @@ impl Server {
                 let _ = stream.set_nodelay(true);
             });
             let app = router(service.clone()).into_make_service_with_connect_info::<SocketAddr>();
+            let fresh = service.clone();
+            tokio::spawn(async move { fresh.keep_fresh().await });
             let stopped = service.clone();
             let serving = axum::serve(listener, app).with_graceful_shutdown(async move { stopped.stopped().await });
             let out_of_time = async {

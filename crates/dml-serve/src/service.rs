@@ -8,6 +8,7 @@ use crate::page::Page;
 use crate::rate::Buckets;
 use crate::refusal::Refusal;
 use dml_gallery::{Gallery, Model};
+use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::Instant;
 use tokio::sync::{Semaphore, watch};
@@ -25,6 +26,8 @@ struct Inner {
     /// Places within the gallery: its own threads share the processor, and more callers than cores only wait for each other.
     places: Arc<Semaphore>,
     stop: watch::Sender<bool>,
+    /// Sent to when somebody was enrolled or forgotten.
+    changed: watch::Sender<()>,
     page: Page,
     openapi: Vec<u8>,
 }
@@ -79,6 +82,7 @@ impl Service {
             buckets: options.rate.map(Buckets::new),
             places: Arc::new(Semaphore::new(cores)),
             stop: watch::Sender::new(false),
+            changed: watch::Sender::new(()),
             gallery,
             options,
         })))
@@ -98,6 +102,35 @@ impl Service {
     pub(crate) async fn stopped(&self) {
         // The sender is within `self` and outlives this.
         let _ = self.0.stop.subscribe().wait_for(|&stop| stop).await;
+    }
+
+    /// Says that somebody was enrolled or forgotten.
+    pub(crate) fn has_changed(&self) {
+        self.0.changed.send_replace(());
+    }
+
+    /// Makes anew what lies beside the gallery when a change has made it stale, until [`stop`](Self::stop) is called.
+    pub(crate) async fn keep_fresh(&self) {
+        let mut changes = self.0.changed.subscribe();
+        loop {
+            let service = self.clone();
+            let refreshed = tokio::task::spawn_blocking(move || {
+                let go_on = |_| if service.is_stopping() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) };
+                service.0.gallery.refresh(&go_on)
+            });
+            match refreshed.await {
+                Ok(Ok(true)) => tracing::info!("the index of the gallery is built anew"),
+                Ok(Ok(false)) => {}
+                // A change meanwhile has sent already.
+                Ok(Err(error)) if !self.is_stopping() => tracing::warn!("the index of the gallery is stale: {error}"),
+                Ok(Err(_)) => {}
+                Err(panicked) => tracing::error!("the index of the gallery is stale: {panicked}"),
+            }
+            tokio::select! {
+                () = self.stopped() => return,
+                _ = changes.changed() => {}
+            }
+        }
     }
 
     pub(crate) fn options(&self) -> &Options {

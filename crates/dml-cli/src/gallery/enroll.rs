@@ -1,6 +1,6 @@
 //! `dml enroll`.
 
-use super::{input::Input, metadata, place::Place, print_json};
+use super::{input::Input, metadata, place::Place, print_json, search};
 use anyhow::Result;
 use clap::Args;
 use dml_core::Matrix;
@@ -59,13 +59,14 @@ pub(crate) fn enroll(arguments: &Enroll) -> Result<()> {
     let samples = gallery.apply(&changes)?.iter().map(Vec::len).sum();
     let known_identities = own.keys().filter(|&&name| known.contains(name)).count();
     let enrolled = Enrolled { new_identities: own.len() - known_identities, known_identities, samples };
-    if arguments.json {
-        return print_json(&enrolled);
-    }
     let Enrolled { new_identities, known_identities, samples } = enrolled;
-    println!(
-        "{samples} samples of {new_identities} new and {known_identities} known identities: {}",
-        arguments.gallery
-    );
+    match arguments.json {
+        true => print_json(&enrolled)?,
+        false => println!(
+            "{samples} samples of {new_identities} new and {known_identities} known identities: {}",
+            arguments.gallery
+        ),
+    }
+    search::refresh(gallery.as_ref());
     Ok(())
 }

@@ -1,6 +1,6 @@
 //! `dml gallery remove`.
 
-use super::{place::Place, print_json};
+use super::{place::Place, print_json, search};
 use anyhow::Result;
 use clap::Args;
 use dml_gallery::Filter;
@@ -21,9 +21,12 @@ pub(super) fn remove(arguments: &Remove) -> Result<()> {
     let gallery = arguments.gallery.open()?;
     gallery.remove(&arguments.names.iter().map(String::as_str).collect::<Vec<_>>())?;
     let left = gallery.count(&Filter::everybody())?;
-    if arguments.json {
-        return print_json(&serde_json::json!({ "removed": arguments.names, "left": left }));
+    match arguments.json {
+        true => print_json(&serde_json::json!({ "removed": arguments.names, "left": left }))?,
+        false => {
+            println!("{} forgotten, {} identities left: {}", arguments.names.len(), left.identities, arguments.gallery);
+        }
     }
-    println!("{} forgotten, {} identities left: {}", arguments.names.len(), left.identities, arguments.gallery);
+    search::refresh(gallery.as_ref());
     Ok(())
 }

@@ -3,6 +3,10 @@
 use super::place::{Place, Storage};
 use anyhow::Result;
 use clap::Args;
+use dml_core::Watch;
+use dml_gallery::{Filter, Gallery};
+use indicatif::{ProgressBar, ProgressStyle};
+use std::ops::ControlFlow;
 use std::path::Path;
 
 #[derive(Args)]
@@ -10,8 +14,8 @@ pub(crate) struct Search {
     /// The gallery: a file, or postgres://…?gallery=NAME
     gallery: Place,
     /// By an approximate graph (HNSW) rather than exactly: made once the gallery is full, it is built more quickly. Of a file it is
-    /// built anew by each call, and lies beside it; who is enrolled later is found too, and once somebody is changed or removed,
-    /// searches are exact until the next call
+    /// built anew by each call, and lies beside it; who is enrolled later is found too. `dml enroll`, `dml gallery remove` and
+    /// `dml serve` build it again when they have made it stale
     #[arg(long)]
     graph: bool,
     /// Links of a node
@@ -56,7 +60,7 @@ pub(super) fn search(arguments: &Search) -> Result<()> {
 /// Builds the index of a gallery in a file, or forgets it.
 #[cfg(feature = "ann")]
 fn of_file(path: &Path, arguments: &Search) -> Result<()> {
-    use dml_gallery::{ApproximateOptions, FileGallery, Filter, Gallery, IndexReport};
+    use dml_gallery::{ApproximateOptions, FileGallery, IndexReport};
     let gallery = FileGallery::open(path)?;
     if !arguments.graph {
         return Ok(gallery.drop_index()?);
@@ -67,15 +71,8 @@ fn of_file(path: &Path, arguments: &Search) -> Result<()> {
         expansion_search: arguments.ef_search.into(),
         threads: arguments.threads.into(),
     };
-    let style = indicatif::ProgressStyle::with_template("{bar:30} {pos}/{len} samples, {per_sec}, {eta} left")?;
-    let samples = gallery.count(&Filter::everybody())?.samples;
-    let bar = indicatif::ProgressBar::new(samples as u64).with_style(style);
-    let report = gallery.build_index(options, &|rows| {
-        bar.set_position(rows as u64);
-        std::ops::ControlFlow::Continue(())
-    });
-    bar.finish_and_clear();
-    let IndexReport { rows, asked, k, recall } = report?;
+    let report = shown(&gallery, |watch| gallery.build_index(options, watch))?;
+    let IndexReport { rows, asked, k, recall } = report;
     println!("{rows} rows; of the {k} nearest of {asked} of them {:.2} % are found", 100.0 * recall);
     Ok(())
 }
@@ -84,4 +81,26 @@ fn of_file(path: &Path, arguments: &Search) -> Result<()> {
 fn of_file(_: &Path, arguments: &Search) -> Result<()> {
     anyhow::ensure!(!arguments.graph, "this dml was built without approximate indices: build it with --features ann");
     Ok(())
+}
+
+/// Builds the index of a gallery again where a change has made it stale. The change is kept, whatever becomes of the index.
+pub(super) fn refresh(gallery: &dyn Gallery) {
+    if let Err(error) = shown(gallery, |watch| gallery.refresh(watch)) {
+        super::warn(
+            [format!("the index is stale ({error}), and searches are exact: dml gallery search --graph")].iter(),
+        );
+    }
+}
+
+/// Shows how far the building of an index is, once it has begun.
+fn shown<T>(gallery: &dyn Gallery, build: impl FnOnce(Watch<'_>) -> dml_gallery::Result<T>) -> dml_gallery::Result<T> {
+    let samples = gallery.count(&Filter::everybody())?.samples;
+    let style = ProgressStyle::with_template("index {bar:30} {pos}/{len} samples, {per_sec}, {eta} left");
+    let bar = ProgressBar::new(samples as u64).with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
+    let built = build(&|rows| {
+        bar.set_position(rows as u64);
+        ControlFlow::Continue(())
+    });
+    bar.finish_and_clear();
+    built
 }

@@ -46,8 +46,8 @@ pub enum IndexState {
         /// Rows enrolled since.
         later: usize,
     },
-    /// Somebody who was there has changed or was removed, or its file is gone or damaged: searches are exact until it is built
-    /// again.
+    /// Somebody who was there has changed or was removed, or its file is gone or damaged: searches are exact until
+    /// [`refresh`](crate::Gallery::refresh) has built it again.
     Stale,
 }
 
@@ -102,6 +102,20 @@ impl FileGallery {
         *self.graph.write().unwrap_or_else(PoisonError::into_inner) = Some(graph.clone());
         drop(settings);
         self.measure(&graph, matrix)
+    }
+
+    /// Builds the index anew, with the options that it had, where it is stale or a quarter of it was enrolled later.
+    pub(super) fn refresh_index(&self, watch: Watch<'_>) -> Result<bool> {
+        let Some(stamp) = self.lock().index else { return Ok(false) };
+        let stale = match self.index() {
+            IndexState::None => false,
+            IndexState::Used { rows, later } => later > rows / 4,
+            IndexState::Stale => self.read().rows.rows() > 0,
+        };
+        if stale {
+            self.build_index(stamp.options, watch)?;
+        }
+        Ok(stale)
     }
 
     /// Forgets the index: searches are exact.

@@ -278,6 +278,11 @@ impl Gallery for FileGallery {
         self.read().scores(probes.values, names)
     }
 
+    #[cfg(feature = "ann")]
+    fn refresh(&self, watch: dml_core::Watch<'_>) -> Result<bool> {
+        self.refresh_index(watch)
+    }
+
     fn calibration(&self) -> Result<Option<Calibration>> {
         Ok(self.calibration.read().unwrap_or_else(PoisonError::into_inner).clone())
     }

@@ -45,7 +45,9 @@ pub(super) async fn enrol(State(service): State<Service>, request: Request) -> R
         };
         Ok(Enrolled { identity: gallery.samples(&name)?.0, added })
     });
-    Ok(json(StatusCode::CREATED, &answer.await?))
+    let enrolled = answer.await?;
+    service.has_changed();
+    Ok(json(StatusCode::CREATED, &enrolled))
 }
 
 #[derive(Serialize)]
@@ -84,5 +86,6 @@ pub(super) async fn forget(
 ) -> Result<StatusCode, Refusal> {
     let name = name(path)?;
     service.ask("forget", move |gallery| gallery.remove(&[&name])).await?;
+    service.has_changed();
     Ok(StatusCode::NO_CONTENT)
 }
