@@ -14,10 +14,15 @@ pub(crate) fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("xtask lies in the workspace")
 }
 
-/// The cargo that runs this program, in the workspace's root.
+/// The cargo that runs this program, in the workspace's root. What it has told this program of its package is taken away: build
+/// scripts watch these names, and would run anew, with all that depends on them.
 pub(crate) fn cargo() -> Command {
     let mut command = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     command.current_dir(root()).stdin(Stdio::null());
+    let told = env::vars_os().filter_map(|(name, _)| name.into_string().ok());
+    for name in told.filter(|name| name.starts_with("CARGO_PKG_") || name.starts_with("CARGO_MANIFEST_")) {
+        command.env_remove(name);
+    }
     command
 }
 
