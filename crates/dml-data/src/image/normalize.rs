@@ -134,10 +134,27 @@ impl Normalize {
         if plane == 0 {
             return Ok(());
         }
-        self.with_tables(channels, |tables| {
-            for ((channel, out), table) in out.chunks_exact_mut(plane).enumerate().zip(tables) {
-                let values = image.pixels[self.source(channel, channels)..].iter().step_by(channels);
-                out.iter_mut().zip(values).for_each(|(out, &value)| *out = table[usize::from(value)]);
+        self.with_tables(channels, |tables| match (channels, tables) {
+            // All planes at once: the pixels are read once, and nothing is stepped over.
+            (3, [first, second, third]) => {
+                let (one, rest) = out.split_at_mut(plane);
+                let (two, three) = rest.split_at_mut(plane);
+                let [mut red, mut blue] = [(one, first), (three, third)];
+                if self.source(0, channels) == 2 {
+                    std::mem::swap(&mut red, &mut blue);
+                }
+                let planes = red.0.iter_mut().zip(two).zip(blue.0);
+                for (((one, two), three), &[r, g, b]) in planes.zip(image.pixels.as_chunks().0) {
+                    *one = red.1[usize::from(r)];
+                    *two = second[usize::from(g)];
+                    *three = blue.1[usize::from(b)];
+                }
+            }
+            _ => {
+                for ((channel, out), table) in out.chunks_exact_mut(plane).enumerate().zip(tables) {
+                    let values = image.pixels[self.source(channel, channels)..].iter().step_by(channels);
+                    out.iter_mut().zip(values).for_each(|(out, &value)| *out = table[usize::from(value)]);
+                }
             }
         });
         Ok(())
