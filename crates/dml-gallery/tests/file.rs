@@ -34,8 +34,10 @@ fn a_gallery_opened_again_answers_the_same() {
     for templates in [Templates::PerImage, Templates::Mean, Templates::Medoid] {
         let path = folder.path().join(format!("{templates:?}"));
         let gallery = FileGallery::create(&path, model(), templates).unwrap();
-        enrol(&gallery, 0..200).unwrap();
-        remove(&gallery, (0..200).filter(|i| i % 7 == 0)).unwrap();
+        // Once so many that the file is read in many parts.
+        let people = if templates == Templates::Mean { 80_000 } else { 200 };
+        enrol(&gallery, 0..people).unwrap();
+        remove(&gallery, (0..people).filter(|i| i % 7 == 0)).unwrap();
         let held = values(2).iter().copied().chain(values(5)).chain(values(8)).chain(values(11)).collect::<Vec<f32>>();
         let labels: Vec<u32> = (0..12).map(|i| i / 3).collect();
         let model = model();
@@ -54,8 +56,8 @@ fn a_gallery_opened_again_answers_the_same() {
         assert_eq!((again.model(), again.templates()), (&model, templates));
         // Numbers are never given twice, whoever had them.
         let highest = list.iter().flat_map(|who| &who.samples).max().unwrap();
-        enrol(&again, 300..301).unwrap();
-        assert!(again.samples(&name(300)).unwrap().0.samples[0] > *highest);
+        enrol(&again, people..people + 1).unwrap();
+        assert!(again.samples(&name(people)).unwrap().0.samples[0] > *highest);
     }
 }
 

@@ -72,15 +72,25 @@ fn a_full_queue_and_too_many_requests_are_busy() {
         assert_eq!(answer.header("retry-after"), Some("1"));
         // Others are served still.
         assert_eq!(place.client.post("/v1/identify", &json!({"embedding": [1, 0, 0]})).status, 200);
-        // As many as may be worked on at once: two whose bodies are on their way.
-        let slow: Vec<TcpStream> = (0..2).map(|_| begun(&place.client)).collect();
-        wait_until(|| place.client.get("/v1/gallery").status == 503);
+        // As many as may be worked on at once: two whose bodies are on their way. A question at the wrong moment takes the place of
+        // the second, which is then refused: another one tries.
+        let mut slow = vec![begun(&place.client)];
+        wait_until(|| place.client.get("/metrics").text().contains("dml_http_requests_in_flight 5\n"));
+        loop {
+            slow.push(begun(&place.client));
+            thread::sleep(Duration::from_millis(50));
+            if place.client.get("/v1/gallery").status == 503 {
+                break;
+            }
+            assert!(slow.len() < 100, "it is never full");
+        }
         assert!(place.client.get("/v1/gallery").refused(503, "busy").contains("being worked on"));
         assert_eq!(place.client.get("/health").status, 200);
-        for mut stream in slow {
-            stream.write_all(b"{}").unwrap();
-            assert_eq!(read(&mut stream).status, 400);
-        }
+        let bad = |mut stream: TcpStream| {
+            let _ = stream.write_all(b"{}");
+            read(&mut stream).status == 400
+        };
+        assert_eq!(slow.into_iter().map(bad).filter(|&bad| bad).count(), 2);
         place.gate.open();
         assert!(first.join().unwrap() == 200 && waiting.map(|request| request.join().unwrap()) == [200, 200]);
     });

@@ -116,12 +116,13 @@ impl FileGallery {
         let mut roster = Roster::new(settings.model.clone(), settings.templates);
         // Room for all at once: growing would copy them again and again. There are no more than numbers were given, or than the
         // file has place for.
-        let place = opened.metadata().map_err(io)?.len() / (4 * settings.model.dim.max(1) as u64);
+        let bytes = opened.metadata().map_err(io)?.len();
+        let place = bytes / (4 * settings.model.dim as u64);
         let most = |given: u64| usize::try_from(given.min(place)).unwrap_or(0);
         roster.reserve(most(settings.next_key), most(settings.next_sample));
         let (model, templates) = (&settings.model, settings.templates);
         let part = |identities, values| Part::new(model, templates, identities, values);
-        store.for_each_part(model.dim, settings.next_key, part, |parts| roster.load(parts))?;
+        store.for_each_part(model.dim, (settings.next_key, bytes), part, |parts| roster.load(parts))?;
         (roster.next, roster.revision) = (settings.next(), settings.revision);
         let gallery = Self {
             path: path.to_owned(),

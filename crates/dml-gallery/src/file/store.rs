@@ -239,19 +239,21 @@ impl Store {
         })
     }
 
-    /// All identities with numbers below `end`, some at a time by rising number. `make` is given some by whatever thread has read
-    /// them, with their embeddings one after another; `take` then has what it made, in order.
+    /// All identities with numbers below `end`, some at a time by rising number, of a file of so many bytes. `make` is given some by
+    /// whatever thread has read them, with their embeddings one after another; `take` then has what it made, in order.
     pub(super) fn for_each_part<T: Send>(
         &self,
         dim: usize,
-        end: Key,
+        (end, bytes): (Key, u64),
         make: impl Fn(Vec<(Key, Identity)>, Vec<f32>) -> Result<T> + Sync,
         mut take: impl FnMut(Vec<T>) -> Result<()>,
     ) -> Result<()> {
-        /// Parts that are taken together.
+        /// Bytes of a part, which one thread makes, and parts that are taken together.
+        const PART: u128 = 1 << 20;
         const TOGETHER: usize = 16;
-        // Numbers of a part, which one thread makes: many where most who had one are gone.
-        let part = (end >> 16).max(1 << 11);
+        // Numbers of a part: many where most who had one are gone.
+        let part = PART * u128::from(end) / u128::from(bytes.max(1));
+        let part = Key::try_from(part).unwrap_or(end).max(1);
         let Some(table) = self.identities()? else { return Ok(()) };
         let read = |start: Key| {
             let (mut identities, mut values) = (Vec::new(), Vec::new());

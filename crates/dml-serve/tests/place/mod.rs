@@ -43,6 +43,7 @@ impl Gate {
     }
 }
 
+#[track_caller]
 pub(crate) fn wait_until(condition: impl Fn() -> bool) {
     for _ in 0..2000 {
         if condition() {
