@@ -53,7 +53,7 @@ pub(super) struct Settings {
     /// The same where this dml knows nothing of it.
     #[cfg(not(feature = "ann"))]
     #[serde(default)]
-    index: Option<serde_json::Value>,
+    pub(super) index: Option<serde_json::Value>,
 }
 
 impl Settings {
