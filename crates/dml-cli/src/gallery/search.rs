@@ -8,6 +8,7 @@ use dml_gallery::{Filter, Gallery};
 use indicatif::{ProgressBar, ProgressStyle};
 use std::ops::ControlFlow;
 use std::path::Path;
+use std::sync::OnceLock;
 
 #[derive(Args)]
 pub(crate) struct Search {
@@ -94,13 +95,19 @@ pub(super) fn refresh(gallery: &dyn Gallery) {
 
 /// Shows how far the building of an index is, once it has begun.
 fn shown<T>(gallery: &dyn Gallery, build: impl FnOnce(Watch<'_>) -> dml_gallery::Result<T>) -> dml_gallery::Result<T> {
-    let samples = gallery.count(&Filter::everybody())?.samples;
-    let style = ProgressStyle::with_template("index {bar:30} {pos}/{len} samples, {per_sec}, {eta} left");
-    let bar = ProgressBar::new(samples as u64).with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
+    // Most calls build nothing, and of a gallery in a server it takes a question to know how much there is.
+    let bar = OnceLock::new();
+    let begin = || {
+        let samples = gallery.count(&Filter::everybody()).map_or(0, |count| count.samples);
+        let style = ProgressStyle::with_template("index {bar:30} {pos}/{len} samples, {per_sec}, {eta} left");
+        ProgressBar::new(samples as u64).with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
+    };
     let built = build(&|rows| {
-        bar.set_position(rows as u64);
+        bar.get_or_init(begin).set_position(rows as u64);
         ControlFlow::Continue(())
     });
-    bar.finish_and_clear();
+    if let Some(bar) = bar.get() {
+        bar.finish_and_clear();
+    }
     built
 }
