@@ -41,6 +41,8 @@ pub fn routes() -> Vec<(&'static str, &'static str)> {
 
 /// Everything that is answered, to be served or to be mounted in another router, under a prefix if need be. Clients are limited
 /// each by itself where axum tells their addresses (`into_make_service_with_connect_info::<SocketAddr>`), and else all together.
+///
+/// [`Server`](crate::Server) builds a stale index again by itself; beside a mounted router call [`dml_gallery::Gallery::refresh`].
 pub fn router(service: Service) -> Router {
     let limit = DefaultBodyLimit::max(service.options().max_body);
     // Whoever has no key is not told what there is not, either.
