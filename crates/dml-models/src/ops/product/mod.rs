@@ -1,5 +1,12 @@
 //! Matrix products of slices.
 
+#[cfg(all(target_os = "linux", target_arch = "x86_64"))]
+mod amx;
+#[cfg(all(target_os = "linux", target_arch = "x86_64"))]
+mod parts;
+#[cfg(all(target_os = "linux", target_arch = "x86_64"))]
+mod tiled;
+
 /// A strided view of a matrix.
 #[derive(Clone, Copy)]
 pub(crate) struct View<'a> {
@@ -94,6 +101,23 @@ impl Product {
     unsafe fn write(self, a: View<'_>, b: View<'_>, out: *mut f32) {
         let [m, n, k] = self.sides;
         assert!(a.covers(m, k) && b.covers(k, n) && self.stride >= n, "product: short operand");
+        #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
+        if self.threads == Threads::All
+            && tiled::suits(self.sides, a.column_stride)
+            && let Some(unit) = amx::Unit::of_this_machine()
+            && let (Some(left), Some(right)) = (parts::Operand::left(a, m, self.scale), parts::Operand::right(b, n))
+        {
+            // SAFETY: the assertion above covers every element of the operands, and the caller vouches for `out`.
+            return unsafe { tiled::multiply(unit, &self, left, right, out) };
+        }
+        // SAFETY: as above.
+        unsafe { self.write_by_gemm(a, b, out) }
+    }
+
+    /// # Safety
+    /// As for [`Self::write`]; the operands must cover their elements, too.
+    unsafe fn write_by_gemm(&self, a: View<'_>, b: View<'_>, out: *mut f32) {
+        let [m, n, k] = self.sides;
         let parallelism = match self.threads {
             Threads::One => gemm::Parallelism::None,
             // 0: as many as rayon has.
@@ -126,3 +150,6 @@ impl Product {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
