@@ -4,6 +4,7 @@
 
 use std::arch::asm;
 use std::arch::x86_64::__cpuid_count;
+use std::marker::PhantomData;
 use std::sync::OnceLock;
 
 /// Rows of a tile, and columns of one of results.
@@ -59,7 +60,7 @@ impl Unit {
         shapes.rows[..8].fill(SIDE as u8);
         // SAFETY: the unit is there and lent, and `shapes` has the 64 bytes that are read.
         unsafe { asm!("ldtilecfg [{}]", in(reg) &raw const shapes, options(nostack, readonly)) };
-        Ready(())
+        Ready(PhantomData)
     }
 }
 
@@ -71,8 +72,8 @@ fn permitted() -> bool {
     unsafe { libc::syscall(libc::SYS_arch_prctl, ARCH_REQ_XCOMP_PERM, XTILEDATA) == 0 }
 }
 
-/// The calling thread's tile registers: they are given back when this is dropped. It must not leave the thread.
-pub(super) struct Ready(());
+/// The calling thread's tile registers: they are given back when this is dropped. Like a pointer, it does not leave the thread.
+pub(super) struct Ready(PhantomData<*const Tile>);
 
 impl Drop for Ready {
     fn drop(&mut self) {
@@ -114,8 +115,8 @@ impl Ready {
     /// `out [32, 32] (+)= left [32, depth] · right [depth, 32]`. Of a panel, `[blocks, 3]` tiles, each number is the sum of its parts in
     /// three tiles, the largest first. Rows of `out` are `stride` numbers apart.
     ///
-    /// Of the nine products of parts the three smallest are left out: they are below 2⁻²⁶ of the product, less than what rounding it
-    /// to `f32` takes.
+    /// Of the nine products of parts the three smallest are left out: the larger two are 2⁻²⁴ of the product at most, what rounding it
+    /// to `f32` takes at most, and of either sign.
     ///
     /// # Safety
     /// `out` must have room for 32 such rows, which must hold numbers if they are added to.

@@ -103,7 +103,7 @@ impl Product {
         assert!(a.covers(m, k) && b.covers(k, n) && self.stride >= n, "product: short operand");
         #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
         if self.threads == Threads::All
-            && tiled::suits(self.sides, a.column_stride)
+            && tiled::suits(self.sides)
             && let Some(unit) = amx::Unit::of_this_machine()
             && let (Some(left), Some(right)) = (parts::Operand::left(a, m, self.scale), parts::Operand::right(b, n))
         {

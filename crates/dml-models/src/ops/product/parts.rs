@@ -47,6 +47,7 @@ fn pair(a: f32, b: f32) -> [u32; PARTS] {
 #[inline(always)]
 fn padded<const N: usize>(from: &[f32], scale: f32) -> [f32; N] {
     let mut line = [0.0; N];
+    // A copy of a known length is some vectors, not a call.
     if from.len() == N {
         line.copy_from_slice(from);
     } else {
@@ -83,17 +84,20 @@ fn transpose(tile: &mut Tile) {
 }
 
 impl<'a> Operand<'a> {
-    /// The left matrix of a product, `scale` times; none where neither rows nor columns are dense.
+    /// The left matrix of a product, `scale` times. None unless its rows are dense: all of its tiles would have to be turned, which
+    /// costs more than they gain.
     pub(super) fn left(view: View<'a>, rows: usize, scale: f32) -> Option<Self> {
         let View { data, row_stride, column_stride } = view;
-        let dense = row_stride == 1 || column_stride == 1;
-        let (side_stride, depth_stride) = (row_stride, column_stride);
-        dense.then_some(Self { data, side_stride, depth_stride, sides: rows, lines: Lines::OfSides, scale })
+        let (side_stride, depth_stride, lines) = (row_stride, column_stride, Lines::OfSides);
+        (column_stride == 1).then_some(Self { data, side_stride, depth_stride, sides: rows, lines, scale })
     }
 
-    /// The right matrix of one.
+    /// The right matrix of one. None where neither its rows nor its columns are dense.
     pub(super) fn right(view: View<'a>, columns: usize) -> Option<Self> {
-        Some(Self { lines: Lines::OfDepths, ..Self::left(view.transposed(), columns, 1.0)? })
+        let View { data, row_stride, column_stride } = view;
+        let (side_stride, depth_stride, lines) = (column_stride, row_stride, Lines::OfDepths);
+        let dense = row_stride == 1 || column_stride == 1;
+        dense.then_some(Self { data, side_stride, depth_stride, sides: columns, lines, scale: 1.0 })
     }
 
     pub(super) fn sides(&self) -> usize {

@@ -12,6 +12,7 @@ use super::parts::Operand;
 use rayon::prelude::*;
 use std::cell::Cell;
 use std::ops::Range;
+use std::thread::LocalKey;
 
 /// Sides of a block that is computed at once: two panels.
 const BLOCK: usize = 2 * SIDE;
@@ -24,32 +25,31 @@ const HIGH: usize = 128;
 
 /// Columns and depth that outweigh the packing, as measured: what is packed is used that often.
 const WORTH: usize = 384;
+/// Panels that one thread packs at a time.
+const PANELS_AT_ONCE: usize = 4;
 
-/// Whether a product gains by it. Small ones do not, nor do those whose left matrix lies column by column: the tiles of all of it
-/// would have to be turned.
-pub(super) fn suits([m, n, k]: [usize; 3], column_stride: usize) -> bool {
-    column_stride == 1 && m >= SIDE && n.min(k) >= WORTH
+/// Whether a product of these sides is large enough to gain by it.
+pub(super) fn suits([m, n, k]: [usize; 3]) -> bool {
+    m >= SIDE && n.min(k) >= WORTH
 }
 
 /// Tiles that a thread keeps for its next product.
-struct Room(&'static std::thread::LocalKey<Cell<Vec<Tile>>>);
+type Room = Cell<Vec<Tile>>;
 
 thread_local! {
-    static OF_LEFT: Cell<Vec<Tile>> = const { Cell::new(Vec::new()) };
-    static OF_RIGHT: Cell<Vec<Tile>> = const { Cell::new(Vec::new()) };
+    static OF_LEFT: Room = const { Cell::new(Vec::new()) };
+    static OF_RIGHT: Room = const { Cell::new(Vec::new()) };
 }
 
-impl Room {
-    /// Runs `f` with `count` tiles of the thread. While it waits for others the thread may come here again, and gets new ones.
-    fn with<T>(self, count: usize, f: impl FnOnce(&mut [Tile]) -> T) -> T {
-        let mut tiles = self.0.take();
-        if tiles.len() < count {
-            tiles.resize(count, Tile::ZERO);
-        }
-        let result = f(&mut tiles[..count]);
-        self.0.set(tiles);
-        result
+/// Runs `f` with `count` tiles of the thread. While it waits for others the thread may come here again, and gets new ones.
+fn with_tiles<T>(room: &'static LocalKey<Room>, count: usize, f: impl FnOnce(&mut [Tile]) -> T) -> T {
+    let mut tiles = room.take();
+    if tiles.len() < count {
+        tiles.resize(count, Tile::ZERO);
     }
+    let result = f(&mut tiles[..count]);
+    room.set(tiles);
+    result
 }
 
 /// Where results go.
@@ -59,7 +59,7 @@ struct Out {
     stride: usize,
 }
 
-// SAFETY: threads write different blocks, see `multiply`.
+// SAFETY: threads write different blocks, see `Part::all_rows`.
 unsafe impl Send for Out {}
 // SAFETY: as above.
 unsafe impl Sync for Out {}
@@ -75,23 +75,23 @@ pub(super) unsafe fn multiply(unit: Unit, product: &Product, left: Operand<'_>, 
         let columns = first..(first + WIDE).min(n);
         for from in (0..k).step_by(DEEP) {
             let depths = from..(from + DEEP).min(k);
-            let add = product.accumulate || from > 0;
-            let panel = depths.len().div_ceil(DEPTH) * PARTS;
-            let panels = columns.len().div_ceil(BLOCK) * 2;
-            Room(&OF_RIGHT).with(panels * panel, |tiles| {
-                let part = Part { unit, left, depths, add, out };
+            let part = Part { unit, left, depths, add: product.accumulate || from > 0, out };
+            let panel = part.panel();
+            with_tiles(&OF_RIGHT, panels(columns.len()) * panel, |tiles| {
                 let pack = |(i, tiles): (usize, &mut [Tile])| {
                     right.pack(columns.start + i * PANELS_AT_ONCE * SIDE, part.depths.clone(), tiles);
                 };
                 tiles.par_chunks_mut(PANELS_AT_ONCE * panel).enumerate().for_each(pack);
-                part.by_all(columns.clone(), tiles);
+                part.all_rows(columns.clone(), tiles);
             });
         }
     }
 }
 
-/// Panels that one thread packs at a time.
-const PANELS_AT_ONCE: usize = 4;
+/// Panels of whole blocks that hold `sides` rows or columns.
+fn panels(sides: usize) -> usize {
+    sides.div_ceil(BLOCK) * 2
+}
 
 /// A part of a product: some depths of it.
 struct Part<'a> {
@@ -109,7 +109,7 @@ impl Part<'_> {
     }
 
     /// All rows of some columns, by all threads. `right` holds the columns' panels.
-    fn by_all(&self, columns: Range<usize>, right: &[Tile]) {
+    fn all_rows(&self, columns: Range<usize>, right: &[Tile]) {
         // Some tasks for each thread, of rows as long as there are enough.
         let (sides, wanted) = (self.left.sides(), 4 * rayon::current_num_threads());
         let high = sides.div_ceil(wanted).next_multiple_of(BLOCK).min(HIGH);
@@ -131,15 +131,11 @@ impl Part<'_> {
     /// # Safety
     /// They must be there in `out`, for no other thread to write meanwhile.
     unsafe fn rows(&self, rows: Range<usize>, columns: Range<usize>, right: &[Tile]) {
-        for from in rows.clone().step_by(HIGH) {
-            let rows = from..(from + HIGH).min(rows.end);
-            let panels = rows.len().div_ceil(BLOCK) * 2;
-            Room(&OF_LEFT).with(panels * self.panel(), |left| {
-                self.left.pack(rows.start, self.depths.clone(), left);
-                // SAFETY: as the caller says.
-                unsafe { self.blocks(rows, columns.clone(), left, right) };
-            });
-        }
+        with_tiles(&OF_LEFT, panels(rows.len()) * self.panel(), |left| {
+            self.left.pack(rows.start, self.depths.clone(), left);
+            // SAFETY: as the caller says.
+            unsafe { self.blocks(rows, columns, left, right) };
+        });
     }
 
     /// # Safety
@@ -147,13 +143,11 @@ impl Part<'_> {
     unsafe fn blocks(&self, rows: Range<usize>, columns: Range<usize>, left: &[Tile], right: &[Tile]) {
         let ready = self.unit.ready();
         let panel = self.panel();
-        fn two(tiles: &[Tile], panel: usize, at: usize) -> [&[Tile]; 2] {
-            [0, 1].map(|i| &tiles[(at / SIDE + i) * panel..][..panel])
-        }
         for column in (0..columns.len()).step_by(BLOCK) {
             for row in (0..rows.len()).step_by(BLOCK) {
-                let (left, right) = (two(left, panel, row), two(right, panel, column));
-                let (high, wide) = ((rows.len() - row).min(BLOCK), (columns.len() - column).min(BLOCK));
+                let [left, right] = [(left, row), (right, column)]
+                    .map(|(tiles, at)| [0, 1].map(|i| &tiles[(at / SIDE + i) * panel..][..panel]));
+                let [high, wide] = [rows.len() - row, columns.len() - column].map(|rest| rest.min(BLOCK));
                 let at = (rows.start + row) * self.out.stride + columns.start + column;
                 // SAFETY: the block's rows and columns are there, as the caller says; one that is not whole goes through memory that is.
                 unsafe {
