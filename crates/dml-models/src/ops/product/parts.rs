@@ -7,7 +7,7 @@ use std::ops::Range;
 
 /// Which way the pairs of a tile lie.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Lines {
+enum Lines {
     /// A line for each row or column of the operand: what is on the left of a product.
     OfSides,
     /// A line for each two steps of depth: what is on its right.
@@ -29,48 +29,29 @@ pub(super) struct Operand<'a> {
 /// finite has a part that is not.
 #[inline(always)]
 fn parts(x: f32) -> [u32; PARTS] {
-    let nearest = |x: f32| f32::from_bits(x.to_bits().wrapping_add(0x8000) & 0xffff_0000);
     let first = nearest(x);
     let rest = x - first;
     let second = nearest(rest);
-    [first, second, rest - second].map(|part| part.to_bits() >> 16)
+    [first.to_bits() >> 16, second.to_bits() >> 16, (rest - second).to_bits() >> 16]
 }
 
-/// Parts of two numbers side by side.
+/// The bf16 nearest to `x`.
 #[inline(always)]
-fn pair(a: f32, b: f32) -> [u32; PARTS] {
-    let (a, b) = (parts(a), parts(b));
-    [0, 1, 2].map(|part| a[part] | b[part] << 16)
+fn nearest(x: f32) -> f32 {
+    f32::from_bits(x.to_bits().wrapping_add(0x8000) & 0xffff_0000)
 }
 
-/// The numbers of `from`, then zeros.
+/// Numbers side by side: their parts, largest first.
 #[inline(always)]
-fn padded<const N: usize>(from: &[f32], scale: f32) -> [f32; N] {
-    let mut line = [0.0; N];
-    // A copy of a known length is some vectors, not a call.
-    if from.len() == N {
-        line.copy_from_slice(from);
-    } else {
-        line[..from.len()].copy_from_slice(from);
-    }
-    if scale != 1.0 {
-        line.iter_mut().for_each(|v| *v *= scale);
-    }
-    line
-}
-
-/// Three tiles whose lines are `line(i)`, pairs of numbers.
-#[inline(always)]
-fn fill(tiles: &mut [Tile], line: impl Fn(usize) -> [[u32; PARTS]; SIDE]) {
-    for i in 0..SIDE {
-        let line = line(i);
-        for (part, tile) in tiles.iter_mut().enumerate() {
-            let to = &mut tile.0[i * SIDE..][..SIDE];
-            for j in 0..SIDE {
-                to[j] = line[j][part];
-            }
+fn parts_of<const N: usize>(numbers: &[f32; N]) -> [[u32; N]; PARTS] {
+    let mut all = [[0; N]; PARTS];
+    for j in 0..N {
+        let of = parts(numbers[j]);
+        for part in 0..PARTS {
+            all[part][j] = of[part];
         }
     }
+    all
 }
 
 #[inline(always)]
@@ -125,48 +106,60 @@ impl<'a> Operand<'a> {
         }
     }
 
+    /// All of this is inlined into what `widest` compiles, and keeps to loops: a function of std's that is called leaves its vectors.
     #[inline(always)]
     fn pack_block(&self, sides: Range<usize>, depths: Range<usize>, tiles: &mut [Tile]) {
         let lies = if self.depth_stride == 1 { Lines::OfSides } else { Lines::OfDepths };
-        match lies {
-            Lines::OfSides => fill(
-                tiles,
-                #[inline(always)]
-                |i| {
-                    let side = sides.start + i;
-                    let there = if side < sides.end { depths.len() } else { 0 };
-                    let at = if there > 0 { side * self.side_stride + depths.start } else { 0 };
-                    let line: [f32; DEPTH] = padded(&self.data[at..][..there], self.scale);
-                    std::array::from_fn(
-                        #[inline(always)]
-                        |j| pair(line[2 * j], line[2 * j + 1]),
-                    )
-                },
-            ),
-            Lines::OfDepths => fill(
-                tiles,
-                #[inline(always)]
-                |i| {
-                    let [even, odd]: [[f32; SIDE]; 2] = [0, 1].map(
-                        #[inline(always)]
-                        |half| {
-                            let depth = depths.start + 2 * i + half;
-                            let there = if depth < depths.end { sides.len() } else { 0 };
-                            let at = if there > 0 { depth * self.depth_stride + sides.start } else { 0 };
-                            padded(&self.data[at..][..there], self.scale)
-                        },
-                    );
-                    std::array::from_fn(
-                        #[inline(always)]
-                        |j| pair(even[j], odd[j]),
-                    )
-                },
-            ),
+        for i in 0..SIDE {
+            let mut lines = [[0; SIDE]; PARTS];
+            match lies {
+                Lines::OfSides => {
+                    let numbers: [f32; DEPTH] = self.padded(sides.start + i, sides.end, self.side_stride, &depths);
+                    for (line, parts) in lines.iter_mut().zip(&parts_of(&numbers)) {
+                        for j in 0..SIDE {
+                            line[j] = parts[2 * j] | parts[2 * j + 1] << 16;
+                        }
+                    }
+                }
+                Lines::OfDepths => {
+                    let depth = depths.start + 2 * i;
+                    let even: [f32; SIDE] = self.padded(depth, depths.end, self.depth_stride, &sides);
+                    let odd: [f32; SIDE] = self.padded(depth + 1, depths.end, self.depth_stride, &sides);
+                    for (line, (even, odd)) in lines.iter_mut().zip(parts_of(&even).iter().zip(&parts_of(&odd))) {
+                        for j in 0..SIDE {
+                            line[j] = even[j] | odd[j] << 16;
+                        }
+                    }
+                }
+            }
+            for (tile, line) in tiles.iter_mut().zip(&lines) {
+                tile.0[i * SIDE..][..SIDE].copy_from_slice(line);
+            }
         }
         if lies != self.lines {
             for tile in tiles {
                 transpose(tile);
             }
         }
+    }
+
+    /// The dense numbers `along` of line `line`, scaled, then zeros; only zeros if the line is not before `end`.
+    #[inline(always)]
+    fn padded<const N: usize>(&self, line: usize, end: usize, stride: usize, along: &Range<usize>) -> [f32; N] {
+        let mut numbers = [0.0; N];
+        if line < end && !along.is_empty() {
+            let from = &self.data[line * stride + along.start..][..along.len()];
+            // A copy of a known length is some vectors, not a call.
+            match from.len() == N {
+                true => numbers.copy_from_slice(from),
+                false => numbers[..from.len()].copy_from_slice(from),
+            }
+        }
+        if self.scale != 1.0 {
+            for number in &mut numbers {
+                *number *= self.scale;
+            }
+        }
+        numbers
     }
 }
