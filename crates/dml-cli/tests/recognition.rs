@@ -155,7 +155,7 @@ fn characters_that_were_never_seen_are_known_from_one_sample_and_from_five() {
     let characters = Embedded { model, values, labels: embedded.table.labels.ids, strangers: Vec::new() };
     println!("Omniglot, characters of the test part, a network of 150 steps:");
     check(&characters.figures(1), [0.01, 0.1]);
-    check(&characters.figures(5), [0.01, 0.1]);
+    check(&characters.figures(5), [0.02, 0.2]);
 }
 
 #[test]
