@@ -3,13 +3,14 @@
 //! Patches are gathered a block at a time into a matrix `[c_in·k·k, places]` that stays in the cache: `Y = W·P`, `dW = Σ dY·Pᵀ`,
 //! `dX = fold(Wᵀ·dY)`. They are gathered again in the backward pass, which is cheaper than keeping them. Blocks are fixed by the
 //! shape alone, so the result is the same for any number of threads. Depthwise convolutions have loops of their own
-//! (`depthwise.rs`), those of 3 × 3 at stride 1 fewer multiplications (`winograd.rs`). candle's own convolutions do the work on other devices; on the CPU they take several times as long
+//! (`depthwise.rs`), those of few places one product by all threads (`few_places.rs`), others of 3 × 3 at stride 1 fewer
+//! multiplications (`winograd`). candle's own convolutions do the work on other devices; on the CPU they take several times as long
 //! in training.
 
 use super::patches::{Geometry, Window};
 use super::product::{Product, View};
 use super::tape::apply2;
-use super::{depthwise, slice, winograd};
+use super::{depthwise, few_places, slice, winograd};
 use candle_core::{CpuStorage, CustomOp2, Layout, Result, Shape, Tensor};
 use rayon::prelude::*;
 use std::ops::Range;
@@ -42,6 +43,7 @@ struct Conv2d(Window);
 /// How a convolution is computed.
 enum Way {
     Depthwise,
+    FewPlaces,
     Winograd,
     Patches,
 }
@@ -50,6 +52,7 @@ impl Way {
     fn of(g: &Geometry) -> Self {
         match g.is_depthwise() {
             true => Self::Depthwise,
+            false if few_places::suits(g) => Self::FewPlaces,
             false if winograd::suits(g) => Self::Winograd,
             false => Self::Patches,
         }
@@ -251,6 +254,7 @@ impl CustomOp2 for Conv2d {
         let (x, w) = (slice::of_storage(x, xl)?, slice::of_storage(w, wl)?);
         let y = match Way::of(&g) {
             Way::Depthwise => depthwise::forward(&g, x, w),
+            Way::FewPlaces => few_places::forward(&g, x, w),
             Way::Winograd => winograd::forward(&g, x, w),
             Way::Patches => forward(&g, x, w),
         };
@@ -265,6 +269,7 @@ impl CustomOp2 for Conv2d {
         let gradients = slice::with3([x, w, &dy], |[x_values, w_values, dy]| {
             Ok(match Way::of(&g) {
                 Way::Depthwise => depthwise::backward(&g, x_values, w_values, dy, want),
+                Way::FewPlaces => few_places::backward(&g, x_values, w_values, dy, want),
                 Way::Winograd => winograd::backward(&g, x_values, w_values, dy, want),
                 Way::Patches => backward(&g, x_values, w_values, dy, want),
             })
@@ -302,12 +307,18 @@ mod tests {
             ([2, 6, 4, 9, 9, 3], window(2, 1, 1, 2)),
             ([4, 3, 2, 8, 8, 4], window(4, 0, 1, 1)),
             // Few multiplications: blocks of several images, that end within one, odd sides, any padding.
-            ([3, 16, 17, 7, 6, 3], Window::same(3, 1)),
+            ([40, 16, 17, 7, 6, 3], Window::same(3, 1)),
             ([40, 20, 16, 9, 11, 3], Window::same(3, 1)),
             ([2, 16, 24, 34, 37, 3], Window::same(3, 1)),
+            ([180, 18, 16, 3, 3, 3], Window::same(3, 1)),
+            ([90, 16, 16, 8, 5, 3], window(1, 0, 1, 1)),
+            ([130, 16, 16, 1, 2, 3], window(1, 2, 1, 1)),
+            // Few places: one image and several, any window, more images than go into a matrix.
+            ([1, 16, 17, 7, 6, 3], Window::same(3, 1)),
             ([5, 18, 16, 3, 3, 3], Window::same(3, 1)),
-            ([2, 16, 16, 8, 5, 3], window(1, 0, 1, 1)),
-            ([2, 16, 16, 1, 2, 3], window(1, 2, 1, 1)),
+            ([3, 130, 5, 5, 4, 1], window(2, 0, 1, 1)),
+            ([2, 16, 16, 9, 10, 3], window(2, 2, 2, 1)),
+            ([30, 320, 3, 7, 7, 3], Window::same(3, 1)),
             // Depthwise.
             ([5, 6, 6, 9, 8, 3], window(1, 1, 1, 6)),
             ([5, 6, 6, 9, 8, 5], window(2, 2, 1, 6)),

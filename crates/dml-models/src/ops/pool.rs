@@ -1,5 +1,6 @@
 //! Pooling of images: largest or mean of a window. candle's own has a gradient only where windows do not overlap.
 
+use super::max_pool::MaxPool;
 use super::slice;
 use super::tape::apply1;
 use candle_core::{CpuStorage, CustomOp1, Layout, Result, Shape, Tensor, bail};
@@ -59,7 +60,7 @@ pub fn global_mean(x: &Tensor) -> Result<Tensor> {
 
 impl PoolWindow {
     /// Windows along a side.
-    fn places(&self, length: usize) -> usize {
+    pub(super) fn places(&self, length: usize) -> usize {
         let Some(free) =
             (length + 2 * self.padding).checked_sub(self.side).filter(|_| self.stride > 0 && self.side > 0)
         else {
@@ -121,18 +122,8 @@ impl Pool2d {
         }
     }
 
-    fn largest(&self, plane: &[f32], rows: Range<usize>, columns: Range<usize>) -> usize {
-        let mut best = rows.start * self.w + columns.start;
-        for y in rows {
-            for x in columns.clone() {
-                let at = y * self.w + x;
-                // NaN is largest, so that it shows.
-                if plane[at] > plane[best] || (plane[at].is_nan() && !plane[best].is_nan()) {
-                    best = at;
-                }
-            }
-        }
-        best
+    fn of_largest(&self) -> MaxPool {
+        MaxPool::new(self.window, [self.h, self.w])
     }
 
     fn places(&self) -> usize {
@@ -149,17 +140,16 @@ impl CustomOp1 for Pool2d {
         let x = slice::of_storage(x, layout)?;
         let hw = self.h * self.w;
         let mut y = vec![0f32; x.len() / hw * self.places()];
-        y.par_chunks_mut(self.places()).zip(x.par_chunks(hw)).for_each(|(y, plane)| {
-            self.windows(|place, rows, columns, share| {
-                y[place] = match self.pool {
-                    Pool::Max => plane[self.largest(plane, rows, columns)],
-                    Pool::Mean => {
-                        let lines = rows.map(|row| plane[row * self.w..][columns.clone()].iter().sum::<f32>());
-                        lines.sum::<f32>() * share
-                    }
-                };
-            });
-        });
+        let planes = y.par_chunks_mut(self.places()).zip(x.par_chunks(hw));
+        match self.pool {
+            Pool::Max => planes.for_each_init(|| self.of_largest(), |pool, (y, plane)| pool.forward(plane, y)),
+            Pool::Mean => planes.for_each(|(y, plane)| {
+                self.windows(|place, rows, columns, share| {
+                    let lines = rows.map(|row| plane[row * self.w..][columns.clone()].iter().sum::<f32>());
+                    y[place] = lines.sum::<f32>() * share;
+                });
+            }),
+        }
         let (n, c, _, _) = layout.shape().dims4()?;
         let shape = Shape::from((n, c, self.window.places(self.h), self.window.places(self.w)));
         Ok((CpuStorage::F32(y), shape))
@@ -170,18 +160,19 @@ impl CustomOp1 for Pool2d {
         let hw = self.h * self.w;
         let dx = slice::with2([x, &dy], |[x, dy]| {
             let mut dx = vec![0f32; x.len()];
-            dx.par_chunks_mut(hw).zip(x.par_chunks(hw)).zip(dy.par_chunks(self.places())).for_each(
-                |((dx, plane), dy)| {
-                    self.windows(|place, rows, columns, share| match self.pool {
-                        Pool::Max => dx[self.largest(plane, rows, columns)] += dy[place],
-                        Pool::Mean => {
-                            for row in rows {
-                                dx[row * self.w..][columns.clone()].iter_mut().for_each(|dx| *dx += dy[place] * share);
-                            }
+            let planes = dx.par_chunks_mut(hw).zip(x.par_chunks(hw)).zip(dy.par_chunks(self.places()));
+            match self.pool {
+                Pool::Max => {
+                    planes.for_each_init(|| self.of_largest(), |pool, ((dx, plane), dy)| pool.backward(plane, dy, dx));
+                }
+                Pool::Mean => planes.for_each(|((dx, _), dy)| {
+                    self.windows(|place, rows, columns, share| {
+                        for row in rows {
+                            dx[row * self.w..][columns.clone()].iter_mut().for_each(|dx| *dx += dy[place] * share);
                         }
                     });
-                },
-            );
+                }),
+            }
             Ok(dx)
         })?;
         Ok(Some(Tensor::from_vec(dx, x.shape(), x.device())?))

@@ -65,20 +65,18 @@ fn transpose(tile: &mut Tile) {
 }
 
 impl<'a> Operand<'a> {
-    /// The left matrix of a product, `scale` times. None unless its rows are dense: all of its tiles would have to be turned, which
-    /// costs more than they gain.
+    /// The left matrix of a product, `scale` times. None where neither its rows nor its columns are dense.
     pub(super) fn left(view: View<'a>, rows: usize, scale: f32) -> Option<Self> {
         let View { data, row_stride, column_stride } = view;
         let (side_stride, depth_stride, lines) = (row_stride, column_stride, Lines::OfSides);
-        (column_stride == 1).then_some(Self { data, side_stride, depth_stride, sides: rows, lines, scale })
+        let dense = row_stride == 1 || column_stride == 1;
+        dense.then_some(Self { data, side_stride, depth_stride, sides: rows, lines, scale })
     }
 
-    /// The right matrix of one. None where neither its rows nor its columns are dense.
+    /// The right matrix of one. None as for [`Self::left`].
     pub(super) fn right(view: View<'a>, columns: usize) -> Option<Self> {
-        let View { data, row_stride, column_stride } = view;
-        let (side_stride, depth_stride, lines) = (column_stride, row_stride, Lines::OfDepths);
-        let dense = row_stride == 1 || column_stride == 1;
-        dense.then_some(Self { data, side_stride, depth_stride, sides: columns, lines, scale: 1.0 })
+        let of_sides = Self::left(view.transposed(), columns, 1.0)?;
+        Some(Self { lines: Lines::OfDepths, ..of_sides })
     }
 
     pub(super) fn sides(&self) -> usize {

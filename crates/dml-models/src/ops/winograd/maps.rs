@@ -3,7 +3,7 @@
 //! All of this is inlined into what `widest` compiles: a call would leave its vectors.
 
 use super::LANES;
-use std::ops::{Add, Neg, Sub};
+use std::ops::{Add, Mul, Neg, Sub};
 
 #[inline(always)]
 pub(super) fn b_t([a, b, c, d]: [Lanes; 4]) -> [Lanes; 4] {
@@ -26,13 +26,13 @@ pub(super) fn a([a, b]: [Lanes; 2]) -> [Lanes; 4] {
 }
 
 #[inline(always)]
-pub(super) fn g([a, b, c]: [f32; 3]) -> [f32; 4] {
-    [a, 0.5 * (a + b + c), 0.5 * (a - b + c), c]
+pub(super) fn g([a, b, c]: [Lanes; 3]) -> [Lanes; 4] {
+    [a, (a + b + c) * 0.5, (a - b + c) * 0.5, c]
 }
 
 #[inline(always)]
-pub(super) fn g_t([a, b, c, d]: [f32; 4]) -> [f32; 3] {
-    [a + 0.5 * (b + c), 0.5 * (b - c), 0.5 * (b + c) + d]
+pub(super) fn g_t([a, b, c, d]: [Lanes; 4]) -> [Lanes; 3] {
+    [a + (b + c) * 0.5, (b - c) * 0.5, (b + c) * 0.5 + d]
 }
 
 /// Numbers side by side.
@@ -58,6 +58,24 @@ impl Lanes {
             self.0[i] = f(self.0[i], other.0[i]);
         }
         self
+    }
+
+    /// Numbers `step` apart.
+    #[inline(always)]
+    pub(super) fn strided(from: &[f32], step: usize) -> Self {
+        let mut lanes = [0.0; LANES];
+        for i in 0..LANES {
+            lanes[i] = from[i * step];
+        }
+        Self(lanes)
+    }
+
+    /// The other way round.
+    #[inline(always)]
+    pub(super) fn to_strided(self, to: &mut [f32], step: usize) {
+        for i in 0..LANES {
+            to[i * step] = self.0[i];
+        }
     }
 
     /// The first `count`, then zeros.
@@ -88,6 +106,18 @@ impl Sub for Lanes {
     }
 }
 
+impl Mul<f32> for Lanes {
+    type Output = Self;
+
+    #[inline(always)]
+    fn mul(mut self, by: f32) -> Self {
+        for i in 0..LANES {
+            self.0[i] *= by;
+        }
+        self
+    }
+}
+
 impl Neg for Lanes {
     type Output = Self;
 
@@ -114,18 +144,6 @@ pub(super) fn both<T: Copy + Default, const N: usize, const M: usize>(
         *whole = map(half);
     }
     whole
-}
-
-/// A square of what `at(row, column)` is.
-#[inline(always)]
-pub(super) fn square<T: Copy + Default, const N: usize>(at: impl Fn(usize, usize) -> T) -> [[T; N]; N] {
-    let mut square = [[T::default(); N]; N];
-    for (row, line) in square.iter_mut().enumerate() {
-        for (column, value) in line.iter_mut().enumerate() {
-            *value = at(row, column);
-        }
-    }
-    square
 }
 
 /// A column of some rows.

@@ -5,6 +5,7 @@
 //! `[c_in, tiles]` in the place of 36. The backward pass is its transpose, map by map. Tiles go in blocks that the shape alone
 //! fixes, each by one thread from the first map to the last: results do not depend on the number of threads.
 
+mod kernels;
 mod maps;
 mod phases;
 
@@ -12,7 +13,8 @@ use super::patches::Geometry;
 use super::product::{Product, View};
 use super::slice::{at_least, chunks_or_none};
 use super::vector::widest;
-use maps::{Lanes, a, a_t, b, b_t, both, column, g, g_t, join, split, square};
+use kernels::{slopes, transformed};
+use maps::{Lanes, a, a_t, b, b_t, column, join, split};
 use phases::Phases;
 use rayon::prelude::*;
 use std::ops::Range;
@@ -94,21 +96,6 @@ impl Block {
         let columns = column..column + rows.len() * self.tiles.wide;
         (rows.start - first..rows.end - first, columns)
     }
-}
-
-/// `G·g·Gᵀ` of every kernel: `[c_out, 16, c_in]`.
-fn transformed_weight(geometry: &Geometry, weight: &[f32]) -> Vec<f32> {
-    let c_in = geometry.c_in;
-    let mut u = vec![0f32; geometry.c_out * VALUES * c_in];
-    u.par_chunks_mut(VALUES * c_in).zip(weight.par_chunks(9 * c_in)).for_each(|(u, weight)| {
-        for (channel, kernel) in weight.chunks_exact(9).enumerate() {
-            let values = both(square::<_, 3>(|row, column| kernel[3 * row + column]), g);
-            for (value, number) in values.as_flattened().iter().enumerate() {
-                u[value * c_in + channel] = *number;
-            }
-        }
-    });
-    u
 }
 
 /// Room for the blocks of a task.
@@ -289,7 +276,7 @@ fn add_to_inputs(geometry: &Geometry, block: &Block, scratch: &mut Scratch, dx: 
 pub(super) fn forward(geometry: &Geometry, x: &[f32], weight: &[f32]) -> Vec<f32> {
     let (c_in, c_out, tiles) = (geometry.c_in, geometry.c_out, Tiles::of(geometry));
     let (input, output) = (c_in * geometry.pixels(), c_out * geometry.places());
-    let u = transformed_weight(geometry, weight);
+    let u = transformed(geometry, weight);
     let each = tiles.images_of_a_task(geometry);
     let mut y = vec![0f32; geometry.n * output];
     y.par_chunks_mut(each * output).zip(x.par_chunks(each * input)).for_each_init(
@@ -311,7 +298,7 @@ pub(super) fn forward(geometry: &Geometry, x: &[f32], weight: &[f32]) -> Vec<f32
 pub(super) fn backward(geometry: &Geometry, x: &[f32], weight: &[f32], dy: &[f32], want: [bool; 2]) -> [Vec<f32>; 2] {
     let (c_in, c_out, tiles) = (geometry.c_in, geometry.c_out, Tiles::of(geometry));
     let (input, output) = (c_in * geometry.pixels(), c_out * geometry.places());
-    let u = if want[0] { transformed_weight(geometry, weight) } else { Vec::new() };
+    let u = if want[0] { transformed(geometry, weight) } else { Vec::new() };
     let each = tiles.images_of_a_task(geometry);
     let parts = (PARTIAL / (VALUES * c_in * c_out)).clamp(2, PARTS);
     let per_part = geometry.n.div_ceil(each).div_ceil(parts) * each;
@@ -349,18 +336,5 @@ pub(super) fn backward(geometry: &Geometry, x: &[f32], weight: &[f32], dy: &[f32
     for part in partial {
         du.par_iter_mut().zip(part).for_each(|(a, b)| *a += b);
     }
-    [dx, if want[1] { weight_slope(geometry, &du) } else { Vec::new() }]
-}
-
-/// `Gᵀ·dU·G` of every kernel, from `[16, c_out, c_in]`.
-fn weight_slope(geometry: &Geometry, du: &[f32]) -> Vec<f32> {
-    let (c_in, c_out) = (geometry.c_in, geometry.c_out);
-    let mut dw = vec![0f32; c_out * c_in * 9];
-    dw.par_chunks_mut(c_in * 9).enumerate().for_each(|(out, dw)| {
-        for (channel, kernel) in dw.chunks_exact_mut(9).enumerate() {
-            let of = |value: usize| du[(value * c_out + out) * c_in + channel];
-            kernel.copy_from_slice(both(square::<_, 4>(|i, j| of(4 * i + j)), g_t).as_flattened());
-        }
-    });
-    dw
+    [dx, if want[1] { slopes(geometry, &du) } else { Vec::new() }]
 }
