@@ -18,6 +18,7 @@ pub(super) const CONTEST: Contest = Contest {
     needs: Needs::Search,
     // They take minutes, and repeat themselves where they are short.
     rounds: 1,
+    anew: false,
     chosen_by: |case| &case.title,
     markdown,
     summary: markdown,

@@ -17,6 +17,7 @@ pub(super) const CONTEST: Contest = Contest {
     needs: Needs::Search,
     // They repeat themselves.
     rounds: 1,
+    anew: false,
     chosen_by: |case| &case.title,
     markdown,
     summary: markdown,

@@ -13,6 +13,7 @@ pub(super) const CONTEST: Contest = Contest {
     peer: "pml",
     needs: Needs::Search,
     rounds: 2,
+    anew: false,
     chosen_by: |case| &case.loss,
     markdown: table::markdown,
     summary: table::summary,

@@ -187,13 +187,8 @@ pub(super) fn summary(record: &Record, rows: &[Measured]) -> String {
 
 /// Two digits that count.
 pub(super) fn digits(x: f64) -> String {
-    if x >= 9.95 {
-        format!("{x:.0}")
-    } else if x >= 0.095 {
-        format!("{x:.1}")
-    } else {
-        format!("{x:.2}")
-    }
+    let decimals = [9.95, 0.995, 0.0995].iter().filter(|&&least| x < least).count();
+    format!("{x:.decimals$}")
 }
 
 pub(super) fn seconds(row: &Measured, contestant: &str) -> Option<f64> {
@@ -272,5 +267,11 @@ mod tests {
         assert!(text.contains("ours 1") && text.contains("load average 1.8 a core"), "{text}");
         let text = summary(&record, &rows);
         assert!(text.contains("| triplet | 2.0 | 10 | 2.0 |"), "{text}");
+    }
+
+    #[test]
+    fn two_digits_count() {
+        let numbers = [151.4, 9.96, 9.94, 0.996, 0.459, 0.0996, 0.0263];
+        assert_eq!(numbers.map(digits), ["151", "10", "9.9", "1.0", "0.46", "0.10", "0.026"]);
     }
 }

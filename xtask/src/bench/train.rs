@@ -17,6 +17,7 @@ pub(super) const CONTEST: Contest = Contest {
     needs: Needs::Networks,
     // They repeat themselves.
     rounds: 1,
+    anew: true,
     chosen_by: |case| &case.title,
     markdown,
     summary: markdown,

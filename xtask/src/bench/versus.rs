@@ -52,6 +52,8 @@ pub(super) struct Contest {
     pub(super) needs: peers::Needs,
     /// Turns that each contestant takes at a case.
     pub(super) rounds: usize,
+    /// Whether each case is timed by new processes: memory that an earlier one was given and keeps would hide what a case takes.
+    pub(super) anew: bool,
     /// By what `--only` chooses a case.
     pub(super) chosen_by: fn(&Case) -> &str,
     /// The table of all there is to know.
@@ -108,6 +110,11 @@ pub(super) fn run(contest: &Contest, arguments: &Arguments) -> Result<()> {
     let mut rows = vec![];
     for (at, case) in cases.iter().enumerate() {
         eprintln!("[{}/{}] {}, n = {}, d = {}", at + 1, cases.len(), case.title, case.n, case.d);
+        if contest.anew && at > 0 {
+            for (worker, (name, command)) in workers.iter_mut().zip(commands.iter_mut()) {
+                *worker = Worker::start(name, command)?;
+            }
+        }
         rows.push(measure(&mut workers, &mut commands, case, contest.rounds)?);
         // What has been measured is not lost when it is interrupted.
         let record = Record::new(name, threads, load, greetings.clone(), &rows);

@@ -1,7 +1,7 @@
 //! Functions of one number, with their slopes.
 
 use super::slice;
-use super::tape::apply1;
+use super::tape::apply_light1;
 use super::vector::{erf, exp, sigmoid};
 use candle_core::{CpuStorage, CustomOp1, Layout, Result, Shape, Tensor};
 use serde::{Deserialize, Serialize};
@@ -133,7 +133,7 @@ impl Activation {
     pub fn apply(self, x: &Tensor) -> Result<Tensor> {
         match self {
             Self::Identity => Ok(x.clone()),
-            _ if slice::fits(&[x]) => apply1(Elementwise(self), &x.contiguous()?),
+            _ if slice::fits(&[x]) => apply_light1(Elementwise(self), &x.contiguous()?),
             _ => self.composed(x),
         }
     }

@@ -1,7 +1,7 @@
 //! `a + b` of one shape: a residual connection.
 
 use super::slice;
-use super::tape::apply2;
+use super::tape::apply_sum;
 use candle_core::{CpuStorage, CustomOp2, Layout, Result, Shape, Tensor};
 
 /// `a + b`.
@@ -12,7 +12,7 @@ pub fn add(a: &Tensor, b: &Tensor) -> Result<Tensor> {
     if !slice::fits(&[a, b]) || a.dims() != b.dims() {
         return a + b;
     }
-    apply2(Add, &a.contiguous()?, &b.contiguous()?)
+    apply_sum(Add, &a.contiguous()?, &b.contiguous()?)
 }
 
 struct Add;

@@ -4,7 +4,7 @@
 
 use super::slice;
 use super::statistics::added;
-use super::tape::apply3;
+use super::tape::apply_light3;
 use super::vector::{sum_over, widest};
 use candle_core::{CpuStorage, CustomOp3, D, Layout, Result, Shape, Tensor, bail};
 use rayon::prelude::*;
@@ -25,7 +25,7 @@ pub fn layer_norm(x: &Tensor, gamma: &Tensor, beta: &Tensor, epsilon: f64) -> Re
     if !slice::fits(&[x, gamma, beta]) {
         return composed(x, gamma, beta, epsilon);
     }
-    apply3(LayerNorm { epsilon }, [&x.contiguous()?, &gamma.contiguous()?, &beta.contiguous()?])
+    apply_light3(LayerNorm { epsilon }, [&x.contiguous()?, &gamma.contiguous()?, &beta.contiguous()?])
 }
 
 /// The same from candle's operations.

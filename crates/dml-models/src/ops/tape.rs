@@ -9,8 +9,11 @@
 use super::add::sums;
 use super::slice;
 use candle_core::backprop::GradStore;
-use candle_core::{CpuStorage, CustomOp1, CustomOp2, CustomOp3, Error, Layout, Result, Shape, Storage, Tensor, Var};
+use candle_core::{
+    CpuStorage, CustomOp1, CustomOp2, CustomOp3, Error, Layout, Result, Shape, Storage, Tensor, TensorId, Var,
+};
 use std::cell::RefCell;
+use std::collections::HashMap;
 
 thread_local! {
     static TAPE: RefCell<Option<Vec<Entry>>> = const { RefCell::new(None) };
@@ -38,64 +41,123 @@ pub fn gradients<E: From<Error>>(
     let mut entries = TAPE.take().unwrap_or_default();
     drop(before);
     let mut gradients = loss.backward()?;
+    let of_candle = gradients.get_ids().filter_map(|&id| Some((id, gradients.get_id(id)?.clone())));
+    let mut arrived: Arrived = of_candle.collect();
     while let Some(entry) = entries.pop() {
-        entry.backward(&mut gradients)?;
+        entry.backward(&entries, &mut arrived)?;
+    }
+    for (id, gradient) in arrived {
+        gradients.insert_id(id, gradient);
     }
     Ok((loss.detach(), gradients))
 }
 
+/// The gradients of tensors that have one so far.
+type Arrived = HashMap<TensorId, Tensor>;
+
 /// What was done.
 enum Operation {
-    One(Box<dyn CustomOp1>, Tensor),
-    Two(Box<dyn CustomOp2>, [Tensor; 2]),
-    Three(Box<dyn CustomOp3>, [Tensor; 3]),
+    /// `a + b`.
+    Sum([Operand; 2]),
+    One(Box<dyn CustomOp1>, Operand),
+    Two(Box<dyn CustomOp2>, [Operand; 2]),
+    Three(Box<dyn CustomOp3>, [Operand; 3]),
+}
+
+/// What an operation was applied to, with as little memory as will do.
+enum Operand {
+    Kept(Tensor),
+    /// A variable whose numbers nobody reads.
+    Unread(TensorId),
+    /// The result of an entry that takes little time: it is computed again.
+    Again(TensorId, usize),
 }
 
 struct Entry {
     operation: Operation,
-    result: Tensor,
+    result: TensorId,
+    /// Whether computing the result again takes less than it is worth to keep it.
+    light: bool,
 }
 
-impl Entry {
-    fn backward(self, gradients: &mut GradStore) -> Result<()> {
-        let Self { operation, result } = self;
-        let Some(gradient) = gradients.remove(&result) else { return Ok(()) };
-        match operation {
-            Operation::One(op, x) => send(gradients, &x, op.bwd(&x, &result, &gradient)?),
-            Operation::Two(op, [a, b]) => {
-                let (da, db) = op.bwd(&a, &b, &result, &gradient)?;
-                send(gradients, &a, da)?;
-                send(gradients, &b, db)
-            }
-            Operation::Three(op, [a, b, c]) => {
-                let (da, db, dc) = op.bwd(&a, &b, &c, &result, &gradient)?;
-                send(gradients, &a, da)?;
-                send(gradients, &b, db)?;
-                send(gradients, &c, dc)
+impl Operand {
+    fn read(&self, entries: &[Entry]) -> Result<Tensor> {
+        match self {
+            Self::Kept(tensor) => Ok(tensor.clone()),
+            Self::Again(_, entry) => entries[*entry].again(entries),
+            Self::Unread(_) => Err(Error::Msg("an operand that nobody reads was read".to_owned())),
+        }
+    }
+
+    /// Brings its gradient to it, or through candle's operations to what they were applied to.
+    fn send(&self, arrived: &mut Arrived, gradient: Option<Tensor>) -> Result<()> {
+        let Some(gradient) = gradient else { return Ok(()) };
+        match self {
+            Self::Unread(id) | Self::Again(id, _) => arrive(arrived, *id, gradient),
+            Self::Kept(to) if !to.track_op() => Ok(()),
+            Self::Kept(to) if to.is_variable() => arrive(arrived, to.id(), gradient),
+            Self::Kept(to) => {
+                let of_candle = to.apply_op1(Upstream(gradient))?.backward()?;
+                for &id in of_candle.get_ids() {
+                    if let Some(gradient) = of_candle.get_id(id) {
+                        arrive(arrived, id, gradient.detach())?;
+                    }
+                }
+                Ok(())
             }
         }
     }
 }
 
-/// Brings a gradient to a tensor, or through candle's operations to what they were applied to.
-fn send(gradients: &mut GradStore, to: &Tensor, gradient: Option<Tensor>) -> Result<()> {
-    let Some(gradient) = gradient.filter(|_| to.track_op()) else { return Ok(()) };
-    let of_candle;
-    let arrived = if to.is_variable() {
-        vec![(to.id(), gradient)]
-    } else {
-        of_candle = to.apply_op1(Upstream(gradient))?.backward()?;
-        let ids = of_candle.get_ids().copied();
-        ids.filter_map(|id| Some((id, of_candle.get_id(id)?.detach()))).collect()
+fn arrive(arrived: &mut Arrived, id: TensorId, gradient: Tensor) -> Result<()> {
+    let sum = match arrived.get(&id) {
+        Some(old) => sum(old, &gradient)?,
+        None => gradient,
     };
-    for (id, gradient) in arrived {
-        let sum = match gradients.get_id(id) {
-            Some(old) => sum(old, &gradient)?,
-            None => gradient,
-        };
-        gradients.insert_id(id, sum);
-    }
+    arrived.insert(id, sum);
     Ok(())
+}
+
+impl Entry {
+    /// `before` are the entries before this one.
+    fn backward(self, before: &[Self], arrived: &mut Arrived) -> Result<()> {
+        let Some(gradient) = arrived.remove(&self.result) else { return Ok(()) };
+        let read = |operand: &Operand| operand.read(before);
+        // No operation of this crate reads its result in its backward pass, so results are not kept: the gradient stands there.
+        match self.operation {
+            Operation::Sum([a, b]) => {
+                a.send(arrived, Some(gradient.clone()))?;
+                b.send(arrived, Some(gradient))
+            }
+            Operation::One(op, x) => {
+                let dx = op.bwd(&read(&x)?, &gradient, &gradient)?;
+                x.send(arrived, dx)
+            }
+            Operation::Two(op, [a, b]) => {
+                let (da, db) = op.bwd(&read(&a)?, &read(&b)?, &gradient, &gradient)?;
+                a.send(arrived, da)?;
+                b.send(arrived, db)
+            }
+            Operation::Three(op, [a, b, c]) => {
+                let (da, db, dc) = op.bwd(&read(&a)?, &read(&b)?, &read(&c)?, &gradient, &gradient)?;
+                a.send(arrived, da)?;
+                b.send(arrived, db)?;
+                c.send(arrived, dc)
+            }
+        }
+    }
+
+    /// Its result, computed again: a variable, as the first one was.
+    fn again(&self, entries: &[Self]) -> Result<Tensor> {
+        let read = |operand: &Operand| operand.read(entries);
+        variable(match &self.operation {
+            Operation::One(op, x) => stored(&read(x)?, |x, xl| op.cpu_fwd(x, xl)),
+            Operation::Three(op, [a, b, c]) => of_three(&**op, [&read(a)?, &read(b)?, &read(c)?]),
+            Operation::Sum(_) | Operation::Two(..) => {
+                Err(Error::Msg("an operation that is not light was to be done again".to_owned()))
+            }
+        }?)
+    }
 }
 
 /// A number whose gradient is the given one.
@@ -128,15 +190,35 @@ fn is_noted(of: &[&Tensor]) -> bool {
     of.iter().any(|x| x.track_op()) && TAPE.with_borrow(Option::is_some)
 }
 
-fn note((values, shape): (CpuStorage, Shape), operation: Operation) -> Result<Tensor> {
+fn variable((values, shape): (CpuStorage, Shape)) -> Result<Tensor> {
     let CpuStorage::F32(values) = values else { return Err(Error::Msg("an operation gave no f32".to_owned())) };
-    let result = Var::from_vec(values, shape, &candle_core::Device::Cpu)?.into_inner();
-    TAPE.with_borrow_mut(|tape| {
-        if let Some(tape) = tape {
-            tape.push(Entry { operation, result: result.clone() });
-        }
+    Ok(Var::from_vec(values, shape, &candle_core::Device::Cpu)?.into_inner())
+}
+
+/// Notes an operation that reads its operands.
+fn note<const N: usize>(
+    result: (CpuStorage, Shape),
+    operands: [&Tensor; N],
+    light: bool,
+    operation: impl FnOnce([Operand; N]) -> Operation,
+) -> Result<Tensor> {
+    let result = variable(result)?;
+    push(result.id(), light, |entries| {
+        operation(operands.map(|of| match entries.iter().rposition(|entry| entry.light && entry.result == of.id()) {
+            Some(entry) => Operand::Again(of.id(), entry),
+            None => Operand::Kept(of.clone()),
+        }))
     });
     Ok(result)
+}
+
+fn push(result: TensorId, light: bool, operation: impl FnOnce(&[Entry]) -> Operation) {
+    TAPE.with_borrow_mut(|tape| {
+        if let Some(tape) = tape {
+            let operation = operation(tape);
+            tape.push(Entry { operation, result, light });
+        }
+    });
 }
 
 /// Runs `f` on the storage of a tensor of the CPU.
@@ -148,13 +230,26 @@ fn stored<R>(x: &Tensor, f: impl FnOnce(&CpuStorage, &Layout) -> Result<R>) -> R
     }
 }
 
+fn of_three(op: &dyn CustomOp3, [a, b, c]: [&Tensor; 3]) -> Result<(CpuStorage, Shape)> {
+    stored(a, |a, al| stored(b, |b, bl| stored(c, |c, cl| op.cpu_fwd(a, al, b, bl, c, cl))))
+}
+
 /// Applies an operation of ours.
 pub(crate) fn apply1(op: impl CustomOp1 + Send + Sync + 'static, x: &Tensor) -> Result<Tensor> {
+    with1(op, x, false)
+}
+
+/// As [`apply1`], of an operation that takes little time: a tape computes its result again rather than keep it.
+pub(crate) fn apply_light1(op: impl CustomOp1 + Send + Sync + 'static, x: &Tensor) -> Result<Tensor> {
+    with1(op, x, true)
+}
+
+fn with1(op: impl CustomOp1 + Send + Sync + 'static, x: &Tensor, light: bool) -> Result<Tensor> {
     if !is_noted(&[x]) {
         return x.apply_op1(op);
     }
     let result = stored(x, |x, xl| op.cpu_fwd(x, xl))?;
-    note(result, Operation::One(Box::new(op), x.clone()))
+    note(result, [x], light, |[x]| Operation::One(Box::new(op), x))
 }
 
 /// As [`apply1`], on two tensors.
@@ -163,14 +258,38 @@ pub(crate) fn apply2(op: impl CustomOp2 + Send + Sync + 'static, a: &Tensor, b: 
         return a.apply_op2(b, op);
     }
     let result = stored(a, |a, al| stored(b, |b, bl| op.cpu_fwd(a, al, b, bl)))?;
-    note(result, Operation::Two(Box::new(op), [a.clone(), b.clone()]))
+    note(result, [a, b], false, |operands| Operation::Two(Box::new(op), operands))
+}
+
+/// As [`apply2`], of a sum, whose slope needs no numbers of either.
+pub(crate) fn apply_sum(op: impl CustomOp2 + Send + Sync + 'static, a: &Tensor, b: &Tensor) -> Result<Tensor> {
+    if !is_noted(&[a, b]) {
+        return a.apply_op2(b, op);
+    }
+    let result = variable(stored(a, |a, al| stored(b, |b, bl| op.cpu_fwd(a, al, b, bl)))?)?;
+    let operand = |of: &Tensor| match of.is_variable() {
+        true => Operand::Unread(of.id()),
+        false => Operand::Kept(of.clone()),
+    };
+    push(result.id(), false, |_| Operation::Sum([operand(a), operand(b)]));
+    Ok(result)
 }
 
 /// As [`apply1`], on three tensors.
-pub(crate) fn apply3(op: impl CustomOp3 + Send + Sync + 'static, [a, b, c]: [&Tensor; 3]) -> Result<Tensor> {
-    if !is_noted(&[a, b, c]) {
+pub(crate) fn apply3(op: impl CustomOp3 + Send + Sync + 'static, of: [&Tensor; 3]) -> Result<Tensor> {
+    with3(op, of, false)
+}
+
+/// As [`apply_light1`], on three tensors.
+pub(crate) fn apply_light3(op: impl CustomOp3 + Send + Sync + 'static, of: [&Tensor; 3]) -> Result<Tensor> {
+    with3(op, of, true)
+}
+
+fn with3(op: impl CustomOp3 + Send + Sync + 'static, of: [&Tensor; 3], light: bool) -> Result<Tensor> {
+    if !is_noted(&of) {
+        let [a, b, c] = of;
         return a.apply_op3(b, c, op);
     }
-    let result = stored(a, |a, al| stored(b, |b, bl| stored(c, |c, cl| op.cpu_fwd(a, al, b, bl, c, cl))))?;
-    note(result, Operation::Three(Box::new(op), [a, b, c].map(Tensor::clone)))
+    let result = of_three(&op, of)?;
+    note(result, of, light, |operands| Operation::Three(Box::new(op), operands))
 }
