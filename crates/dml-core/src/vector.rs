@@ -6,7 +6,8 @@ use crate::Real;
 const BLOCK: usize = 256;
 const LANES: usize = 16;
 
-/// `f`, compiled for the widest vector instructions that this machine has. What it calls should be `#[inline(always)]`.
+/// `f`, compiled for the widest vector instructions that this machine has. It must be `#[inline(always)]`, and what it
+/// calls: a closure that is called is compiled for the narrowest.
 /// Wider vectors do the same operations on the same numbers, so results are the same.
 #[inline(always)]
 pub fn widest<R>(f: impl FnOnce() -> R) -> R {

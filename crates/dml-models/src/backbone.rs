@@ -20,7 +20,7 @@ pub enum Features {
 }
 
 /// A network without its head.
-pub trait Backbone: Send {
+pub trait Backbone: Send + Sync {
     /// Features of `input`.
     ///
     /// # Errors

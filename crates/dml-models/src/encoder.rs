@@ -115,7 +115,7 @@ impl From<Tokens> for Input {
 }
 
 /// A differentiable map from a batch of inputs to embeddings.
-pub trait Encoder: Send {
+pub trait Encoder: Send + Sync {
     /// Embeds `input` into `[n, d]`.
     ///
     /// # Errors

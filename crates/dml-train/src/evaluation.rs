@@ -137,7 +137,9 @@ fn scatter(values: &mut [f32], dim: usize, places: Vec<usize>, rows: &[f32]) {
 
 /// The embeddings of `input`, row by row.
 pub(crate) fn embedded(encoder: &dyn Encoder, input: &Input) -> Result<Vec<f32>> {
-    Ok(without_gradients(|| encoder.embed(input, Mode::Eval))?.flatten_all()?.to_vec1()?)
+    // On a thread of the pool: see the trainer.
+    let rows = rayon::scope(|_| without_gradients(|| encoder.embed(input, Mode::Eval)))?;
+    Ok(rows.flatten_all()?.to_vec1()?)
 }
 
 /// As [`embed`], of images that are no part of a set.

@@ -171,7 +171,9 @@ impl Trainer {
         let indices = batch.indices.clone();
         let batch = Learned::new(batch, &self.device)?;
         let objective = self.phases.at(step);
-        let (loss, gradients) = batch_gradient::of_batch(&self.encoder, objective, &batch, self.recipe.train.chunk)?;
+        // On a thread of the pool: from outside, each of some hundred operations would wake it and wait to be woken.
+        let (encoder, chunk) = (&self.encoder, self.recipe.train.chunk);
+        let (loss, gradients) = rayon::scope(|_| batch_gradient::of_batch(encoder, objective, &batch, chunk))?;
         if !loss.is_finite() {
             return Err(Error::NotFinite { step, loss, indices });
         }

@@ -115,11 +115,12 @@ fn turn(case: &Case) -> Result<Value> {
             None => made.insert(make(of, case.n)?),
         };
         if !training {
-            black_box(without_gradients(|| network.embed(input, Mode::Eval))?);
+            black_box(rayon::scope(|_| without_gradients(|| network.embed(input, Mode::Eval)))?);
             return Ok(());
         }
-        let (_, gradients) =
-            gradients(|| -> Result<Tensor> { Ok(network.embed(input, Mode::Train)?.sqr()?.mean_all()?) })?;
+        // On a thread of the pool, as the trainer does.
+        let loss = || -> Result<Tensor> { Ok(network.embed(input, Mode::Train)?.sqr()?.mean_all()?) };
+        let (_, gradients) = rayon::scope(|_| gradients(loss))?;
         optimizer.step(&gradients, 1.0)?;
         Ok(())
     })?;

@@ -26,6 +26,7 @@ const RULES: &[Rule] = &[
     Rule { says: "each `unsafe` has a SAFETY comment", broken: source::undocumented_unsafe },
     Rule { says: "only binaries print", broken: source::printing_libraries },
     Rule { says: "dml-losses does not ask which device it is on", broken: source::losses_ask_device },
+    Rule { says: "a closure for the widest vectors is `#[inline(always)]`", broken: source::called_in_vectors },
     Rule { says: "a sampler sees labels, never samples", broken: source::samplers_see_samples },
 ];
 
@@ -80,7 +81,11 @@ mod tests {
         write("crates/dml-losses/Cargo.toml", &package("dml-losses", ""));
         write(
             "crates/dml-losses/src/lib.rs",
-            "fn f() {\n    println!();\n    unsafe { g() }\n    let _ = device.is_cuda();\n}\n",
+            &[
+                "fn f() {\n    println!();\n    unsafe { g() }\n    let _ = device.is_cuda();\n    wid",
+                "est(|| 1);\n}\n",
+            ]
+            .concat(),
         );
         write("crates/dml-data/Cargo.toml", &package("dml-data", ""));
         write("crates/dml-data/src/lib.rs", "");

@@ -6,9 +6,8 @@
 use super::product::{Product, View};
 use super::slice;
 use super::tape::apply1;
-use super::vector::{exp, sum_over, widest};
+use super::vector::{exp, largest, replace, sum_over, widest};
 use candle_core::{CpuStorage, CustomOp1, D, DType, Layout, Result, Shape, Tensor, bail};
-use rayon::prelude::*;
 
 /// Which tokens a token looks at.
 #[derive(Clone, Debug, Default)]
@@ -96,29 +95,33 @@ impl Attention {
             (View::rows(&tokens[head * s.each..], 3 * s.d), View::rows(&tokens[s.d + head * s.each..], 3 * s.d));
         Product::new(s.t, s.t, s.each).scaled(s.scale).into(q, k.transposed(), out);
         let whole = keep.iter().all(|&keep| keep);
-        widest(|| {
-            for (i, row) in out.chunks_exact_mut(s.t).enumerate() {
-                let row = if self.causal {
-                    let (row, rest) = row.split_at_mut(i + 1);
-                    rest.fill(0.0);
-                    row
-                } else {
-                    row
-                };
-                if !whole {
-                    row.iter_mut().zip(keep).for_each(|(v, &keep)| *v = if keep { *v } else { f32::NEG_INFINITY });
+        widest(
+            #[inline(always)]
+            || {
+                for (i, row) in out.chunks_exact_mut(s.t).enumerate() {
+                    let row = if self.causal {
+                        let (row, rest) = row.split_at_mut(i + 1);
+                        rest.fill(0.0);
+                        row
+                    } else {
+                        row
+                    };
+                    if !whole {
+                        row.iter_mut().zip(keep).for_each(|(v, &keep)| *v = if keep { *v } else { f32::NEG_INFINITY });
+                    }
+                    let largest = largest(row);
+                    if largest == f32::NEG_INFINITY && !row.iter().any(|v| v.is_nan()) {
+                        row.fill(0.0);
+                        continue;
+                    }
+                    replace(row, |v| exp(v - largest));
+                    let inverse = (1.0 / sum_over(row.len(), |i| row[i])) as f32;
+                    for v in row {
+                        *v *= inverse;
+                    }
                 }
-                let mut largest = f32::NEG_INFINITY;
-                row.iter().for_each(|&v| largest = if v > largest { v } else { largest });
-                if largest == f32::NEG_INFINITY && !row.iter().any(|v| v.is_nan()) {
-                    row.fill(0.0);
-                    continue;
-                }
-                row.iter_mut().for_each(|v| *v = exp(*v - largest));
-                let inverse = (1.0 / sum_over(row.len(), |i| row[i])) as f32;
-                row.iter_mut().for_each(|v| *v *= inverse);
-            }
-        });
+            },
+        );
     }
 }
 
@@ -131,10 +134,13 @@ impl CustomOp1 for Attention {
         let (n, t, wide) = layout.shape().dims3()?;
         let s = self.sizes(layout.shape())?;
         let qkv = slice::of_storage(qkv, layout)?;
-        let mut y = vec![0f32; n * t * s.d];
-        y.par_chunks_mut(t * s.d).zip(qkv.par_chunks(t * wide)).zip(self.keep.par_chunks(t)).for_each_init(
+        let y = slice::in_chunks(
+            n * t * s.d,
+            t * s.d,
             || vec![0f32; t * t],
-            |weights, ((y, tokens), keep)| {
+            |weights, start, y| {
+                let i = start / (t * s.d);
+                let (tokens, keep) = (&qkv[i * t * wide..][..t * wide], &self.keep[i * t..][..t]);
                 for head in 0..self.heads {
                     self.weights(s, tokens, head, keep, weights);
                     let v = View::rows(&tokens[2 * s.d + head * s.each..], wide);
@@ -150,11 +156,14 @@ impl CustomOp1 for Attention {
         let s = self.sizes(qkv.shape())?;
         let dy = dy.contiguous()?;
         let d_qkv = slice::with2([qkv, &dy], |[qkv, dy]| {
-            let mut d_qkv = vec![0f32; qkv.len()];
-            let tokens = d_qkv.par_chunks_mut(t * wide).zip(qkv.par_chunks(t * wide)).zip(dy.par_chunks(t * s.d));
-            tokens.zip(self.keep.par_chunks(t)).for_each_init(
+            let d_qkv = slice::in_chunks(
+                qkv.len(),
+                t * wide,
                 || [vec![0f32; t * t], vec![0f32; t * t]],
-                |[weights, slopes], (((d_tokens, tokens), dy), keep)| {
+                |[weights, slopes], start, d_tokens| {
+                    let i = start / (t * wide);
+                    let (tokens, dy) = (&qkv[start..][..t * wide], &dy[i * t * s.d..][..t * s.d]);
+                    let keep = &self.keep[i * t..][..t];
                     for head in 0..self.heads {
                         let at = head * s.each;
                         self.weights(s, tokens, head, keep, weights);
@@ -164,15 +173,18 @@ impl CustomOp1 for Attention {
                         let product = |k| Product::new(t, s.each, k).strided(wide);
                         product(t).into(p.transposed(), d_out, &mut d_tokens[2 * s.d + at..]);
                         Product::new(t, t, s.each).into(d_out, v.transposed(), slopes);
-                        widest(|| {
-                            for (slopes, weights) in slopes.chunks_exact_mut(t).zip(weights.chunks_exact(t)) {
-                                let mean = sum_over(t, |i| slopes[i] * weights[i]) as f32;
-                                slopes
-                                    .iter_mut()
-                                    .zip(weights)
-                                    .for_each(|(slope, weight)| *slope = weight * (*slope - mean));
-                            }
-                        });
+                        widest(
+                            #[inline(always)]
+                            || {
+                                for (slopes, weights) in slopes.chunks_exact_mut(t).zip(weights.chunks_exact(t)) {
+                                    let mean = sum_over(t, |i| slopes[i] * weights[i]) as f32;
+                                    slopes
+                                        .iter_mut()
+                                        .zip(weights)
+                                        .for_each(|(slope, weight)| *slope = weight * (*slope - mean));
+                                }
+                            },
+                        );
                         let ds = View::rows(slopes, t);
                         product(t).scaled(s.scale).into(ds, k, &mut d_tokens[at..]);
                         product(t).scaled(s.scale).into(ds.transposed(), q, &mut d_tokens[s.d + at..]);

@@ -118,12 +118,11 @@ impl BatchNorm {
 
     fn forward(&self, t: Operands<'_>) -> Vec<f32> {
         let (c, hw) = (self.channels(), t.hw);
-        let mut y = vec![0f32; t.x.len()];
         with_curve!(self.activation, curve => {
-            y.par_chunks_mut(c * hw).enumerate().for_each(|(image, y)| {
-                let x = &t.x[image * c * hw..][..c * hw];
-                let residual = t.residual.map(|r| &r[image * c * hw..][..c * hw]);
-                widest(|| {
+            slice::in_chunks(t.x.len(), c * hw, || (), |(), start, y| {
+                let x = &t.x[start..][..c * hw];
+                let residual = t.residual.map(|r| &r[start..][..c * hw]);
+                widest(#[inline(always)] || {
                     for channel in 0..c {
                         let (scale, shift) = self.line(t.affine, channel);
                         let plane = channel * hw..(channel + 1) * hw;
@@ -137,9 +136,8 @@ impl BatchNorm {
                         }
                     }
                 });
-            });
-        });
-        y
+            })
+        })
     }
 
     /// Gradients of input, `[gamma, beta]` and residual (empty if there is none).
@@ -157,27 +155,30 @@ impl BatchNorm {
         let partial = dy.par_chunks(IMAGES * c * hw).enumerate().map(|(part, dy)| {
             let mut sums = vec![0f64; 2 * c];
             let start = part * IMAGES * c * hw;
-            widest(|| {
-                for at in (0..dy.len()).step_by(hw) {
-                    let channel = at / hw % c;
-                    let (scale, shift) = self.line(t.affine, channel);
-                    let (mean, inverse) = (self.mean[channel], self.inverse[channel]);
-                    let (x, dy) = (&t.x[start + at..][..hw], &dy[at..][..hw]);
-                    let residual = t.residual.map(|r| &r[start + at..][..hw]);
-                    let [of_gamma, of_beta] = match residual {
-                        Some(r) => two_sums(hw, |i| {
-                            let dz = dy[i] * curve.slope(scale * x[i] + shift + r[i]);
-                            [dz * ((x[i] - mean) * inverse), dz]
-                        }),
-                        None => two_sums(hw, |i| {
-                            let dz = dy[i] * curve.slope(scale * x[i] + shift);
-                            [dz * ((x[i] - mean) * inverse), dz]
-                        }),
-                    };
-                    sums[channel] += of_gamma;
-                    sums[c + channel] += of_beta;
-                }
-            });
+            widest(
+                #[inline(always)]
+                || {
+                    for at in (0..dy.len()).step_by(hw) {
+                        let channel = at / hw % c;
+                        let (scale, shift) = self.line(t.affine, channel);
+                        let (mean, inverse) = (self.mean[channel], self.inverse[channel]);
+                        let (x, dy) = (&t.x[start + at..][..hw], &dy[at..][..hw]);
+                        let residual = t.residual.map(|r| &r[start + at..][..hw]);
+                        let [of_gamma, of_beta] = match residual {
+                            Some(r) => two_sums(hw, |i| {
+                                let dz = dy[i] * curve.slope(scale * x[i] + shift + r[i]);
+                                [dz * ((x[i] - mean) * inverse), dz]
+                            }),
+                            None => two_sums(hw, |i| {
+                                let dz = dy[i] * curve.slope(scale * x[i] + shift);
+                                [dz * ((x[i] - mean) * inverse), dz]
+                            }),
+                        };
+                        sums[channel] += of_gamma;
+                        sums[c + channel] += of_beta;
+                    }
+                },
+            );
             sums
         });
         added(2 * c, partial.collect())
@@ -186,43 +187,46 @@ impl BatchNorm {
     fn inputs(&self, t: Operands<'_>, dy: &[f32], sums: &[f64], curve: impl Curve) -> (Vec<f32>, Vec<f32>) {
         let (c, hw) = (self.channels(), t.hw);
         let count = (t.x.len() / c) as f64;
-        let mut dx = vec![0f32; t.x.len()];
+        let mut dx = slice::zeros(t.x.len());
         // dz is the residual's gradient; without a residual it is not kept.
-        let mut dr = vec![0f32; if t.residual.is_some() { t.x.len() } else { 0 }];
+        let mut dr = slice::zeros(if t.residual.is_some() { t.x.len() } else { 0 });
         let kept = slice::chunks_or_none(&mut dr, c * hw, t.x.len() / (c * hw));
         dx.par_chunks_mut(c * hw).zip(kept).enumerate().for_each(|(image, (dx, dr))| {
             let start = image * c * hw;
-            widest(|| {
-                for channel in 0..c {
-                    let (scale, shift) = self.line(t.affine, channel);
-                    // dx = scale·(dz − mean(dz) − x̂·mean(dz·x̂)), as slope·x + level beside dz.
-                    let (slope, level) = match self.of_batch {
-                        true => {
-                            let slope = -scale * self.inverse[channel] * (sums[channel] / count) as f32;
-                            (slope, -scale * (sums[c + channel] / count) as f32 - slope * self.mean[channel])
-                        }
-                        false => (0.0, 0.0),
-                    };
-                    let plane = start + channel * hw;
-                    let (x, dy) = (&t.x[plane..][..hw], &dy[plane..][..hw]);
-                    let dx = &mut dx[channel * hw..][..hw];
-                    match t.residual.map(|r| &r[plane..][..hw]) {
-                        Some(r) => {
-                            let dr = &mut dr[channel * hw..][..hw];
-                            for i in 0..hw {
-                                dr[i] = dy[i] * curve.slope(scale * x[i] + shift + r[i]);
-                                dx[i] = scale * dr[i] + slope * x[i] + level;
+            widest(
+                #[inline(always)]
+                || {
+                    for channel in 0..c {
+                        let (scale, shift) = self.line(t.affine, channel);
+                        // dx = scale·(dz − mean(dz) − x̂·mean(dz·x̂)), as slope·x + level beside dz.
+                        let (slope, level) = match self.of_batch {
+                            true => {
+                                let slope = -scale * self.inverse[channel] * (sums[channel] / count) as f32;
+                                (slope, -scale * (sums[c + channel] / count) as f32 - slope * self.mean[channel])
                             }
-                        }
-                        None => {
-                            for i in 0..hw {
-                                let dz = dy[i] * curve.slope(scale * x[i] + shift);
-                                dx[i] = scale * dz + slope * x[i] + level;
+                            false => (0.0, 0.0),
+                        };
+                        let plane = start + channel * hw;
+                        let (x, dy) = (&t.x[plane..][..hw], &dy[plane..][..hw]);
+                        let dx = &mut dx[channel * hw..][..hw];
+                        match t.residual.map(|r| &r[plane..][..hw]) {
+                            Some(r) => {
+                                let dr = &mut dr[channel * hw..][..hw];
+                                for i in 0..hw {
+                                    dr[i] = dy[i] * curve.slope(scale * x[i] + shift + r[i]);
+                                    dx[i] = scale * dr[i] + slope * x[i] + level;
+                                }
+                            }
+                            None => {
+                                for i in 0..hw {
+                                    let dz = dy[i] * curve.slope(scale * x[i] + shift);
+                                    dx[i] = scale * dz + slope * x[i] + level;
+                                }
                             }
                         }
                     }
-                }
-            });
+                },
+            );
         });
         (dx, dr)
     }

@@ -131,22 +131,17 @@ fn from_rows(g: &Geometry, block: &Block, rows: &[f32], planes: &mut [f32]) {
 fn forward(g: &Geometry, x: &[f32], weight: &[f32]) -> Vec<f32> {
     let (input, output) = (g.c_in * g.pixels(), g.c_out * g.places());
     let per_task = images_of_a_task(g);
-    let mut y = vec![0f32; g.n * output];
-    y.par_chunks_mut(per_task * output).zip(x.par_chunks(per_task * input)).for_each_init(
-        Scratch::default,
-        |scratch, (y, x)| {
-            for block in blocks(g, x.len() / input) {
-                let (x, y) = (&x[block.images.start * input..], &mut y[block.images.start * output..]);
-                for group in 0..g.window.groups {
-                    let weight = &weight[group * g.group_out() * g.patch()..][..g.group_out() * g.patch()];
-                    let (x, y) =
-                        (&x[group * g.group_in() * g.pixels()..], &mut y[group * g.group_out() * g.places()..]);
-                    forward_block(g, &block, x, weight, y, scratch);
-                }
+    slice::in_chunks(g.n * output, per_task * output, Scratch::default, |scratch, start, y| {
+        let x = &x[start / output * input..][..y.len() / output * input];
+        for block in blocks(g, x.len() / input) {
+            let (x, y) = (&x[block.images.start * input..], &mut y[block.images.start * output..]);
+            for group in 0..g.window.groups {
+                let weight = &weight[group * g.group_out() * g.patch()..][..g.group_out() * g.patch()];
+                let (x, y) = (&x[group * g.group_in() * g.pixels()..], &mut y[group * g.group_out() * g.places()..]);
+                forward_block(g, &block, x, weight, y, scratch);
             }
-        },
-    );
-    y
+        }
+    })
 }
 
 /// `x` and `y` begin with the group's first plane of the block's first image.
@@ -169,7 +164,7 @@ fn forward_block(g: &Geometry, block: &Block, x: &[f32], weight: &[f32], y: &mut
 fn backward(g: &Geometry, x: &[f32], weight: &[f32], dy: &[f32], want: [bool; 2]) -> [Vec<f32>; 2] {
     let (input, output) = (g.c_in * g.pixels(), g.c_out * g.places());
     let [mut dx, mut dw] =
-        [want[0].then_some(x.len()), want[1].then_some(weight.len())].map(|n| vec![0f32; n.unwrap_or(0)]);
+        [want[0].then_some(x.len()), want[1].then_some(weight.len())].map(|n| slice::zeros(n.unwrap_or(0)));
     let per_task = images_of_a_task(g);
     let parts = (PARTIAL / weight.len()).clamp(2, PARTS);
     let per_part = g.n.div_ceil(per_task).div_ceil(parts) * per_task;

@@ -1,6 +1,7 @@
 //! Convolutions in which every channel has a kernel of its own and sees no other: loops over planes, no products.
 
 use super::patches::Geometry;
+use super::slice;
 use super::vector::widest;
 use rayon::prelude::*;
 
@@ -33,18 +34,21 @@ impl Geometry {
 
 pub(super) fn forward(g: &Geometry, x: &[f32], weight: &[f32]) -> Vec<f32> {
     let (k, stride) = (g.kh * g.kw, g.window.stride);
-    let mut y = vec![0f32; g.n * g.c_out * g.places()];
+    let mut y = slice::zeros(g.n * g.c_out * g.places());
     y.par_chunks_mut(g.places()).zip(x.par_chunks(g.pixels())).enumerate().for_each(|(plane, (y, x))| {
         let weight = &weight[plane % g.c_out * k..][..k];
-        widest(|| {
-            g.lines(|at, out, from| {
-                let (w, y) = (weight[at], &mut y[out]);
-                match stride {
-                    1 => y.iter_mut().zip(&x[from..]).for_each(|(y, x)| *y += w * x),
-                    _ => y.iter_mut().zip(x[from..].iter().step_by(stride)).for_each(|(y, x)| *y += w * x),
-                }
-            });
-        });
+        widest(
+            #[inline(always)]
+            || {
+                g.lines(|at, out, from| {
+                    let (w, y) = (weight[at], &mut y[out]);
+                    match stride {
+                        1 => y.iter_mut().zip(&x[from..]).for_each(|(y, x)| *y += w * x),
+                        _ => y.iter_mut().zip(x[from..].iter().step_by(stride)).for_each(|(y, x)| *y += w * x),
+                    }
+                });
+            },
+        );
     });
     y
 }
@@ -52,34 +56,40 @@ pub(super) fn forward(g: &Geometry, x: &[f32], weight: &[f32]) -> Vec<f32> {
 /// Gradients of input and weight, as far as they are wanted.
 pub(super) fn backward(g: &Geometry, x: &[f32], weight: &[f32], dy: &[f32], want: [bool; 2]) -> [Vec<f32>; 2] {
     let (k, stride) = (g.kh * g.kw, g.window.stride);
-    let mut dx = vec![0f32; if want[0] { x.len() } else { 0 }];
+    let mut dx = slice::zeros(if want[0] { x.len() } else { 0 });
     if want[0] {
         dx.par_chunks_mut(g.pixels()).zip(dy.par_chunks(g.places())).enumerate().for_each(|(plane, (dx, dy))| {
             let weight = &weight[plane % g.c_out * k..][..k];
-            widest(|| {
-                g.lines(|at, out, to| {
-                    let (w, dy) = (weight[at], &dy[out]);
-                    match stride {
-                        1 => dx[to..].iter_mut().zip(dy).for_each(|(dx, dy)| *dx += w * dy),
-                        _ => dx[to..].iter_mut().step_by(stride).zip(dy).for_each(|(dx, dy)| *dx += w * dy),
-                    }
-                });
-            });
+            widest(
+                #[inline(always)]
+                || {
+                    g.lines(|at, out, to| {
+                        let (w, dy) = (weight[at], &dy[out]);
+                        match stride {
+                            1 => dx[to..].iter_mut().zip(dy).for_each(|(dx, dy)| *dx += w * dy),
+                            _ => dx[to..].iter_mut().step_by(stride).zip(dy).for_each(|(dx, dy)| *dx += w * dy),
+                        }
+                    });
+                },
+            );
         });
     }
-    let mut dw = vec![0f32; if want[1] { weight.len() } else { 0 }];
+    let mut dw = slice::zeros(if want[1] { weight.len() } else { 0 });
     // A channel is summed over all images by one thread: one order.
     dw.par_chunks_mut(k).enumerate().for_each(|(channel, dw)| {
         let mut sums = vec![0f64; k];
         for plane in (channel..g.n * g.c_out).step_by(g.c_out) {
             let (x, dy) = (&x[plane * g.pixels()..][..g.pixels()], &dy[plane * g.places()..][..g.places()]);
-            widest(|| {
-                g.lines(|at, out, from| {
-                    let dy = &dy[out];
-                    let sum = super::vector::sum_over(dy.len(), |i| dy[i] * x[from + i * stride]);
-                    sums[at] += sum;
-                });
-            });
+            widest(
+                #[inline(always)]
+                || {
+                    g.lines(|at, out, from| {
+                        let dy = &dy[out];
+                        let sum = super::vector::sum_over(dy.len(), |i| dy[i] * x[from + i * stride]);
+                        sums[at] += sum;
+                    });
+                },
+            );
         }
         dw.iter_mut().zip(&sums).for_each(|(dw, &sum)| *dw = sum as f32);
     });

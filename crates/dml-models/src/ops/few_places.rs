@@ -4,7 +4,7 @@
 
 use super::patches::{Geometry, Window};
 use super::product::{Product, View};
-use super::slice::at_least;
+use super::slice::{self, at_least};
 use rayon::prelude::*;
 
 /// Places of all images, at most.
@@ -94,7 +94,7 @@ impl Some<'_> {
 
 pub(super) fn forward(g: &Geometry, x: &[f32], weight: &[f32]) -> Vec<f32> {
     let (input, output, each) = (g.c_in * g.pixels(), g.c_out * g.places(), images_at_once(g));
-    let mut y = vec![0f32; g.n * output];
+    let mut y = slice::zeros(g.n * output);
     let mut scratch = Scratch::default();
     for (x, y) in x.chunks(each * input).zip(y.chunks_mut(each * output)) {
         let some = Some { g, images: x.len() / input };
@@ -112,7 +112,7 @@ pub(super) fn forward(g: &Geometry, x: &[f32], weight: &[f32]) -> Vec<f32> {
 pub(super) fn backward(g: &Geometry, x: &[f32], weight: &[f32], dy: &[f32], want: [bool; 2]) -> [Vec<f32>; 2] {
     let (input, output, each) = (g.c_in * g.pixels(), g.c_out * g.places(), images_at_once(g));
     let [mut dx, mut dw] =
-        [want[0].then_some(x.len()), want[1].then_some(weight.len())].map(|n| vec![0f32; n.unwrap_or(0)]);
+        [want[0].then_some(x.len()), want[1].then_some(weight.len())].map(|n| slice::zeros(n.unwrap_or(0)));
     let mut scratch = Scratch::default();
     for (i, (x, dy)) in x.chunks(each * input).zip(dy.chunks(each * output)).enumerate() {
         let some = Some { g, images: x.len() / input };

@@ -7,7 +7,6 @@ use super::statistics::added;
 use super::tape::apply_light3;
 use super::vector::{sum_over, widest};
 use candle_core::{CpuStorage, CustomOp3, D, Layout, Result, Shape, Tensor, bail};
-use rayon::prelude::*;
 
 /// Normalises the rows of `x` (`[…, d]`), scales by `gamma` and shifts by `beta` (`[d]`).
 ///
@@ -67,17 +66,25 @@ impl CustomOp3 for LayerNorm {
     ) -> Result<(CpuStorage, Shape)> {
         let (x, gamma, beta) = (slice::of_storage(x, xl)?, slice::of_storage(gamma, gl)?, slice::of_storage(beta, bl)?);
         let d = gamma.len();
-        let mut y = vec![0f32; x.len()];
-        y.par_chunks_mut(ROWS * d).zip(x.par_chunks(ROWS * d)).for_each(|(y, x)| {
-            widest(|| {
-                for (y, x) in y.chunks_exact_mut(d).zip(x.chunks_exact(d)) {
-                    let (mean, inverse) = moments(x, self.epsilon);
-                    for i in 0..d {
-                        y[i] = (x[i] - mean) * inverse * gamma[i] + beta[i];
-                    }
-                }
-            });
-        });
+        let y = slice::in_chunks(
+            x.len(),
+            ROWS * d,
+            || (),
+            |(), start, y| {
+                let x = &x[start..][..y.len()];
+                widest(
+                    #[inline(always)]
+                    || {
+                        for (y, x) in y.chunks_exact_mut(d).zip(x.chunks_exact(d)) {
+                            let (mean, inverse) = moments(x, self.epsilon);
+                            for i in 0..d {
+                                y[i] = (x[i] - mean) * inverse * gamma[i] + beta[i];
+                            }
+                        }
+                    },
+                );
+            },
+        );
         Ok((CpuStorage::F32(y), xl.shape().clone()))
     }
 
@@ -92,27 +99,36 @@ impl CustomOp3 for LayerNorm {
         let dy = dy.contiguous()?;
         let (dx, sums) = slice::with3([x, gamma, &dy], |[x, gamma, dy]| {
             let d = gamma.len();
-            let mut dx = vec![0f32; x.len()];
-            let rows = dx.par_chunks_mut(ROWS * d).zip(x.par_chunks(ROWS * d)).zip(dy.par_chunks(ROWS * d));
-            let partial = rows.map(|((dx, x), dy)| {
-                let mut part = vec![0f32; 2 * d];
-                widest(|| {
-                    let (of_gamma, of_beta) = part.split_at_mut(d);
-                    for ((dx, x), dy) in dx.chunks_exact_mut(d).zip(x.chunks_exact(d)).zip(dy.chunks_exact(d)) {
-                        let (mean, inverse) = moments(x, self.epsilon);
-                        let level = (sum_over(d, |i| dy[i] * gamma[i]) / d as f64) as f32;
-                        let slope = (sum_over(d, |i| dy[i] * gamma[i] * ((x[i] - mean) * inverse)) / d as f64) as f32;
-                        for i in 0..d {
-                            let normed = (x[i] - mean) * inverse;
-                            dx[i] = inverse * (dy[i] * gamma[i] - level - normed * slope);
-                            of_gamma[i] += dy[i] * normed;
-                            of_beta[i] += dy[i];
-                        }
-                    }
-                });
-                part.into_iter().map(f64::from).collect::<Vec<f64>>()
-            });
-            let sums = added(2 * d, partial.collect());
+            let rows = ROWS * d;
+            let (dx, partial) = slice::in_chunks_and(
+                x.len(),
+                rows,
+                || (),
+                |(), start, dx| {
+                    let (x, dy) = (&x[start..][..dx.len()], &dy[start..][..dx.len()]);
+                    let mut part = vec![0f32; 2 * d];
+                    widest(
+                        #[inline(always)]
+                        || {
+                            let (of_gamma, of_beta) = part.split_at_mut(d);
+                            for ((dx, x), dy) in dx.chunks_exact_mut(d).zip(x.chunks_exact(d)).zip(dy.chunks_exact(d)) {
+                                let (mean, inverse) = moments(x, self.epsilon);
+                                let level = (sum_over(d, |i| dy[i] * gamma[i]) / d as f64) as f32;
+                                let slope =
+                                    (sum_over(d, |i| dy[i] * gamma[i] * ((x[i] - mean) * inverse)) / d as f64) as f32;
+                                for i in 0..d {
+                                    let normed = (x[i] - mean) * inverse;
+                                    dx[i] = inverse * (dy[i] * gamma[i] - level - normed * slope);
+                                    of_gamma[i] += dy[i] * normed;
+                                    of_beta[i] += dy[i];
+                                }
+                            }
+                        },
+                    );
+                    part.into_iter().map(f64::from).collect::<Vec<f64>>()
+                },
+            );
+            let sums = added(2 * d, partial);
             Ok((dx, sums))
         })?;
         let d = gamma.elem_count();

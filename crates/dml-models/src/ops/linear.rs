@@ -64,7 +64,10 @@ impl CustomOp3 for Linear {
         let mut y = Product::new(n, m, k).by_all().made(View::rows(x, k), View::rows(w, k).transposed());
         if !b.is_empty() {
             y.par_chunks_mut(ROWS * m).for_each(|rows| {
-                widest(|| rows.chunks_exact_mut(m).for_each(|row| row.iter_mut().zip(b).for_each(|(y, b)| *y += b)));
+                widest(
+                    #[inline(always)]
+                    || rows.chunks_exact_mut(m).for_each(|row| row.iter_mut().zip(b).for_each(|(y, b)| *y += b)),
+                );
             });
         }
         Ok((CpuStorage::F32(y), Shape::from(with_last(xl.dims(), m))))
@@ -99,7 +102,10 @@ impl CustomOp3 for Linear {
 fn column_sums(rows: &[f32], m: usize) -> Vec<f32> {
     let partial = rows.par_chunks((ROWS * m).max(1)).map(|rows| {
         let mut sums = vec![0f32; m];
-        widest(|| rows.chunks_exact(m).for_each(|row| sums.iter_mut().zip(row).for_each(|(sum, v)| *sum += v)));
+        widest(
+            #[inline(always)]
+            || rows.chunks_exact(m).for_each(|row| sums.iter_mut().zip(row).for_each(|(sum, v)| *sum += v)),
+        );
         sums.into_iter().map(f64::from).collect::<Vec<f64>>()
     });
     added(m, partial.collect()).into_iter().map(|sum| sum as f32).collect()

@@ -112,7 +112,7 @@ impl NormReluPool {
     fn forward(&self, x: &[f32], gamma: &[f32], beta: &[f32], hw: usize, w: usize) -> Vec<f32> {
         let c = gamma.len();
         let pooled = (hw / w / 2) * (w / 2);
-        let mut y = vec![0f32; x.len() / hw * pooled];
+        let mut y = slice::zeros(x.len() / hw * pooled);
         y.par_chunks_mut(c * pooled).zip(x.par_chunks(c * hw)).for_each(|(y, x)| {
             for channel in 0..c {
                 let (a, b) = self.affine(channel, gamma, beta);
@@ -159,7 +159,7 @@ impl NormReluPool {
     fn input_gradient(&self, t: &Saved<'_>, sums: &[ChannelGradient]) -> Vec<f32> {
         let c = t.gamma.len();
         let count = (t.x.len() / c) as f32;
-        let mut dx = vec![0f32; t.x.len()];
+        let mut dx = slice::zeros(t.x.len());
         dx.par_chunks_mut(c * t.hw).enumerate().for_each(|(i, dx)| {
             for (channel, sums) in sums.iter().enumerate() {
                 let (a, b) = self.affine(channel, t.gamma, t.beta);

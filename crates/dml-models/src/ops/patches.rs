@@ -22,6 +22,19 @@ impl Default for Window {
     }
 }
 
+/// Numbers of a copy whose length is known.
+const LANES: usize = 8;
+
+/// Copies `length` numbers; of a few, as many as a vector holds, for a copy of unknown length is a call. What is behind them must not
+/// be written yet.
+#[inline(always)]
+fn copy(from: &[f32], length: usize, to: &mut [f32]) {
+    match (from.first_chunk::<LANES>(), to.first_chunk_mut::<LANES>()) {
+        (Some(from), Some(to)) if length <= LANES => *to = *from,
+        _ => to[..length].copy_from_slice(&from[..length]),
+    }
+}
+
 impl Window {
     /// A window that moves by `stride` and keeps the size of an image, but for the stride, under a kernel of the odd side `k`.
     pub fn same(k: usize, stride: usize) -> Self {
@@ -145,15 +158,16 @@ impl Geometry {
     pub(crate) fn gather(&self, images: &[f32], count: usize, rows: Range<usize>, patches: &mut [f32]) {
         let (stride, ow) = (self.window.stride, self.ow);
         self.matrix_lines(count, rows, |start, inside, from| {
-            let line = &mut patches[start..][..ow];
-            let Some(from) = from else { return line.fill(0.0) };
-            line[..inside.start].fill(0.0);
-            line[inside.end..].fill(0.0);
-            let line = &mut line[inside];
-            match stride {
-                1 => line.copy_from_slice(&images[from..][..line.len()]),
-                _ => line.iter_mut().zip(images[from..].iter().step_by(stride)).for_each(|(to, v)| *to = *v),
+            let Some(from) = from else { return patches[start..][..ow].fill(0.0) };
+            if stride == 1 {
+                copy(&images[from..], inside.len(), &mut patches[start + inside.start..]);
+            } else {
+                let line = &mut patches[start..][inside.clone()];
+                line.iter_mut().zip(images[from..].iter().step_by(stride)).for_each(|(to, v)| *to = *v);
             }
+            // Last, since a copy may have gone too far.
+            patches[start..][..inside.start].fill(0.0);
+            patches[start..][inside.end..ow].fill(0.0);
         });
     }
 

@@ -139,7 +139,7 @@ impl CustomOp1 for Pool2d {
     fn cpu_fwd(&self, x: &CpuStorage, layout: &Layout) -> Result<(CpuStorage, Shape)> {
         let x = slice::of_storage(x, layout)?;
         let hw = self.h * self.w;
-        let mut y = vec![0f32; x.len() / hw * self.places()];
+        let mut y = slice::zeros(x.len() / hw * self.places());
         let planes = y.par_chunks_mut(self.places()).zip(x.par_chunks(hw));
         match self.pool {
             Pool::Max => planes.for_each_init(|| self.of_largest(), |pool, (y, plane)| pool.forward(plane, y)),
@@ -159,7 +159,7 @@ impl CustomOp1 for Pool2d {
         let dy = dy.contiguous()?;
         let hw = self.h * self.w;
         let dx = slice::with2([x, &dy], |[x, dy]| {
-            let mut dx = vec![0f32; x.len()];
+            let mut dx = slice::zeros(x.len());
             let planes = dx.par_chunks_mut(hw).zip(x.par_chunks(hw)).zip(dy.par_chunks(self.places()));
             match self.pool {
                 Pool::Max => {
@@ -198,7 +198,7 @@ impl CustomOp1 for GlobalMean {
         let (_, _, h, w) = x.dims4()?;
         let dy = dy.contiguous()?;
         let dx = slice::with(&dy, |dy| {
-            let mut dx = vec![0f32; x.elem_count()];
+            let mut dx = slice::zeros(x.elem_count());
             dx.par_chunks_mut(h * w).zip(dy).for_each(|(dx, dy)| dx.fill(dy / (h * w) as f32));
             Ok(dx)
         })?;

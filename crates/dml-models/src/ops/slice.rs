@@ -60,7 +60,14 @@ const PIECE: usize = 1 << 14;
 pub(crate) fn mapped(x: &[f32], f: impl Fn(f32) -> f32 + Sync) -> Vec<f32> {
     in_pieces(x.len(), |start, out| {
         let x = &x[start..][..out.len()];
-        widest(|| out.iter_mut().zip(x).for_each(|(out, &x)| *out = MaybeUninit::new(f(x))));
+        widest(
+            #[inline(always)]
+            || {
+                for (out, &x) in out.iter_mut().zip(x) {
+                    *out = MaybeUninit::new(f(x));
+                }
+            },
+        );
     })
 }
 
@@ -68,8 +75,20 @@ pub(crate) fn mapped(x: &[f32], f: impl Fn(f32) -> f32 + Sync) -> Vec<f32> {
 pub(crate) fn mapped2([a, b]: [&[f32]; 2], f: impl Fn(f32, f32) -> f32 + Sync) -> Vec<f32> {
     in_pieces(a.len().min(b.len()), |start, out| {
         let (a, b) = (&a[start..][..out.len()], &b[start..][..out.len()]);
-        widest(|| out.iter_mut().zip(a).zip(b).for_each(|((out, &a), &b)| *out = MaybeUninit::new(f(a, b))));
+        widest(
+            #[inline(always)]
+            || {
+                for ((out, &a), &b) in out.iter_mut().zip(a).zip(b) {
+                    *out = MaybeUninit::new(f(a, b));
+                }
+            },
+        );
     })
+}
+
+/// `n` zeros: one thread alone would be busy with the large ones for a tenth of a step.
+pub(crate) fn zeros(n: usize) -> Vec<f32> {
+    in_pieces(n, |_, out| out.fill(MaybeUninit::new(0.0)))
 }
 
 /// `n` numbers in memory that is not filled with zeros first: `write` gets each piece of it with its place, and must write all.
@@ -77,7 +96,39 @@ fn in_pieces(n: usize, write: impl Fn(usize, &mut [MaybeUninit<f32>]) + Sync) ->
     let mut all = Vec::with_capacity(n);
     let pieces = all.spare_capacity_mut()[..n].par_chunks_mut(PIECE).enumerate();
     pieces.for_each(|(piece, out)| write(piece * PIECE, out));
-    // SAFETY: the two callers above write every number of every piece, since their slices are as long as it.
+    // SAFETY: the callers above write every number of every piece, since their slices are as long as it.
     unsafe { all.set_len(n) };
     all
+}
+
+/// `n` numbers, `length` of them at a time by one thread: `work` gets them as zeros that are in the cache, with their place and what
+/// the thread has from `room`.
+pub(crate) fn in_chunks<R>(
+    n: usize,
+    length: usize,
+    room: impl Fn() -> R + Send + Sync,
+    work: impl Fn(&mut R, usize, &mut [f32]) + Send + Sync,
+) -> Vec<f32> {
+    in_chunks_and(n, length, room, work).0
+}
+
+/// As [`in_chunks`], with what `work` gives for each chunk.
+pub(crate) fn in_chunks_and<R, T: Send>(
+    n: usize,
+    length: usize,
+    room: impl Fn() -> R + Send + Sync,
+    work: impl Fn(&mut R, usize, &mut [f32]) -> T + Send + Sync,
+) -> (Vec<f32>, Vec<T>) {
+    let mut all = Vec::with_capacity(n);
+    let chunks = all.spare_capacity_mut()[..n].par_chunks_mut(length.max(1)).enumerate();
+    let given = chunks.map_init(room, |room, (i, chunk)| {
+        chunk.fill(MaybeUninit::new(0.0));
+        // SAFETY: all of it has been written just now.
+        let chunk = unsafe { &mut *(std::ptr::from_mut(chunk) as *mut [f32]) };
+        work(room, i * length, chunk)
+    });
+    let given = given.collect();
+    // SAFETY: every chunk has been written.
+    unsafe { all.set_len(n) };
+    (all, given)
 }

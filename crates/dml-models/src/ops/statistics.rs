@@ -53,17 +53,20 @@ const IMAGES: usize = 4;
 fn channel_sums(x: &[f32], c: usize, hw: usize, f: impl Fn(usize, f32) -> f32 + Sync) -> Vec<f64> {
     let partial = x.par_chunks((IMAGES * c * hw).max(1)).map(|images| {
         let mut sums = vec![0f64; c];
-        widest(|| {
-            for image in images.chunks_exact(c * hw) {
-                if hw == 1 {
-                    sums.iter_mut().zip(image).enumerate().for_each(|(i, (sum, &v))| *sum += f64::from(f(i, v)));
-                    continue;
+        widest(
+            #[inline(always)]
+            || {
+                for image in images.chunks_exact(c * hw) {
+                    if hw == 1 {
+                        sums.iter_mut().zip(image).enumerate().for_each(|(i, (sum, &v))| *sum += f64::from(f(i, v)));
+                        continue;
+                    }
+                    for (channel, (plane, sum)) in image.chunks_exact(hw).zip(&mut sums).enumerate() {
+                        *sum += sum_over(hw, |i| f(channel, plane[i]));
+                    }
                 }
-                for (channel, (plane, sum)) in image.chunks_exact(hw).zip(&mut sums).enumerate() {
-                    *sum += sum_over(hw, |i| f(channel, plane[i]));
-                }
-            }
-        });
+            },
+        );
         sums
     });
     added(c, partial.collect())

@@ -1,7 +1,7 @@
 //! Loops over slices that compilers turn into vector instructions, and functions that may stand in them.
 
-/// `f`, compiled for the widest vector instructions of this machine. What it calls should be `#[inline(always)]`. Wider vectors do
-/// the same operations on the same numbers, so results are the same.
+/// `f`, compiled for the widest vector instructions of this machine. It must be `#[inline(always)]`, and what it calls: a closure
+/// that is called is compiled for the narrowest. Wider vectors do the same operations on the same numbers, so results are the same.
 #[inline(always)]
 pub(crate) fn widest<R>(f: impl FnOnce() -> R) -> R {
     pulp::Arch::new().dispatch(f)
@@ -28,14 +28,64 @@ pub(crate) fn sum_over(n: usize, f: impl Fn(usize) -> f32) -> f64 {
             }
             at += LANES;
         }
-        let mut sum = lanes.iter().map(|&lane| f64::from(lane)).sum::<f64>();
         for i in whole..end {
-            sum += f64::from(f(i));
+            lanes[i - whole] += f(i);
         }
-        total += sum;
+        // By halves: one after the other they would take longer than a short row.
+        let mut sums = [0f64; LANES];
+        for i in 0..LANES {
+            sums[i] = f64::from(lanes[i]);
+        }
+        let mut half = LANES / 2;
+        while half > 0 {
+            for i in 0..half {
+                sums[i] += sums[i + half];
+            }
+            half /= 2;
+        }
+        total += sums[0];
         start = end;
     }
     total
+}
+
+/// The largest number of `row`, `-∞` if there is none. NaN is passed over.
+#[inline(always)]
+pub(crate) fn largest(row: &[f32]) -> f32 {
+    let larger = |a: f32, b: f32| if b > a { b } else { a };
+    let mut lanes = [f32::NEG_INFINITY; LANES];
+    let (chunks, rest) = row.as_chunks::<LANES>();
+    for chunk in chunks {
+        for i in 0..LANES {
+            lanes[i] = larger(lanes[i], chunk[i]);
+        }
+    }
+    let mut all = f32::NEG_INFINITY;
+    for &v in lanes.iter().chain(rest) {
+        all = larger(all, v);
+    }
+    all
+}
+
+/// `f` of every number of `row`. Those that fill no vector are computed as if they did.
+#[inline(always)]
+pub(crate) fn replace(row: &mut [f32], f: impl Fn(f32) -> f32) {
+    let (chunks, rest) = row.as_chunks_mut::<LANES>();
+    for chunk in chunks {
+        for v in chunk {
+            *v = f(*v);
+        }
+    }
+    let mut last = [0f32; LANES];
+    for (to, &v) in last.iter_mut().zip(&*rest) {
+        *to = v;
+    }
+    for v in &mut last {
+        *v = f(*v);
+    }
+    for (to, &v) in rest.iter_mut().zip(&last) {
+        *to = v;
+    }
 }
 
 /// `eˣ` within 2 units in the last place: Cephes' polynomial after a reduction by powers of two. Small results become 0.
@@ -109,6 +159,19 @@ mod tests {
             assert!((erf(x) - want).abs() < 3e-7 && (erf(-x) + want).abs() < 3e-7, "erf({x}) = {}", erf(x));
         }
         assert!((erf(4.0) - 1.0).abs() < 2e-7);
+    }
+
+    #[test]
+    fn rows_of_any_length_are_replaced_and_searched_whole() {
+        for n in [0, 1, 15, 16, 17, 40] {
+            let row: Vec<f32> = (0..n).map(|i| (i * 7 % 11) as f32 - 20.0).collect();
+            let want = row.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+            assert_eq!(largest(&row), want);
+            let mut twice = row.clone();
+            replace(&mut twice, |v| 2.0 * v);
+            assert_eq!(twice, row.iter().map(|v| 2.0 * v).collect::<Vec<f32>>());
+        }
+        assert_eq!(largest(&[f32::NAN, 1.0]), 1.0);
     }
 
     #[test]

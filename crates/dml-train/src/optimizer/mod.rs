@@ -119,7 +119,12 @@ impl Optimizer {
         let square = |g: f32| rule::clipped(g, clip) * rule::clipped(g, clip);
         Ok(dml_core::with_host(&row, |values: dml_core::Matrix<'_, f32>| {
             // Parts of a fixed size, added in their order.
-            let parts = values.data().par_chunks(PART).map(|part| widest(|| sum_of(part, square)));
+            let parts = values.data().par_chunks(PART).map(|part| {
+                widest(
+                    #[inline(always)]
+                    || sum_of(part, square),
+                )
+            });
             parts.collect::<Vec<f64>>().into_iter().sum()
         })?)
     }

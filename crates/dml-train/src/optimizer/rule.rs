@@ -124,7 +124,10 @@ impl InplaceOp2 for HostStep<'_> {
         let pieces = w.par_chunks_mut(PIECE).zip(g.par_chunks(PIECE));
         pieces.zip(first.par_chunks_mut(PIECE)).zip(second.par_chunks_mut(PIECE)).for_each(
             |(((w, g), first), second)| {
-                widest(|| piece(self.step, w, g, first, second));
+                widest(
+                    #[inline(always)]
+                    || piece(self.step, w, g, first, second),
+                );
             },
         );
         Ok(())

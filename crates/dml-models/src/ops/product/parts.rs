@@ -55,11 +55,10 @@ fn parts_of<const N: usize>(numbers: &[f32; N]) -> [[u32; N]; PARTS] {
 }
 
 #[inline(always)]
-fn transpose(tile: &mut Tile) {
-    let from = tile.0;
+fn transpose(from: &Tile, to: &mut Tile) {
     for i in 0..SIDE {
         for j in 0..SIDE {
-            tile.0[j * SIDE + i] = from[i * SIDE + j];
+            to.0[j * SIDE + i] = from.0[i * SIDE + j];
         }
     }
 }
@@ -108,6 +107,7 @@ impl<'a> Operand<'a> {
     #[inline(always)]
     fn pack_block(&self, sides: Range<usize>, depths: Range<usize>, tiles: &mut [Tile]) {
         let lies = if self.depth_stride == 1 { Lines::OfSides } else { Lines::OfDepths };
+        let mut turned = [Tile::ZERO; PARTS];
         for i in 0..SIDE {
             let mut lines = [[0; SIDE]; PARTS];
             match lies {
@@ -130,13 +130,14 @@ impl<'a> Operand<'a> {
                     }
                 }
             }
+            let tiles = if lies == self.lines { &mut *tiles } else { &mut turned[..] };
             for (tile, line) in tiles.iter_mut().zip(&lines) {
                 tile.0[i * SIDE..][..SIDE].copy_from_slice(line);
             }
         }
         if lies != self.lines {
-            for tile in tiles {
-                transpose(tile);
+            for (from, to) in turned.iter().zip(tiles) {
+                transpose(from, to);
             }
         }
     }

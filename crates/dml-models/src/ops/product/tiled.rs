@@ -23,14 +23,14 @@ const WIDE: usize = 2048;
 /// Rows of the left matrix that are packed at a time: they stay in the cache of a core.
 const HIGH: usize = 128;
 
-/// Columns and depth that outweigh the packing, as measured: what is packed is used that often.
+/// Sides that outweigh the packing, as measured: what is packed is used that often.
 const WORTH: usize = 384;
 /// Panels that one thread packs at a time.
 const PANELS_AT_ONCE: usize = 4;
 
 /// Whether a product of these sides is large enough to gain by it.
-pub(super) fn suits([m, n, k]: [usize; 3]) -> bool {
-    m >= SIDE && n.min(k) >= WORTH
+pub(super) fn suits(sides: [usize; 3]) -> bool {
+    sides.into_iter().all(|side| side >= WORTH)
 }
 
 /// Tiles that a thread keeps for its next product.

@@ -3,8 +3,8 @@
 use super::maps::{Lanes, both, g, g_t};
 use super::{LANES, VALUES};
 use crate::ops::patches::Geometry;
+use crate::ops::slice::in_chunks;
 use crate::ops::vector::widest;
-use rayon::prelude::*;
 
 /// Numbers of a kernel.
 const TAPS: usize = 9;
@@ -12,49 +12,58 @@ const TAPS: usize = 9;
 /// `G·g·Gᵀ` of every kernel: `[c_out, 16, c_in]`.
 pub(super) fn transformed(geometry: &Geometry, weight: &[f32]) -> Vec<f32> {
     let c_in = geometry.c_in;
-    let mut u = vec![0f32; geometry.c_out * VALUES * c_in];
-    u.par_chunks_mut(VALUES * c_in).zip(weight.par_chunks(TAPS * c_in)).for_each(|(u, weight)| {
-        widest(
-            #[inline(always)]
-            || {
-                for channel in starts(c_in) {
-                    let weight = &weight[TAPS * channel..][..TAPS * LANES];
-                    let mut taps = [[Lanes::default(); 3]; 3];
-                    for (tap, lanes) in taps.as_flattened_mut().iter_mut().enumerate() {
-                        *lanes = Lanes::strided(&weight[tap..], TAPS);
+    let (input, output) = (TAPS * c_in, VALUES * c_in);
+    in_chunks(
+        geometry.c_out * output,
+        output,
+        || (),
+        |(), start, u| {
+            let weight = &weight[start / output * input..][..input];
+            widest(
+                #[inline(always)]
+                || {
+                    for channel in starts(c_in) {
+                        let weight = &weight[TAPS * channel..][..TAPS * LANES];
+                        let mut taps = [[Lanes::default(); 3]; 3];
+                        for (tap, lanes) in taps.as_flattened_mut().iter_mut().enumerate() {
+                            *lanes = Lanes::strided(&weight[tap..], TAPS);
+                        }
+                        for (value, lanes) in both(taps, g).as_flattened().iter().enumerate() {
+                            lanes.to(&mut u[value * c_in + channel..]);
+                        }
                     }
-                    for (value, lanes) in both(taps, g).as_flattened().iter().enumerate() {
-                        lanes.to(&mut u[value * c_in + channel..]);
-                    }
-                }
-            },
-        );
-    });
-    u
+                },
+            );
+        },
+    )
 }
 
 /// `Gᵀ·dU·G` of every kernel, from `[16, c_out, c_in]`.
 pub(super) fn slopes(geometry: &Geometry, du: &[f32]) -> Vec<f32> {
     let (c_in, c_out) = (geometry.c_in, geometry.c_out);
-    let mut dw = vec![0f32; c_out * c_in * TAPS];
-    dw.par_chunks_mut(c_in * TAPS).enumerate().for_each(|(out, dw)| {
-        widest(
-            #[inline(always)]
-            || {
-                for channel in starts(c_in) {
-                    let mut values = [[Lanes::default(); 4]; 4];
-                    for (value, lanes) in values.as_flattened_mut().iter_mut().enumerate() {
-                        *lanes = Lanes::of(&du[(value * c_out + out) * c_in + channel..]);
+    in_chunks(
+        c_out * c_in * TAPS,
+        c_in * TAPS,
+        || (),
+        |(), start, dw| {
+            let out = start / (c_in * TAPS);
+            widest(
+                #[inline(always)]
+                || {
+                    for channel in starts(c_in) {
+                        let mut values = [[Lanes::default(); 4]; 4];
+                        for (value, lanes) in values.as_flattened_mut().iter_mut().enumerate() {
+                            *lanes = Lanes::of(&du[(value * c_out + out) * c_in + channel..]);
+                        }
+                        let dw = &mut dw[TAPS * channel..][..TAPS * LANES];
+                        for (tap, lanes) in both(values, g_t).as_flattened().iter().enumerate() {
+                            lanes.to_strided(&mut dw[tap..], TAPS);
+                        }
                     }
-                    let dw = &mut dw[TAPS * channel..][..TAPS * LANES];
-                    for (tap, lanes) in both(values, g_t).as_flattened().iter().enumerate() {
-                        lanes.to_strided(&mut dw[tap..], TAPS);
-                    }
-                }
-            },
-        );
-    });
-    dw
+                },
+            );
+        },
+    )
 }
 
 /// Where vectors of channels begin. The last may do some of the one before it again; there are as many as a vector has, see

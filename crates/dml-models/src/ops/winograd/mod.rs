@@ -11,7 +11,7 @@ mod phases;
 
 use super::patches::Geometry;
 use super::product::{Product, View};
-use super::slice::{at_least, chunks_or_none};
+use super::slice::{self, at_least, chunks_or_none};
 use super::vector::widest;
 use kernels::{slopes, transformed};
 use maps::{Lanes, a, a_t, b, b_t, column, join, split};
@@ -128,25 +128,28 @@ fn transform_input(geometry: &Geometry, block: &Block, x: &[f32], scratch: &mut 
         for image in block.images() {
             let (rows, columns) = block.of_image(image);
             phases.fill(geometry, &x[(image * geometry.c_in + channel) * pixels..][..pixels], &rows);
-            widest(|| {
-                for (i, row) in rows.clone().enumerate() {
-                    let at = columns.start + i * wide;
-                    let lines = [0, 1, 2, 3].map(|i| phases.line_of(2 * row + i));
-                    for t in (0..wide).step_by(LANES) {
-                        let mut half = [[Lanes::default(); 4]; 4];
-                        for (half, (even, odd)) in half.iter_mut().zip(lines) {
-                            let taps = [Lanes::of(&even[t..]), Lanes::of(&odd[t..])];
-                            *half = b_t([taps[0], taps[1], Lanes::of(&even[t + 1..]), Lanes::of(&odd[t + 1..])]);
-                        }
-                        for j in 0..4 {
-                            let values = b_t(column(&half, j));
-                            for (i, value) in values.into_iter().enumerate() {
-                                value.to(&mut v[(4 * i + j) * pitch + at + t..]);
+            widest(
+                #[inline(always)]
+                || {
+                    for (i, row) in rows.clone().enumerate() {
+                        let at = columns.start + i * wide;
+                        let lines = [0, 1, 2, 3].map(|i| phases.line_of(2 * row + i));
+                        for t in (0..wide).step_by(LANES) {
+                            let mut half = [[Lanes::default(); 4]; 4];
+                            for (half, (even, odd)) in half.iter_mut().zip(lines) {
+                                let taps = [Lanes::of(&even[t..]), Lanes::of(&odd[t..])];
+                                *half = b_t([taps[0], taps[1], Lanes::of(&even[t + 1..]), Lanes::of(&odd[t + 1..])]);
+                            }
+                            for j in 0..4 {
+                                let values = b_t(column(&half, j));
+                                for (i, value) in values.into_iter().enumerate() {
+                                    value.to(&mut v[(4 * i + j) * pitch + at + t..]);
+                                }
                             }
                         }
                     }
-                }
-            });
+                },
+            );
         }
     }
 }
@@ -159,33 +162,36 @@ fn transform_slope(geometry: &Geometry, block: &Block, dy: &[f32], scratch: &mut
     // An odd side has no last column.
     line.fill(0.0);
     for (channel, m) in m.chunks_exact_mut(VALUES * pitch).enumerate() {
-        widest(|| {
-            for image in block.images() {
-                let (rows, columns) = block.of_image(image);
-                let plane = &dy[(image * geometry.c_out + channel) * places..][..places];
-                for (i, y) in (2 * rows.start..2 * rows.end).enumerate() {
-                    let (even, odd) = outputs[i % 2 * 2 * pitch..].split_at_mut(pitch);
-                    let at = columns.start + i / 2 * wide;
-                    let (even, odd) = (&mut even[at..][..wide], &mut odd[at..][..wide]);
-                    if y < geometry.oh {
-                        line[..geometry.ow].copy_from_slice(&plane[y * geometry.ow..][..geometry.ow]);
-                        split(line, even, odd);
-                    } else {
-                        even.fill(0.0);
-                        odd.fill(0.0);
+        widest(
+            #[inline(always)]
+            || {
+                for image in block.images() {
+                    let (rows, columns) = block.of_image(image);
+                    let plane = &dy[(image * geometry.c_out + channel) * places..][..places];
+                    for (i, y) in (2 * rows.start..2 * rows.end).enumerate() {
+                        let (even, odd) = outputs[i % 2 * 2 * pitch..].split_at_mut(pitch);
+                        let at = columns.start + i / 2 * wide;
+                        let (even, odd) = (&mut even[at..][..wide], &mut odd[at..][..wide]);
+                        if y < geometry.oh {
+                            line[..geometry.ow].copy_from_slice(&plane[y * geometry.ow..][..geometry.ow]);
+                            split(line, even, odd);
+                        } else {
+                            even.fill(0.0);
+                            odd.fill(0.0);
+                        }
                     }
                 }
-            }
-            for t in (0..block.columns()).step_by(LANES) {
-                let of = |k: usize| Lanes::of(&outputs[k * pitch + t..]);
-                let half = [a([of(0), of(1)]), a([of(2), of(3)])];
-                for j in 0..4 {
-                    for (i, value) in a(column(&half, j)).into_iter().enumerate() {
-                        value.to(&mut m[(4 * i + j) * pitch + t..]);
+                for t in (0..block.columns()).step_by(LANES) {
+                    let of = |k: usize| Lanes::of(&outputs[k * pitch + t..]);
+                    let half = [a([of(0), of(1)]), a([of(2), of(3)])];
+                    for j in 0..4 {
+                        for (i, value) in a(column(&half, j)).into_iter().enumerate() {
+                            value.to(&mut m[(4 * i + j) * pitch + t..]);
+                        }
                     }
                 }
-            }
-        });
+            },
+        );
     }
 }
 
@@ -216,26 +222,29 @@ fn write_outputs(geometry: &Geometry, block: &Block, scratch: &mut Scratch, y: &
         for channel in 0..geometry.c_out {
             let plane = &mut y[(image * geometry.c_out + channel) * places..][..places];
             let of = |value: usize| &m[(value * geometry.c_out + channel) * pitch + columns.start..];
-            widest(|| {
-                for t in (0..columns.len()).step_by(LANES) {
-                    let mut half = [[Lanes::default(); 2]; 4];
-                    for (i, half) in half.iter_mut().enumerate() {
-                        let of = |j: usize| Lanes::of(&of(4 * i + j)[t..]);
-                        *half = a_t([of(0), of(1), of(2), of(3)]);
-                    }
-                    for j in 0..2 {
-                        let values = a_t(column(&half, j));
-                        for (i, value) in values.into_iter().enumerate() {
-                            value.to(&mut outputs[(2 * i + j) * pitch + t..]);
+            widest(
+                #[inline(always)]
+                || {
+                    for t in (0..columns.len()).step_by(LANES) {
+                        let mut half = [[Lanes::default(); 2]; 4];
+                        for (i, half) in half.iter_mut().enumerate() {
+                            let of = |j: usize| Lanes::of(&of(4 * i + j)[t..]);
+                            *half = a_t([of(0), of(1), of(2), of(3)]);
+                        }
+                        for j in 0..2 {
+                            let values = a_t(column(&half, j));
+                            for (i, value) in values.into_iter().enumerate() {
+                                value.to(&mut outputs[(2 * i + j) * pitch + t..]);
+                            }
                         }
                     }
-                }
-                for (i, y) in (2 * rows.start..(2 * rows.end).min(geometry.oh)).enumerate() {
-                    let (even, odd) = outputs[i % 2 * 2 * pitch..].split_at(pitch);
-                    join(&even[i / 2 * wide..][..wide], &odd[i / 2 * wide..][..wide], line);
-                    plane[y * geometry.ow..][..geometry.ow].copy_from_slice(&line[..geometry.ow]);
-                }
-            });
+                    for (i, y) in (2 * rows.start..(2 * rows.end).min(geometry.oh)).enumerate() {
+                        let (even, odd) = outputs[i % 2 * 2 * pitch..].split_at(pitch);
+                        join(&even[i / 2 * wide..][..wide], &odd[i / 2 * wide..][..wide], line);
+                        plane[y * geometry.ow..][..geometry.ow].copy_from_slice(&line[..geometry.ow]);
+                    }
+                },
+            );
         }
     }
 }
@@ -249,25 +258,28 @@ fn add_to_inputs(geometry: &Geometry, block: &Block, scratch: &mut Scratch, dx: 
         let (rows, columns) = block.of_image(image);
         for channel in 0..geometry.c_in {
             let of = |value: usize| &dv[(value * geometry.c_in + channel) * pitch + columns.start..];
-            widest(|| {
-                for (i, row) in rows.clone().enumerate() {
-                    for t in (0..wide).step_by(LANES) {
-                        let mut half = [[Lanes::default(); 4]; 4];
-                        for (r, half) in half.iter_mut().enumerate() {
-                            let of = |c: usize| Lanes::of(&of(4 * r + c)[i * wide + t..]).first(wide - t);
-                            *half = b([of(0), of(1), of(2), of(3)]);
-                        }
-                        for c in 0..4 {
-                            let values = b(column(&half, c));
-                            for (r, value) in values.into_iter().enumerate() {
-                                let start = phases.at(2 * row + r, c) + t;
-                                let to = &mut phases.values[start..][..LANES];
-                                (Lanes::of(to) + value).to(to);
+            widest(
+                #[inline(always)]
+                || {
+                    for (i, row) in rows.clone().enumerate() {
+                        for t in (0..wide).step_by(LANES) {
+                            let mut half = [[Lanes::default(); 4]; 4];
+                            for (r, half) in half.iter_mut().enumerate() {
+                                let of = |c: usize| Lanes::of(&of(4 * r + c)[i * wide + t..]).first(wide - t);
+                                *half = b([of(0), of(1), of(2), of(3)]);
+                            }
+                            for c in 0..4 {
+                                let values = b(column(&half, c));
+                                for (r, value) in values.into_iter().enumerate() {
+                                    let start = phases.at(2 * row + r, c) + t;
+                                    let to = &mut phases.values[start..][..LANES];
+                                    (Lanes::of(to) + value).to(to);
+                                }
                             }
                         }
                     }
-                }
-            });
+                },
+            );
             phases.drain(geometry, &mut dx[(image * geometry.c_in + channel) * pixels..][..pixels], &rows);
         }
     }
@@ -278,11 +290,13 @@ pub(super) fn forward(geometry: &Geometry, x: &[f32], weight: &[f32]) -> Vec<f32
     let (input, output) = (c_in * geometry.pixels(), c_out * geometry.places());
     let u = transformed(geometry, weight);
     let each = tiles.images_of_a_task(geometry);
-    let mut y = vec![0f32; geometry.n * output];
-    y.par_chunks_mut(each * output).zip(x.par_chunks(each * input)).for_each_init(
+    slice::in_chunks(
+        geometry.n * output,
+        each * output,
         || Scratch::new(tiles),
-        |scratch, (y, x)| {
-            let geometry = &Geometry { n: x.len() / input, ..*geometry };
+        |scratch, start, y| {
+            let geometry = &Geometry { n: y.len() / output, ..*geometry };
+            let x = &x[start / output * input..][..geometry.n * input];
             for block in tiles.blocks(geometry) {
                 transform_input(geometry, &block, x, scratch);
                 let left = |value: usize| View::rows(&u[value * c_in..], VALUES * c_in);
@@ -290,8 +304,7 @@ pub(super) fn forward(geometry: &Geometry, x: &[f32], weight: &[f32]) -> Vec<f32
                 write_outputs(geometry, &block, scratch, y);
             }
         },
-    );
-    y
+    )
 }
 
 /// Gradients of input and weight, as far as they are wanted.
@@ -302,7 +315,7 @@ pub(super) fn backward(geometry: &Geometry, x: &[f32], weight: &[f32], dy: &[f32
     let each = tiles.images_of_a_task(geometry);
     let parts = (PARTIAL / (VALUES * c_in * c_out)).clamp(2, PARTS);
     let per_part = geometry.n.div_ceil(each).div_ceil(parts) * each;
-    let mut dx = vec![0f32; if want[0] { x.len() } else { 0 }];
+    let mut dx = slice::zeros(if want[0] { x.len() } else { 0 });
     let partial: Vec<Vec<f32>> = chunks_or_none(&mut dx, per_part * input, geometry.n.div_ceil(per_part))
         .into_par_iter()
         .zip(x.par_chunks(per_part * input))

@@ -53,21 +53,24 @@ impl Phases {
         let padding = geometry.window.padding;
         let (mut line, inside) = self.line(geometry);
         line.fill(0.0);
-        widest(|| {
-            for row in 2 * rows.start..2 * rows.end + 2 {
-                let (even, odd) = self.rows(row);
-                match row.checked_sub(padding).filter(|&y| y < geometry.h) {
-                    Some(y) => {
-                        line[inside.clone()].copy_from_slice(&plane[y * geometry.w..][..geometry.w]);
-                        split(&line, even, odd);
-                    }
-                    None => {
-                        even.fill(0.0);
-                        odd.fill(0.0);
+        widest(
+            #[inline(always)]
+            || {
+                for row in 2 * rows.start..2 * rows.end + 2 {
+                    let (even, odd) = self.rows(row);
+                    match row.checked_sub(padding).filter(|&y| y < geometry.h) {
+                        Some(y) => {
+                            line[inside.clone()].copy_from_slice(&plane[y * geometry.w..][..geometry.w]);
+                            split(&line, even, odd);
+                        }
+                        None => {
+                            even.fill(0.0);
+                            odd.fill(0.0);
+                        }
                     }
                 }
-            }
-        });
+            },
+        );
         self.line = line;
     }
 
@@ -75,18 +78,21 @@ impl Phases {
     pub(super) fn drain(&mut self, geometry: &Geometry, plane: &mut [f32], rows: &Range<usize>) {
         let padding = geometry.window.padding;
         let (mut line, inside) = self.line(geometry);
-        widest(|| {
-            for row in 2 * rows.start..2 * rows.end + 2 {
-                let (even, odd) = self.rows(row);
-                if let Some(y) = row.checked_sub(padding).filter(|&y| y < geometry.h) {
-                    join(even, odd, &mut line);
-                    let to = &mut plane[y * geometry.w..][..geometry.w];
-                    to.iter_mut().zip(&line[inside.clone()]).for_each(|(to, v)| *to += v);
+        widest(
+            #[inline(always)]
+            || {
+                for row in 2 * rows.start..2 * rows.end + 2 {
+                    let (even, odd) = self.rows(row);
+                    if let Some(y) = row.checked_sub(padding).filter(|&y| y < geometry.h) {
+                        join(even, odd, &mut line);
+                        let to = &mut plane[y * geometry.w..][..geometry.w];
+                        to.iter_mut().zip(&line[inside.clone()]).for_each(|(to, v)| *to += v);
+                    }
+                    even.fill(0.0);
+                    odd.fill(0.0);
                 }
-                even.fill(0.0);
-                odd.fill(0.0);
-            }
-        });
+            },
+        );
         self.line = line;
     }
 }
