@@ -112,7 +112,7 @@ fn turn(case: &Case) -> Result<Value> {
         // Within the first time, which does not count, so that its memory does.
         let (network, input, optimizer) = match &mut made {
             Some(made) => made,
-            None => made.insert(make(of, case.n)?),
+            None => made.insert(make(of, case.n, training)?),
         };
         if !training {
             black_box(rayon::scope(|_| without_gradients(|| network.embed(input, Mode::Eval)))?);
@@ -121,7 +121,7 @@ fn turn(case: &Case) -> Result<Value> {
         // On a thread of the pool, as the trainer does.
         let loss = || -> Result<Tensor> { Ok(network.embed(input, Mode::Train)?.sqr()?.mean_all()?) };
         let (_, gradients) = rayon::scope(|_| gradients(loss))?;
-        optimizer.step(&gradients, 1.0)?;
+        optimizer.as_mut().context("no optimizer")?.step(&gradients, 1.0)?;
         Ok(())
     })?;
     let flops = 2.0 * of.macs * case.n as f64 * if training { 3.0 } else { 1.0 };
@@ -129,7 +129,7 @@ fn turn(case: &Case) -> Result<Value> {
     Ok(serde_json::to_value(answer)?)
 }
 
-fn make(of: &Contestant, n: usize) -> Result<(Network, Input, Optimizer)> {
+fn make(of: &Contestant, n: usize, training: bool) -> Result<(Network, Input, Option<Optimizer>)> {
     let mut config = EncoderConfig::default();
     match of.name {
         "conv4" => config.architecture = Architecture::Conv4,
@@ -154,7 +154,7 @@ fn make(of: &Contestant, n: usize) -> Result<(Network, Input, Optimizer)> {
     };
     let settings = OptimizerConfig { kind: Kind::AdamW, lr: 1e-4, ..OptimizerConfig::default() };
     let trainable = network.weights().trainable().into_iter().map(|(name, var)| (name, var, Group::Backbone));
-    let optimizer = Optimizer::new(settings, trainable.collect())?;
+    let optimizer = training.then(|| Optimizer::new(settings, trainable.collect())).transpose()?;
     Ok((network, input, optimizer))
 }
 

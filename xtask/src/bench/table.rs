@@ -187,7 +187,7 @@ pub(super) fn summary(record: &Record, rows: &[Measured]) -> String {
 
 /// Two digits that count.
 pub(super) fn digits(x: f64) -> String {
-    let decimals = [9.95, 0.995, 0.0995].iter().filter(|&&least| x < least).count();
+    let decimals = [9.95, 0.995, 0.0995, 0.00995].iter().filter(|&&least| x < least).count();
     format!("{x:.decimals$}")
 }
 
@@ -271,7 +271,7 @@ mod tests {
 
     #[test]
     fn two_digits_count() {
-        let numbers = [151.4, 9.96, 9.94, 0.996, 0.459, 0.0996, 0.0263];
-        assert_eq!(numbers.map(digits), ["151", "10", "9.9", "1.0", "0.46", "0.10", "0.026"]);
+        let numbers = [151.4, 9.96, 9.94, 0.996, 0.459, 0.0996, 0.0263, 0.0088];
+        assert_eq!(numbers.map(digits), ["151", "10", "9.9", "1.0", "0.46", "0.10", "0.026", "0.0088"]);
     }
 }
