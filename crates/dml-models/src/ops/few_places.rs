@@ -45,12 +45,12 @@ struct Scratch {
 }
 
 /// Some images that are convolved together.
-struct Some<'a> {
+struct Together<'a> {
     g: &'a Geometry,
     images: usize,
 }
 
-impl Some<'_> {
+impl Together<'_> {
     fn columns(&self) -> usize {
         self.images * self.g.places()
     }
@@ -97,13 +97,13 @@ pub(super) fn forward(g: &Geometry, x: &[f32], weight: &[f32]) -> Vec<f32> {
     let mut y = slice::zeros(g.n * output);
     let mut scratch = Scratch::default();
     for (x, y) in x.chunks(each * input).zip(y.chunks_mut(each * output)) {
-        let some = Some { g, images: x.len() / input };
-        let columns = some.columns();
-        let patches = some.gather(x, (&mut scratch.planes, &mut scratch.patches));
+        let together = Together { g, images: x.len() / input };
+        let columns = together.columns();
+        let patches = together.gather(x, (&mut scratch.planes, &mut scratch.patches));
         let outputs = at_least(&mut scratch.outputs, g.c_out * columns);
         let product = Product::new(g.c_out, columns, g.patch()).by_all();
         product.into(View::rows(weight, g.patch()), View::rows(patches, columns), outputs);
-        exchange(outputs, [g.c_out, some.images, g.places()], y);
+        exchange(outputs, [g.c_out, together.images, g.places()], y);
     }
     y
 }
@@ -115,13 +115,13 @@ pub(super) fn backward(g: &Geometry, x: &[f32], weight: &[f32], dy: &[f32], want
         [want[0].then_some(x.len()), want[1].then_some(weight.len())].map(|n| slice::zeros(n.unwrap_or(0)));
     let mut scratch = Scratch::default();
     for (i, (x, dy)) in x.chunks(each * input).zip(dy.chunks(each * output)).enumerate() {
-        let some = Some { g, images: x.len() / input };
-        let columns = some.columns();
+        let together = Together { g, images: x.len() / input };
+        let columns = together.columns();
         let outputs = at_least(&mut scratch.outputs, g.c_out * columns);
-        exchange(dy, [some.images, g.c_out, g.places()], outputs);
+        exchange(dy, [together.images, g.c_out, g.places()], outputs);
         let d = View::rows(outputs, columns);
         if want[1] {
-            let patches = some.gather(x, (&mut scratch.planes, &mut scratch.patches));
+            let patches = together.gather(x, (&mut scratch.planes, &mut scratch.patches));
             let product = Product::new(g.c_out, g.patch(), columns).by_all().added();
             product.into(d, View::rows(patches, columns).transposed(), &mut dw);
         }
@@ -129,7 +129,7 @@ pub(super) fn backward(g: &Geometry, x: &[f32], weight: &[f32], dy: &[f32], want
             let patches = at_least(&mut scratch.patches, g.patch() * columns);
             let product = Product::new(g.patch(), columns, g.c_out).by_all();
             product.into(View::rows(weight, g.patch()).transposed(), d, patches);
-            some.fold(patches, &mut scratch.planes, &mut dx[i * each * input..][..x.len()]);
+            together.fold(patches, &mut scratch.planes, &mut dx[i * each * input..][..x.len()]);
         }
     }
     [dx, dw]

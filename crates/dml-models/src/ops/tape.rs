@@ -4,7 +4,7 @@
 //! there. In a training step of a transformer that is a quarter of the time. While a tape runs, an operation of this crate gives a
 //! variable of its own, at which candle's graph ends, and the tape notes the operation. candle then goes through what stands between
 //! the noted operations only — losses, heads, reshapes — and the tape through the rest, from the last to the first, and lets go of
-//! each when it is done.
+//! each when it is done. What no slope reads is not kept at all, and what takes little time is computed again.
 
 use super::add::sums;
 use super::slice;
