@@ -40,12 +40,15 @@ pub fn gradients<E: From<Error>>(
     let loss = f()?;
     let mut entries = TAPE.take().unwrap_or_default();
     drop(before);
-    let mut gradients = loss.backward()?;
-    let of_candle = gradients.get_ids().filter_map(|&id| Some((id, gradients.get_id(id)?.clone())));
-    let mut arrived: Arrived = of_candle.collect();
+    let of_candle = loss.backward()?;
+    let mut arrived: Arrived =
+        of_candle.get_ids().filter_map(|&id| Some((id, of_candle.get_id(id)?.clone()))).collect();
+    // It would keep the gradients of results that are done with.
+    drop(of_candle);
     while let Some(entry) = entries.pop() {
         entry.backward(&entries, &mut arrived)?;
     }
+    let mut gradients = GradStore::default();
     for (id, gradient) in arrived {
         gradients.insert_id(id, gradient);
     }
@@ -110,8 +113,8 @@ impl Operand {
 }
 
 fn arrive(arrived: &mut Arrived, id: TensorId, gradient: Tensor) -> Result<()> {
-    let sum = match arrived.get(&id) {
-        Some(old) => sum(old, &gradient)?,
+    let sum = match arrived.remove(&id) {
+        Some(old) => sum(&old, &gradient)?,
         None => gradient,
     };
     arrived.insert(id, sum);
