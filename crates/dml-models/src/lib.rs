@@ -23,6 +23,7 @@ pub mod weights;
 pub use encoder::{Encoder, Input, Mode, Tokens};
 pub use error::{Error, Result};
 pub use head::HeadConfig;
+pub use layer::Padding;
 pub use network::{Architecture, EncoderConfig, Network, TextSizes};
 pub use ops::gradients;
 pub use pooling::Pooling;

@@ -4,8 +4,8 @@ use crate::backbone::Backbone;
 use crate::head::{Head, HeadConfig};
 use crate::image::mobile::{Mobile, MobileNet};
 use crate::image::resnet::{Depth, ResNet};
-use crate::image::{BnInception, Conv4, Conv4Config, IResNet, Vit, VitConfig};
-use crate::layer::Builder;
+use crate::image::{BnInception, Conv4, Conv4Config, FaceResNet, IResNet, MobileFaceNet, Vit, VitConfig};
+use crate::layer::{Builder, Padding};
 use crate::pooling::Pooling;
 use crate::text::{Bert, BertConfig, DistilBert, DistilBertConfig};
 use crate::{Encoder, Error, Input, Mode, Result, Weights};
@@ -29,6 +29,10 @@ pub enum Architecture {
     BnInception,
     /// IResNet-50 for faces, as insightface trains it with ArcFace.
     Iresnet50,
+    /// dlib's network for faces.
+    FaceResnet,
+    /// Chen et al., *MobileFaceNets*, 2018, table 1.
+    MobileFaceNet,
     /// Sandler et al., *MobileNetV2*, 2018.
     MobilenetV2,
     /// Howard et al., *Searching for MobileNetV3*, 2019, table 2.
@@ -50,6 +54,11 @@ impl Architecture {
     pub fn embeds_texts(self) -> bool {
         matches!(self, Self::Bert | Self::DistilBert)
     }
+
+    /// Whether it is one of those that are published with zeros around the image in either way.
+    fn is_mobile(self) -> bool {
+        matches!(self, Self::MobilenetV2 | Self::MobilenetV3Small | Self::MobilenetV3Large | Self::EfficientnetB0)
+    }
 }
 
 /// An encoder, completely described but for its weights.
@@ -61,6 +70,8 @@ pub struct EncoderConfig {
     /// Weights to begin with: a file, `hf://OWNER/NAME/FILE`, or of a sentence encoder the folder or the whole repository
     /// `hf://OWNER/NAME`. Default none. [`Network::new`] draws its own; who reads this loads them after it, as `dml-train` does.
     pub weights: Option<String>,
+    /// Where a MobileNet or EfficientNet has zeros around the image: `even` (default), or `tensorflow` for weights from there.
+    pub padding: Padding,
     /// Shape of a `conv4`.
     pub conv4: Conv4Config,
     /// Shape of a `vit`; ViT-S/16 by default.
@@ -115,7 +126,16 @@ impl Network {
         let builder = Builder::new(seed, device);
         let scope = builder.root();
         let resnet = |depth| -> Result<Box<dyn Backbone>> { Ok(Box::new(ResNet::new(&scope, depth, input[0])?)) };
-        let mobile = |which| -> Result<Box<dyn Backbone>> { Ok(Box::new(MobileNet::new(&scope, which, input[0])?)) };
+        let mobile = |which| -> Result<Box<dyn Backbone>> {
+            Ok(Box::new(MobileNet::new(&scope, which, config.padding, input[0])?))
+        };
+        if config.padding != Padding::Even && !config.architecture.is_mobile() {
+            let problem = format!(
+                "padding = {:?} is for MobileNets and EfficientNets, not for {:?}",
+                config.padding, config.architecture
+            );
+            return Err(Error::Config(problem));
+        }
         let (backbone, pooling): (Box<dyn Backbone>, _) = match config.architecture {
             Architecture::Conv4 => (Box::new(Conv4::new(&scope, &config.conv4, input)?), Pooling::Mean),
             Architecture::Resnet18 => (resnet(Depth::RESNET18)?, Pooling::Mean),
@@ -123,6 +143,8 @@ impl Network {
             Architecture::Resnet50 => (resnet(Depth::RESNET50)?, Pooling::Mean),
             Architecture::BnInception => (Box::new(BnInception::new(&scope, input[0])?), Pooling::Mean),
             Architecture::Iresnet50 => (Box::new(IResNet::new(&scope, input)?), Pooling::Mean),
+            Architecture::FaceResnet => (Box::new(FaceResNet::new(&scope, input[0])?), Pooling::Mean),
+            Architecture::MobileFaceNet => (Box::new(MobileFaceNet::new(&scope, input)?), Pooling::Mean),
             Architecture::MobilenetV2 => (mobile(Mobile::V2)?, Pooling::Mean),
             Architecture::MobilenetV3Small => (mobile(Mobile::V3Small)?, Pooling::Mean),
             Architecture::MobilenetV3Large => (mobile(Mobile::V3Large)?, Pooling::Mean),

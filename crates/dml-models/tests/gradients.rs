@@ -4,7 +4,7 @@ use candle_core::{Device, Tensor};
 use dml_models::image::VitConfig;
 use dml_models::text::{BertConfig, DistilBertConfig};
 use dml_models::{
-    Architecture, Encoder, EncoderConfig, HeadConfig, Input, Mode, Network, Pooling, Result, Tokens, gradients,
+    Architecture, Encoder, EncoderConfig, HeadConfig, Input, Mode, Network, Padding, Pooling, Result, Tokens, gradients,
 };
 use dml_testkit::{Tolerance, assert_close};
 
@@ -61,7 +61,9 @@ fn cases() -> Vec<Case> {
         (gem, images(3, 3, 33)),
         (of(Architecture::BnInception), images(2, 3, 64)),
         (of(Architecture::Iresnet50), images(2, 3, 32)),
+        (of(Architecture::MobileFaceNet), images(2, 3, 32)),
         (of(Architecture::MobilenetV2), images(3, 3, 33)),
+        (EncoderConfig { padding: Padding::Tensorflow, ..of(Architecture::MobilenetV2) }, images(3, 3, 32)),
         (of(Architecture::MobilenetV3Small), images(3, 3, 33)),
         (of(Architecture::EfficientnetB0), images(3, 3, 33)),
         (vit(small.clone()), images(3, 3, 12)),

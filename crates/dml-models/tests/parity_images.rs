@@ -62,6 +62,13 @@ fn bn_inception_and_iresnet_are_those_of_their_packages() {
     check("iresnet50", &config(Architecture::Iresnet50), TRAIN);
 }
 
+#[test]
+fn networks_for_faces_are_those_of_their_packages() {
+    let config = |architecture| EncoderConfig { architecture, ..EncoderConfig::default() };
+    check("face_resnet", &config(Architecture::FaceResnet), TRAIN);
+    check("mobile_face_net", &config(Architecture::MobileFaceNet), DEEP_TRAIN);
+}
+
 fn vit(vit: VitConfig) -> EncoderConfig {
     EncoderConfig { architecture: Architecture::Vit, vit, ..EncoderConfig::default() }
 }

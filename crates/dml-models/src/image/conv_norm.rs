@@ -1,6 +1,6 @@
 //! A convolution and the batch norm behind it.
 
-use crate::layer::{BatchNorm, Conv, Scope, Start};
+use crate::layer::{BatchNorm, Conv, Padding, Scope, Start};
 use crate::ops::{Activation, Window};
 use crate::{Mode, Result};
 use candle_core::Tensor;
@@ -31,6 +31,11 @@ impl ConvNorm {
     /// With another ε and momentum of the norm.
     pub(super) fn with(self, epsilon: f64, momentum: f64) -> Self {
         Self { norm: self.norm.with(epsilon, momentum), ..self }
+    }
+
+    /// With zeros elsewhere around the image.
+    pub(super) fn padded(self, padding: Padding) -> Self {
+        Self { conv: self.conv.padded(padding), ..self }
     }
 
     pub(super) fn forward(&self, x: &Tensor, mode: Mode, activation: Activation) -> Result<Tensor> {

@@ -2,7 +2,7 @@
 //! 2018, table 1; Hu et al., *Squeeze-and-Excitation Networks*, 2018).
 
 use super::conv_norm::ConvNorm;
-use crate::layer::{Conv, Scope, Start};
+use crate::layer::{Conv, Padding, Scope, Start};
 use crate::ops::{Activation, Window, global_mean};
 use crate::{Mode, Result};
 use candle_core::Tensor;
@@ -23,6 +23,8 @@ pub(super) struct Shape {
     pub(super) norm: [f64; 2],
     /// Whether the last convolution and its norm are two layers of the block's list and not one of two, as in MobileNetV2.
     pub(super) flat_end: bool,
+    /// Around the image under the kernel.
+    pub(super) padding: Padding,
 }
 
 /// A gate of channels by the means of all.
@@ -60,14 +62,16 @@ pub(super) struct InvertedResidual {
 impl InvertedResidual {
     /// `scope` is the list of the block's layers.
     pub(super) fn new(scope: &Scope<'_>, shape: Shape) -> Result<Self> {
-        let Shape { c_in, wide, c_out, k, stride, activation, gate, norm: [epsilon, momentum], flat_end } = shape;
+        let Shape { c_in, wide, c_out, k, stride, activation, gate, norm: [epsilon, momentum], flat_end, padding } =
+            shape;
         let mut layer = 0..;
         let mut next = || scope.at(layer.next().unwrap_or_default());
         let pair = |scope: &Scope<'_>, channels, k, window| -> Result<ConvNorm> {
             Ok(ConvNorm::new(scope, ["0", "1"], channels, k, window)?.with(epsilon, momentum))
         };
         let expand = (wide != c_in).then(|| pair(&next(), [c_in, wide], 1, Window::default())).transpose()?;
-        let depthwise = pair(&next(), [wide, wide], k, Window { groups: wide, ..Window::same(k, stride) })?;
+        let depthwise =
+            pair(&next(), [wide, wide], k, Window { groups: wide, ..Window::same(k, stride) })?.padded(padding);
         let gate = gate.map(|gate| Gate::new(&next(), wide, gate)).transpose()?;
         let project = if flat_end {
             let at = usize::from(expand.is_some()) + 1;

@@ -5,9 +5,8 @@
 
 use super::conv_norm::ConvNorm;
 use crate::backbone::{Backbone, Features};
-use crate::layer::{BatchNorm, Conv, Linear, Scope, Start};
+use crate::layer::{BatchNorm, Conv, Linear, PRelu, Scope, Start};
 use crate::ops::{Activation, Window};
-use crate::weights::Parameter;
 use crate::{Input, Mode, Result};
 use candle_core::Tensor;
 
@@ -15,21 +14,6 @@ use candle_core::Tensor;
 const BLOCKS: [usize; 4] = [3, 4, 14, 3];
 /// Length of an embedding.
 const DIM: usize = 512;
-
-/// `max(x, 0) + a·min(x, 0)` with a learned `a` for each channel (He et al., *Delving Deep into Rectifiers*, 2015, eq. 1).
-struct PRelu(Parameter);
-
-impl PRelu {
-    fn new(scope: &Scope<'_>, channels: usize) -> Result<Self> {
-        Ok(Self(scope.parameter("weight", &[channels], Start::Value(0.25))?))
-    }
-
-    fn forward(&self, x: &Tensor) -> Result<Tensor> {
-        let slope = self.0.tensor().reshape((1, (), 1, 1))?;
-        let below = Activation::Relu.apply(&x.neg()?)?.broadcast_mul(&slope)?;
-        Ok((Activation::Relu.apply(x)? - below)?)
-    }
-}
 
 struct Block {
     before: BatchNorm,

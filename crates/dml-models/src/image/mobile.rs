@@ -6,7 +6,7 @@
 use super::conv_norm::ConvNorm;
 use super::inverted_residual::{InvertedResidual, Shape};
 use crate::backbone::{Backbone, Features};
-use crate::layer::Scope;
+use crate::layer::{Padding, Scope};
 use crate::ops::{Activation, Window};
 use crate::{Input, Mode, Result};
 
@@ -29,7 +29,7 @@ pub(crate) struct MobileNet {
 }
 
 impl MobileNet {
-    pub(crate) fn new(scope: &Scope<'_>, which: Mobile, c_in: usize) -> Result<Self> {
+    pub(crate) fn new(scope: &Scope<'_>, which: Mobile, padding: Padding, c_in: usize) -> Result<Self> {
         let features = scope.at("features");
         let (first, activation, norm) = match which {
             Mobile::V2 => (32, Activation::Relu6, [1e-5, 0.1]),
@@ -40,10 +40,10 @@ impl MobileNet {
             let layer = ConvNorm::new(&features.at(place), ["0", "1"], channels, k, window)?;
             Ok(layer.with(norm[0], norm[1]))
         };
-        let stem = pair(0, [c_in, first], 3, Window::same(3, 2))?;
+        let stem = pair(0, [c_in, first], 3, Window::same(3, 2))?.padded(padding);
         let mut blocks = Vec::new();
         let mut c = first;
-        let stages = stages(which, norm);
+        let stages = stages(which, norm, padding);
         let places = match which {
             Mobile::EfficientNetB0 => stages.len(),
             _ => stages.iter().map(Vec::len).sum(),
@@ -70,7 +70,7 @@ impl MobileNet {
 }
 
 /// The blocks of each stage.
-fn stages(which: Mobile, norm: [f64; 2]) -> Vec<Vec<Shape>> {
+fn stages(which: Mobile, norm: [f64; 2], padding: Padding) -> Vec<Vec<Shape>> {
     match which {
         Mobile::V2 => {
             // Expansion, channels, blocks, stride.
@@ -93,6 +93,7 @@ fn stages(which: Mobile, norm: [f64; 2]) -> Vec<Vec<Shape>> {
                 gate: None,
                 norm,
                 flat_end: true,
+                padding,
             };
             repeated(32, &table.map(|[t, c, n, s]| ([t, 3, s], c, n)), |c_in, [t, _, stride], c_out| {
                 shape(c_in, t * c_in, c_out, stride)
@@ -119,10 +120,11 @@ fn stages(which: Mobile, norm: [f64; 2]) -> Vec<Vec<Shape>> {
                 gate: Some(((c_in / 4).max(1), [Activation::Silu, Activation::Sigmoid])),
                 norm,
                 flat_end: false,
+                padding,
             })
         }
-        Mobile::V3Large => vec![v3(&LARGE, norm)],
-        Mobile::V3Small => vec![v3(&SMALL, norm)],
+        Mobile::V3Large => vec![v3(&LARGE, norm, padding)],
+        Mobile::V3Small => vec![v3(&SMALL, norm, padding)],
     }
 }
 
@@ -179,7 +181,7 @@ const SMALL: [Row; 11] = [
     ([96, 5, 576, 96, 1], true, true),
 ];
 
-fn v3(table: &[Row], norm: [f64; 2]) -> Vec<Shape> {
+fn v3(table: &[Row], norm: [f64; 2], padding: Padding) -> Vec<Shape> {
     let shape = |&([c_in, k, wide, c_out, stride], gated, swish): &Row| Shape {
         c_in,
         wide,
@@ -190,6 +192,7 @@ fn v3(table: &[Row], norm: [f64; 2]) -> Vec<Shape> {
         gate: gated.then(|| (divisible(wide), [Activation::Relu, Activation::HardSigmoid])),
         norm,
         flat_end: false,
+        padding,
     };
     table.iter().map(shape).collect()
 }

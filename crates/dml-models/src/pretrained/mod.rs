@@ -8,7 +8,7 @@
 //!
 //! Parameters of this crate have the names of published weights, so most of what happens to a name is that it stays: see [`Names`].
 //! Vision transformers come from CLIP's and DINOv2's own files too, and for pictures of another size than their weights were made
-//! with: their places are scaled as timm does, bicubically.
+//! with: their places are scaled as timm does, bicubically. So do MobileNetV2 and two networks for faces from TensorFlow.js.
 //! What happened to each tensor is in the [`Report`].
 
 mod file;
@@ -21,6 +21,7 @@ mod places;
 mod report;
 mod sentence_transformer;
 mod stored;
+mod tensorflow;
 mod torch;
 mod vision;
 
@@ -70,8 +71,9 @@ pub fn load(encoder: &dyn Encoder, path: &Path) -> Result<Report> {
 pub fn load_with(encoder: &dyn Encoder, path: &Path, how: Loading) -> Result<Report> {
     let weights = encoder.weights();
     let wanted = weights.named();
-    let (tensors, dropped) =
-        vision::translated(tensors(path)?, how.names, |name| wanted.iter().any(|(of, _)| of == name))?;
+    let (tensors, mut dropped) = tensorflow::translated(tensors(path)?, how.names)?;
+    let (tensors, of_vision) = vision::translated(tensors, how.names, |name| wanted.iter().any(|(of, _)| of == name))?;
+    dropped.extend(of_vision);
     let (changes, mut report) = matched(weights, &wanted, tensors, how)?;
     report.dropped.extend(dropped);
     if !report.fits() {

@@ -26,6 +26,8 @@ pub enum Names {
     /// `LayerNorm.beta` become weight and bias; `pooler.`, `cls.`, `classifier.`, `pre_classifier.`, `qa_outputs.`, `vocab_` and
     /// `position_ids` are dropped. `head.` too.
     HuggingFace,
+    /// TensorFlow.js's of Keras' MobileNetV2 and of face-api's and human's networks for faces: names, kernels and norms become ours.
+    Tensorflow,
 }
 
 /// What a tensor of a file is.
