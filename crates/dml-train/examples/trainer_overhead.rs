@@ -62,8 +62,11 @@ fn bare(recipe: &Recipe, moves: bool) -> Result<Duration, Box<dyn Error>> {
         }
         let labels: Vec<u64> = batch.labels.iter().map(|&label| label.into()).collect();
         let views = batch.into_views(&device)?;
-        let (_, gradients) = gradients(|| -> Result<Tensor, Box<dyn Error>> {
-            Ok(objective.loss(&network.embed(&views[0], Mode::Train)?, &labels)?)
+        // On a thread of the pool, as a run's steps are: from outside each operation would wake it and wait.
+        let (_, gradients) = rayon::scope(|_| {
+            gradients(|| -> Result<Tensor, dml_train::Error> {
+                Ok(objective.loss(&network.embed(&views[0], Mode::Train)?, &labels)?)
+            })
         })?;
         if moves {
             optimizer.step(&gradients, 1.0)?;

@@ -6,6 +6,7 @@
 use super::slice;
 use super::statistics::ChannelStatistics;
 use super::tape::apply3;
+use super::vector::{sum_over, widest};
 use candle_core::{CpuStorage, CustomOp3, D, Layout, Result, Shape, Tensor, bail};
 use rayon::prelude::*;
 
@@ -83,105 +84,201 @@ struct ChannelGradient {
     gamma: f32,
 }
 
-impl NormReluPool {
-    /// Visits each pooled pixel of a plane with the position and the value of the largest `a·x + b` of its window.
-    fn windows(plane: &[f32], w: usize, a: f32, b: f32, mut visit: impl FnMut(usize, usize, f32)) {
-        let h = plane.len() / w;
-        let (oh, ow) = (h / 2, w / 2);
-        for y in 0..oh {
-            let (top, bottom) = (&plane[2 * y * w..][..w], &plane[(2 * y + 1) * w..][..w]);
-            for x in 0..ow {
-                let window = [top[2 * x], top[2 * x + 1], bottom[2 * x], bottom[2 * x + 1]];
-                let (mut best, mut value) = (0, a * window[0] + b);
-                for (k, &v) in window.iter().enumerate().skip(1) {
-                    let z = a * v + b;
-                    if z > value {
-                        (best, value) = (k, z);
-                    }
-                }
-                visit(y * ow + x, (2 * y + best / 2) * w + 2 * x + best % 2, value);
-            }
+/// Windows of a plane, corner by corner: what lies side by side is vectors' work.
+struct Windows {
+    /// `[pooled]` each: upper left, upper right, lower left, lower right.
+    corners: [Vec<f32>; 4],
+    /// `Σ` of these two, over windows, is what a channel wants.
+    dz: Vec<f32>,
+    dz_normed: Vec<f32>,
+}
+
+impl Windows {
+    fn new(pooled: usize) -> Self {
+        let room = || vec![0f32; pooled];
+        Self { corners: [room(), room(), room(), room()], dz: room(), dz_normed: room() }
+    }
+
+    /// Takes the numbers of `plane`, whose lines are `w` long.
+    #[inline(always)]
+    fn take(&mut self, plane: &[f32], w: usize) {
+        let [a, b, c, d] = &mut self.corners;
+        let ow = w / 2;
+        let lines = plane.chunks_exact(2 * w).map(|lines| lines.split_at(w));
+        for (o, (top, bottom)) in lines.enumerate() {
+            parted(top, &mut a[o * ow..][..ow], &mut b[o * ow..][..ow]);
+            parted(bottom, &mut c[o * ow..][..ow], &mut d[o * ow..][..ow]);
         }
     }
 
-    fn affine(&self, c: usize, gamma: &[f32], beta: &[f32]) -> (f32, f32) {
+    /// `dz` of each window by that of its pixel, and times what it has of `(x − mean)/deviation`.
+    #[inline(always)]
+    fn slopes(&mut self, dy: &[f32], [a, b]: [f32; 2], [mean, inverse_std]: [f32; 2]) {
+        let [p, q, r, s] = &self.corners;
+        let n = dy.len();
+        let (p, q, r, s) = (&p[..n], &q[..n], &r[..n], &s[..n]);
+        let (dz, dz_normed) = (&mut self.dz[..n], &mut self.dz_normed[..n]);
+        for o in 0..n {
+            let (_, x, z) = largest([p[o], q[o], r[o], s[o]], a, b);
+            dz[o] = if z > 0.0 { dy[o] } else { 0.0 };
+            dz_normed[o] = dz[o] * (x - mean) * inverse_std;
+        }
+    }
+
+    /// The corners become `a·dz` where they are largest, zeros elsewhere.
+    #[inline(always)]
+    fn give(&mut self, dy: &[f32], [a, b]: [f32; 2]) {
+        let [p, q, r, s] = &mut self.corners;
+        let n = dy.len();
+        let (p, q, r, s) = (&mut p[..n], &mut q[..n], &mut r[..n], &mut s[..n]);
+        for o in 0..n {
+            let (best, _, z) = largest([p[o], q[o], r[o], s[o]], a, b);
+            let dz = if z > 0.0 { a * dy[o] } else { 0.0 };
+            p[o] = if best == 0 { dz } else { 0.0 };
+            q[o] = if best == 1 { dz } else { 0.0 };
+            r[o] = if best == 2 { dz } else { 0.0 };
+            s[o] = if best == 3 { dz } else { 0.0 };
+        }
+    }
+
+    /// Adds the corners to `plane`.
+    #[inline(always)]
+    fn add_to(&self, plane: &mut [f32], w: usize) {
+        let [a, b, c, d] = &self.corners;
+        let ow = w / 2;
+        for (o, lines) in plane.chunks_exact_mut(2 * w).enumerate() {
+            let (top, bottom) = lines.split_at_mut(w);
+            joined(top, &a[o * ow..][..ow], &b[o * ow..][..ow]);
+            joined(bottom, &c[o * ow..][..ow], &d[o * ow..][..ow]);
+        }
+    }
+}
+
+/// Every other number of a line, and the others.
+#[inline(always)]
+fn parted(line: &[f32], even: &mut [f32], odd: &mut [f32]) {
+    for ((pair, even), odd) in line.as_chunks::<2>().0.iter().zip(even).zip(odd) {
+        (*even, *odd) = (pair[0], pair[1]);
+    }
+}
+
+/// Adds to every other number of a line, and to the others.
+#[inline(always)]
+fn joined(line: &mut [f32], even: &[f32], odd: &[f32]) {
+    for ((pair, even), odd) in line.as_chunks_mut::<2>().0.iter_mut().zip(even).zip(odd) {
+        pair[0] += even;
+        pair[1] += odd;
+    }
+}
+
+/// Which of four numbers has the largest `a·x + b`, the first of equal ones; it; and that. Without a branch.
+#[inline(always)]
+fn largest(x: [f32; 4], a: f32, b: f32) -> (u32, f32, f32) {
+    let mut best = (0, x[0], a * x[0] + b);
+    for (k, x) in (1..).zip([x[1], x[2], x[3]]) {
+        let z = a * x + b;
+        let is_larger = z > best.2;
+        best.0 = if is_larger { k } else { best.0 };
+        best.1 = if is_larger { x } else { best.1 };
+        best.2 = if is_larger { z } else { best.2 };
+    }
+    best
+}
+
+impl NormReluPool {
+    fn affine(&self, c: usize, gamma: &[f32], beta: &[f32]) -> [f32; 2] {
         let a = gamma[c] * self.inverse_std[c];
-        (a, beta[c] - a * self.mean[c])
+        [a, beta[c] - a * self.mean[c]]
     }
 
     fn forward(&self, x: &[f32], gamma: &[f32], beta: &[f32], hw: usize, w: usize) -> Vec<f32> {
         let c = gamma.len();
-        let pooled = (hw / w / 2) * (w / 2);
-        let mut y = slice::zeros(x.len() / hw * pooled);
-        y.par_chunks_mut(c * pooled).zip(x.par_chunks(c * hw)).for_each(|(y, x)| {
-            for channel in 0..c {
-                let (a, b) = self.affine(channel, gamma, beta);
-                let (plane, out) = (&x[channel * hw..][..hw], &mut y[channel * pooled..][..pooled]);
-                let (top, oh, ow) = (w, hw / w / 2, w / 2);
-                // A monotone map commutes with max; branch-free, so that it vectorises.
-                for oy in 0..oh {
-                    let first = &plane[2 * oy * top..][..w];
-                    let second = &plane[(2 * oy + 1) * top..][..w];
-                    let row = &mut out[oy * ow..][..ow];
-                    for ((o, p), q) in row.iter_mut().zip(first.chunks_exact(2)).zip(second.chunks_exact(2)) {
-                        let z = (a * p[0] + b).max(a * p[1] + b).max(a * q[0] + b).max(a * q[1] + b);
-                        // Not `max`: it would turn NaN into 0, and a broken run into a smooth one.
-                        *o = if z < 0.0 { 0.0 } else { z };
-                    }
-                }
-            }
-        });
-        y
+        let (ow, pooled) = (w / 2, (hw / w / 2) * (w / 2));
+        slice::in_chunks(
+            x.len() / hw * pooled,
+            c * pooled,
+            || (),
+            |(), start, y| {
+                let image = &x[start / pooled * hw..][..c * hw];
+                widest(
+                    #[inline(always)]
+                    || {
+                        for (channel, (plane, out)) in
+                            image.chunks_exact(hw).zip(y.chunks_exact_mut(pooled)).enumerate()
+                        {
+                            let [a, b] = self.affine(channel, gamma, beta);
+                            // A monotone map commutes with max; branch-free, so that it vectorises.
+                            for (row, lines) in out.chunks_exact_mut(ow).zip(plane.chunks_exact(2 * w)) {
+                                let (first, second) = lines.split_at(w);
+                                for ((o, p), q) in row.iter_mut().zip(first.chunks_exact(2)).zip(second.chunks_exact(2))
+                                {
+                                    let z = (a * p[0] + b).max(a * p[1] + b).max(a * q[0] + b).max(a * q[1] + b);
+                                    // Not `max`: it would turn NaN into 0, and a broken run into a smooth one.
+                                    *o = if z < 0.0 { 0.0 } else { z };
+                                }
+                            }
+                        }
+                    },
+                );
+            },
+        )
     }
 
     fn channel_gradients(&self, t: &Saved<'_>) -> Vec<ChannelGradient> {
         let c = t.gamma.len();
-        (0..c)
-            .into_par_iter()
-            .map(|channel| {
-                let (a, b) = self.affine(channel, t.gamma, t.beta);
-                let (mut beta, mut gamma) = (0f64, 0f64);
-                for i in 0..t.x.len() / (c * t.hw) {
-                    let plane = &t.x[(i * c + channel) * t.hw..][..t.hw];
-                    let dy = &t.dy[(i * c + channel) * t.pooled..][..t.pooled];
-                    Self::windows(plane, t.w, a, b, |o, at, z| {
-                        if z > 0.0 {
-                            beta += f64::from(dy[o]);
-                            gamma += f64::from(dy[o] * (plane[at] - self.mean[channel]) * self.inverse_std[channel]);
-                        }
-                    });
-                }
-                ChannelGradient { beta: beta as f32, gamma: gamma as f32 }
-            })
-            .collect()
+        let of_channel = |windows: &mut Windows, channel: usize| {
+            let (affine, normal) =
+                (self.affine(channel, t.gamma, t.beta), [self.mean[channel], self.inverse_std[channel]]);
+            let (mut beta, mut gamma) = (0f64, 0f64);
+            widest(
+                #[inline(always)]
+                || {
+                    for i in 0..t.x.len() / (c * t.hw) {
+                        let plane = i * c + channel;
+                        windows.take(&t.x[plane * t.hw..][..t.hw], t.w);
+                        windows.slopes(&t.dy[plane * t.pooled..][..t.pooled], affine, normal);
+                        let (dz, dz_normed) = (&windows.dz[..t.pooled], &windows.dz_normed[..t.pooled]);
+                        beta += sum_over(t.pooled, |o| dz[o]);
+                        gamma += sum_over(t.pooled, |o| dz_normed[o]);
+                    }
+                },
+            );
+            ChannelGradient { beta: beta as f32, gamma: gamma as f32 }
+        };
+        (0..c).into_par_iter().map_init(|| Windows::new(t.pooled), of_channel).collect()
     }
 
     fn input_gradient(&self, t: &Saved<'_>, sums: &[ChannelGradient]) -> Vec<f32> {
         let c = t.gamma.len();
         let count = (t.x.len() / c) as f32;
-        let mut dx = slice::zeros(t.x.len());
-        dx.par_chunks_mut(c * t.hw).enumerate().for_each(|(i, dx)| {
-            for (channel, sums) in sums.iter().enumerate() {
-                let (a, b) = self.affine(channel, t.gamma, t.beta);
-                let plane = &t.x[(i * c + channel) * t.hw..][..t.hw];
-                let dy = &t.dy[(i * c + channel) * t.pooled..][..t.pooled];
-                let dx = &mut dx[channel * t.hw..][..t.hw];
-                if self.of_batch {
-                    // dx = a·(dz − mean(dz) − x̂·mean(dz·x̂)); the part without dz first.
-                    let slope = -a * self.inverse_std[channel] * sums.gamma / count;
-                    let level = -a * sums.beta / count - slope * self.mean[channel];
-                    for (d, &v) in dx.iter_mut().zip(plane) {
-                        *d = slope * v + level;
-                    }
-                }
-                Self::windows(plane, t.w, a, b, |o, at, z| {
-                    if z > 0.0 {
-                        dx[at] += a * dy[o];
-                    }
-                });
-            }
-        });
-        dx
+        slice::in_chunks(
+            t.x.len(),
+            c * t.hw,
+            || Windows::new(t.pooled),
+            |windows, start, dx| {
+                let image = start / t.hw;
+                widest(
+                    #[inline(always)]
+                    || {
+                        for (channel, (sums, dx)) in sums.iter().zip(dx.chunks_exact_mut(t.hw)).enumerate() {
+                            let affine = self.affine(channel, t.gamma, t.beta);
+                            let plane = &t.x[(image + channel) * t.hw..][..t.hw];
+                            if self.of_batch {
+                                // dx = a·(dz − mean(dz) − x̂·mean(dz·x̂)); the part without dz first.
+                                let slope = -affine[0] * self.inverse_std[channel] * sums.gamma / count;
+                                let level = -affine[0] * sums.beta / count - slope * self.mean[channel];
+                                for (d, &v) in dx.iter_mut().zip(plane) {
+                                    *d = slope * v + level;
+                                }
+                            }
+                            windows.take(plane, t.w);
+                            windows.give(&t.dy[(image + channel) * t.pooled..][..t.pooled], affine);
+                            windows.add_to(dx, t.w);
+                        }
+                    },
+                );
+            },
+        )
     }
 }
 
