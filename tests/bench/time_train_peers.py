@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Times training steps and inference of PyTorch's networks, by the protocol of `tests/src/timing.rs`.
 
-A case is a network (`loss`), a batch of `n`, and `params.mode`: `train` or `inference`. Each runs in a process of its own,
+A case is a network (`loss`), a batch of `n`, and `params.mode`: `train`, `inference`, or of transformers `train in bf16`. Each runs in a process of its own,
 whose largest resident memory, beyond what it was before there was a network, is the answer's.
 `time_train_peers.py cases [--quick]` prints cases; otherwise it is asked for them. `cargo xtask bench train --peers` drives it.
 """
@@ -75,12 +75,13 @@ NETWORKS = {
     "vit_tiny": (vit_tiny, images(3, 224, 224), "ViT-Ti/16, 224 × 224", 16),
     "minilm_l6": (MiniLM, lambda n: torch.randint(1000, 30000, (n, TOKENS)), f"MiniLM-L6, {TOKENS} tokens", 32),
 }
+TRANSFORMERS = ("vit_tiny", "minilm_l6")
 
 
 def cases(quick):
     for name, (_, inputs, title, batch) in NETWORKS.items():
         n = max(2, batch // 8) if quick else batch
-        for mode in ("train", "inference"):
+        for mode in ("train", "inference", *(["train in bf16"] if name in TRANSFORMERS else [])):
             case = {"title": f"{title}, {mode}", "loss": name, "params": {"mode": mode}}
             size = {"n": n, "d": inputs(1).numel(), "classes": 0, "per_class": 0}
             print(json.dumps(case | size | {"tile": 0, "budget_s": 1.0 if quick else 10.0}))
@@ -93,6 +94,21 @@ def training(model, batch):
     def step():
         optimizer.zero_grad()
         model(batch).square().mean().backward()
+        optimizer.step()
+
+    return step
+
+
+def training_in_bf16(model, batch):
+    """Forward under autocast, backward outside of it, as its documentation wants."""
+    model.train()
+    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-4)
+
+    def step():
+        optimizer.zero_grad()
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            loss = model(batch).square().mean()
+        loss.backward()
         optimizer.step()
 
     return step
@@ -119,7 +135,8 @@ def turn(case):
     torch.manual_seed(0)
     imported = resident()
     network, inputs, _, _ = NETWORKS[case["loss"]]
-    step = {"train": training, "inference": inference}[case["params"]["mode"]](network(), inputs(case["n"]))
+    modes = {"train": training, "train in bf16": training_in_bf16, "inference": inference}
+    step = modes[case["params"]["mode"]](network(), inputs(case["n"]))
     for _ in range(WARM_UP):
         step()
     seconds, started = [], time.perf_counter()

@@ -25,6 +25,6 @@ pub use error::{Error, Result};
 pub use head::HeadConfig;
 pub use layer::Padding;
 pub use network::{Architecture, EncoderConfig, Network, TextSizes};
-pub use ops::gradients;
+pub use ops::{Precision, gradients};
 pub use pooling::Pooling;
 pub use weights::{Parameter, Weights, without_gradients};

@@ -172,8 +172,10 @@ impl Trainer {
         let batch = Learned::new(batch, &self.device)?;
         let objective = self.phases.at(step);
         // On a thread of the pool: from outside, each of some hundred operations would wake it and wait to be woken.
-        let (encoder, chunk) = (&self.encoder, self.recipe.train.chunk);
-        let (loss, gradients) = rayon::scope(|_| batch_gradient::of_batch(encoder, objective, &batch, chunk))?;
+        let (encoder, train) = (&self.encoder, &self.recipe.train);
+        let (loss, gradients) = rayon::scope(|_| {
+            train.precision.during(|| batch_gradient::of_batch(encoder, objective, &batch, train.chunk))
+        })?;
         if !loss.is_finite() {
             return Err(Error::NotFinite { step, loss, indices });
         }

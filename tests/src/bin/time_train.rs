@@ -7,7 +7,9 @@ use std::process::ExitCode;
 use anyhow::{Context as _, Result, bail};
 use candle_core::{Device, Tensor};
 use dml_models::image::VitConfig;
-use dml_models::{Architecture, Encoder, EncoderConfig, Input, Mode, Network, Tokens, gradients, without_gradients};
+use dml_models::{
+    Architecture, Encoder, EncoderConfig, Input, Mode, Network, Precision, Tokens, gradients, without_gradients,
+};
 use dml_tests::timing::{self, Answer, Repeat};
 use dml_train::optimizer::{Group, Kind, Optimizer, OptimizerConfig};
 use serde::{Deserialize, Serialize};
@@ -24,7 +26,7 @@ type Case = timing::Case<Params>;
 /// What a case needs to know. `Case::loss` is the network.
 #[derive(Default, Serialize, Deserialize)]
 struct Params {
-    /// `train` or `inference`.
+    /// `train`, `inference`, or of transformers `train in bf16`.
     mode: String,
 }
 
@@ -79,7 +81,8 @@ fn main() -> ExitCode {
 
 fn print_cases(quick: bool) -> Result<()> {
     for of in contestants() {
-        for mode in ["train", "inference"] {
+        let is_transformer = ["minilm_l6", "vit_tiny"].contains(&of.name);
+        for mode in ["train", "inference", "train in bf16"].into_iter().take(if is_transformer { 3 } else { 2 }) {
             let n = if quick { of.batch / 8 } else { of.batch };
             Case {
                 title: format!("{}, {mode}", of.title),
@@ -101,9 +104,10 @@ fn print_cases(quick: bool) -> Result<()> {
 fn turn(case: &Case) -> Result<Value> {
     let all = contestants();
     let of = all.iter().find(|of| of.name == case.loss).with_context(|| format!("no network {:?}", case.loss))?;
-    let training = match case.params.mode.as_str() {
-        "train" => true,
-        "inference" => false,
+    let (training, precision) = match case.params.mode.as_str() {
+        "train" => (true, Precision::F32),
+        "train in bf16" => (true, Precision::Bf16),
+        "inference" => (false, Precision::F32),
         other => bail!("no mode {other:?}"),
     };
     let mut answer = Answer::new(REPEAT);
@@ -120,10 +124,14 @@ fn turn(case: &Case) -> Result<Value> {
         }
         // On a thread of the pool, as the trainer does.
         let loss = || -> Result<Tensor> { Ok(network.embed(input, Mode::Train)?.sqr()?.mean_all()?) };
-        let (_, gradients) = rayon::scope(|_| gradients(loss))?;
+        let (_, gradients) = rayon::scope(|_| precision.during(|| gradients(loss)))?;
         optimizer.as_mut().context("no optimizer")?.step(&gradients, 1.0)?;
         Ok(())
     })?;
+    // Of bf16 it would be no floor.
+    if precision == Precision::Bf16 {
+        return Ok(serde_json::to_value(answer)?);
+    }
     let flops = 2.0 * of.macs * case.n as f64 * if training { 3.0 } else { 1.0 };
     answer.time("floor", || products(flops))?;
     Ok(serde_json::to_value(answer)?)

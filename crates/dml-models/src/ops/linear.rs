@@ -1,11 +1,12 @@
 //! `y = x·Wᵀ + b`.
 
+use super::precision::Precision;
 use super::product::{Product, View};
 use super::slice;
 use super::statistics::added;
 use super::tape::apply3;
 use super::vector::widest;
-use candle_core::{CpuStorage, CustomOp3, D, Layout, Result, Shape, Tensor, bail};
+use candle_core::{CpuStorage, CustomOp3, D, DType, Layout, Result, Shape, Tensor, bail};
 use rayon::prelude::*;
 
 /// The rows of `x` (`[…, d_in]`) times `weight` (`[d_out, d_in]`), shifted by `bias` (`[d_out]`) if there is one: `[…, d_out]`.
@@ -27,7 +28,14 @@ pub fn linear(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>) -> Result<Tens
         return apply3(Linear, [&x.contiguous()?, &weight.contiguous()?, &bias]);
     }
     let shape = with_last(x.dims(), d_out);
-    let y = x.reshape(((), d_in))?.matmul(&weight.t()?)?;
+    let of = x.dtype();
+    let y = match Precision::now() {
+        Precision::F32 => x.reshape(((), d_in))?.matmul(&weight.t()?)?,
+        Precision::Bf16 => {
+            let [x, weight] = [x, weight].map(|of| of.to_dtype(DType::BF16));
+            x?.reshape(((), d_in))?.matmul(&weight?.t()?)?.to_dtype(of)?
+        }
+    };
     match bias {
         Some(bias) => y.broadcast_add(bias)?.reshape(shape),
         None => y.reshape(shape),
@@ -61,7 +69,8 @@ impl CustomOp3 for Linear {
         let (m, k) = wl.shape().dims2()?;
         let n = xl.shape().elem_count() / k.max(1);
         let (x, w, b) = (slice::of_storage(x, xl)?, slice::of_storage(w, wl)?, slice::of_storage(b, bl)?);
-        let mut y = Product::new(n, m, k).by_all().made(View::rows(x, k), View::rows(w, k).transposed());
+        let mut y =
+            Product::new(n, m, k).by_all().of(Precision::now()).made(View::rows(x, k), View::rows(w, k).transposed());
         if !b.is_empty() {
             y.par_chunks_mut(ROWS * m).for_each(|rows| {
                 widest(
@@ -87,7 +96,9 @@ impl CustomOp3 for Linear {
         let (want_x, want_w, want_b) = (x.track_op(), w.track_op(), b.track_op());
         let (dx, dw, db) = slice::with3([x, w, &dy], |[x, w, dy]| {
             let d = View::rows(dy, m);
-            let product = |rows, columns, depth, a, b| Product::new(rows, columns, depth).by_all().made(a, b);
+            let precision = Precision::now();
+            let product =
+                |rows, columns, depth, a, b| Product::new(rows, columns, depth).by_all().of(precision).made(a, b);
             let dx = want_x.then(|| product(n, k, m, d, View::rows(w, k)));
             let dw = want_w.then(|| product(m, k, n, d.transposed(), View::rows(x, k)));
             Ok((dx, dw, want_b.then(|| column_sums(dy, m))))
@@ -136,6 +147,22 @@ mod tests {
                 assert_close("its bias", a.get(&b).unwrap(), c.get(&b).unwrap(), Tolerance::of_largest(1e-5));
             }
         }
+        // Of bf16 only near, both ways.
+        let var = |shape: &[usize]| Var::randn(0f32, 1.0, shape, &Device::Cpu).unwrap();
+        let (x, w) = (var(&[200, 96]), var(&[70, 96]));
+        let square = |precision: Precision| {
+            precision.during(|| {
+                let y = linear(&x, &w, None).unwrap();
+                let gradient = y.sqr().unwrap().sum_all().unwrap().backward().unwrap();
+                [y, gradient.get(&x).unwrap().clone(), gradient.get(&w).unwrap().clone()]
+            })
+        };
+        for (near, exact) in square(Precision::Bf16).iter().zip(&square(Precision::F32)) {
+            assert_close("bf16", near, exact, Tolerance::of_largest(1e-2));
+            let off = (near - exact).unwrap().abs().unwrap().max_all().unwrap().to_scalar::<f32>().unwrap();
+            assert!(off > 1e-4, "nothing was rounded");
+        }
+        assert_eq!(Precision::now(), Precision::F32);
         let (x, w) = (
             Tensor::zeros((2, 3), candle_core::DType::F32, &Device::Cpu),
             Tensor::zeros((4, 5), candle_core::DType::F32, &Device::Cpu),

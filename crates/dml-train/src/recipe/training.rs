@@ -1,6 +1,7 @@
 //! How long, what is kept and what is chosen, as a recipe says it.
 
 use crate::{Error, Result};
+use dml_models::Precision;
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
@@ -21,6 +22,9 @@ pub struct TrainConfig {
     /// 2021): the gradient of the whole batch in the memory of a chunk. Wants `model.freeze_norms`, or a network without batch
     /// norms, and no dropout.
     pub chunk: usize,
+    /// What linear layers multiply in training: `f32` (default), or `bf16`, as autocast does: sooner where the device has it, and no
+    /// longer the same numbers. Measurements are of `f32`.
+    pub precision: Precision,
     /// Batches whose mean gradient makes a step. Default 1. Pairs are those within each batch: for the gradient of one large
     /// batch see `chunk`.
     pub accumulate: u64,
@@ -58,6 +62,7 @@ impl Default for TrainConfig {
             checkpoint_minutes: 0.0,
             keep: 2,
             chunk: 0,
+            precision: Precision::F32,
             accumulate: 1,
             ema: 0.0,
             validate_every: 0,

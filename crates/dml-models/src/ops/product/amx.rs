@@ -112,10 +112,10 @@ macro_rules! right {
 }
 
 impl Ready {
-    /// `out [32, 32] (+)= left [32, depth] · right [depth, 32]`. Of a panel, `[blocks, 3]` tiles, each number is the sum of its parts in
-    /// three tiles, the largest first. Rows of `out` are `stride` numbers apart.
+    /// `out [32, 32] (+)= left [32, depth] · right [depth, 32]`. Of a panel, `[blocks, parts]` tiles, each number is the sum of its
+    /// parts in one tile or three, the largest first. Rows of `out` are `stride` numbers apart.
     ///
-    /// Of the nine products of parts the three smallest are left out: the larger two are 2⁻²⁴ of the product at most, what rounding it
+    /// Of the nine products of three parts the three smallest are left out: the larger two are 2⁻²⁴ of the product at most, what rounding it
     /// to `f32` takes at most, and of either sign.
     ///
     /// # Safety
@@ -124,16 +124,17 @@ impl Ready {
         &self,
         left: [&[Tile]; 2],
         right: [&[Tile]; 2],
+        parts: usize,
         out: *mut f32,
         stride: usize,
         add: bool,
     ) {
-        let blocks = left[0].len() / PARTS;
-        let same = [left[0], left[1], right[0], right[1]].iter().all(|panel| panel.len() == blocks * PARTS);
-        assert!(same && blocks > 0, "amx: panels of different depths");
+        let blocks = left[0].len() / parts;
+        let same = [left[0], left[1], right[0], right[1]].iter().all(|panel| panel.len() == blocks * parts);
+        assert!(same && blocks > 0 && (parts == 1 || parts == PARTS), "amx: panels of different depths");
         let bytes = 4 * stride;
-        // SAFETY: `out` has 32 rows of 32 numbers, `stride` apart, and each panel has `blocks` times three tiles of 1024 bytes, which
-        // is what the loop walks through. No compiled code uses tile registers, and this thread's are ready.
+        // SAFETY: `out` has 32 rows of 32 numbers, `stride` apart, and each panel has `blocks` times `parts` tiles of 1024 bytes,
+        // which is what the loops walk through. No compiled code uses tile registers, and this thread's are ready.
         unsafe {
             let corners = [out, out.add(SIDE), out.add(SIDE * stride), out.add(SIDE * stride + SIDE)];
             if add {
@@ -146,22 +147,36 @@ impl Ready {
             } else {
                 asm!("tilezero tmm0", "tilezero tmm1", "tilezero tmm2", "tilezero tmm3", options(nostack, nomem));
             }
-            asm!(
-                "2:",
-                // The small ones first.
-                left!("2"), right!("0"), four_products!(),
-                left!("1"), four_products!(),
-                right!("1"), four_products!(),
-                left!("0"), four_products!(),
-                right!("2"), four_products!(),
-                right!("0"), four_products!(),
-                "add {a0}, 3072", "add {a1}, 3072", "add {b0}, 3072", "add {b1}, 3072",
-                "dec {blocks}",
-                "jnz 2b",
-                a0 = inout(reg) left[0].as_ptr() => _, a1 = inout(reg) left[1].as_ptr() => _,
-                b0 = inout(reg) right[0].as_ptr() => _, b1 = inout(reg) right[1].as_ptr() => _,
-                blocks = inout(reg) blocks => _, line = in(reg) 4 * SIDE, options(nostack, readonly),
-            );
+            let panels = [left[0].as_ptr(), left[1].as_ptr(), right[0].as_ptr(), right[1].as_ptr()];
+            if parts == 1 {
+                asm!(
+                    "2:",
+                    left!("0"), right!("0"), four_products!(),
+                    "add {a0}, 1024", "add {a1}, 1024", "add {b0}, 1024", "add {b1}, 1024",
+                    "dec {blocks}",
+                    "jnz 2b",
+                    a0 = inout(reg) panels[0] => _, a1 = inout(reg) panels[1] => _,
+                    b0 = inout(reg) panels[2] => _, b1 = inout(reg) panels[3] => _,
+                    blocks = inout(reg) blocks => _, line = in(reg) 4 * SIDE, options(nostack, readonly),
+                );
+            } else {
+                asm!(
+                  "2:",
+                  // The small ones first.
+                  left!("2"), right!("0"), four_products!(),
+                  left!("1"), four_products!(),
+                  right!("1"), four_products!(),
+                  left!("0"), four_products!(),
+                  right!("2"), four_products!(),
+                  right!("0"), four_products!(),
+                  "add {a0}, 3072", "add {a1}, 3072", "add {b0}, 3072", "add {b1}, 3072",
+                  "dec {blocks}",
+                  "jnz 2b",
+                  a0 = inout(reg) panels[0] => _, a1 = inout(reg) panels[1] => _,
+                  b0 = inout(reg) panels[2] => _, b1 = inout(reg) panels[3] => _,
+                  blocks = inout(reg) blocks => _, line = in(reg) 4 * SIDE, options(nostack, readonly),
+                );
+            }
             asm!(
                 "tilestored [{o0} + {bytes}], tmm0", "tilestored [{o1} + {bytes}], tmm1",
                 "tilestored [{o2} + {bytes}], tmm2", "tilestored [{o3} + {bytes}], tmm3",

@@ -7,6 +7,8 @@ mod parts;
 #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
 mod tiled;
 
+use super::precision::{Precision, nearest_bf16};
+
 /// A strided view of a matrix.
 #[derive(Clone, Copy)]
 pub(crate) struct View<'a> {
@@ -23,6 +25,12 @@ impl<'a> View<'a> {
 
     pub(crate) fn transposed(self) -> Self {
         Self { row_stride: self.column_stride, column_stride: self.row_stride, ..self }
+    }
+
+    /// Its elements as the nearest bf16s, in dense rows.
+    fn rounded(&self, rows: usize, columns: usize) -> Vec<f32> {
+        let row = |i: usize| (0..columns).map(move |j| self.data[i * self.row_stride + j * self.column_stride]);
+        (0..rows).flat_map(row).map(nearest_bf16).collect()
     }
 
     /// Whether `rows` by `columns` elements are all there.
@@ -42,22 +50,35 @@ pub(crate) enum Threads {
 }
 
 /// `out [m, n] = scale · a [m, k] · b [k, n]`, or with `accumulate` added to it. Rows of `out` are `stride` numbers apart.
+#[derive(Clone, Copy)]
 pub(crate) struct Product {
     pub(crate) sides: [usize; 3],
     pub(crate) stride: usize,
     pub(crate) scale: f32,
     pub(crate) accumulate: bool,
     pub(crate) threads: Threads,
+    pub(crate) precision: Precision,
 }
 
 impl Product {
     /// A plain product with dense rows, by the calling thread.
     pub(crate) fn new(m: usize, n: usize, k: usize) -> Self {
-        Self { sides: [m, n, k], stride: n, scale: 1.0, accumulate: false, threads: Threads::One }
+        Self {
+            sides: [m, n, k],
+            stride: n,
+            scale: 1.0,
+            accumulate: false,
+            threads: Threads::One,
+            precision: Precision::F32,
+        }
     }
 
     pub(crate) fn by_all(self) -> Self {
         Self { threads: Threads::All, ..self }
+    }
+
+    pub(crate) fn of(self, precision: Precision) -> Self {
+        Self { precision, ..self }
     }
 
     pub(crate) fn added(self) -> Self {
@@ -102,15 +123,23 @@ impl Product {
         let [m, n, k] = self.sides;
         assert!(a.covers(m, k) && b.covers(k, n) && self.stride >= n, "product: short operand");
         #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
+        let parts = if self.precision == Precision::Bf16 { 1 } else { amx::PARTS };
+        #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
         if self.threads == Threads::All
-            && tiled::suits(self.sides)
+            && tiled::suits(self.sides, parts)
             && let Some(unit) = amx::Unit::of_this_machine()
-            && let (Some(left), Some(right)) = (parts::Operand::left(a, m, self.scale), parts::Operand::right(b, n))
+            && let (Some(left), Some(right)) =
+                (parts::Operand::left(a, m, self.scale, parts), parts::Operand::right(b, n, parts))
         {
             // SAFETY: the assertion above covers every element of the operands, and the caller vouches for `out`.
             return unsafe { tiled::multiply(unit, &self, left, right, out) };
         }
-        // SAFETY: as above.
+        let rounded = (self.precision == Precision::Bf16).then(|| (a.rounded(m, k), b.rounded(k, n)));
+        let (a, b) = match &rounded {
+            Some((a, b)) => (View::rows(a, k), View::rows(b, n)),
+            None => (a, b),
+        };
+        // SAFETY: as above; what is rounded is as large.
         unsafe { self.write_by_gemm(a, b, out) }
     }
 

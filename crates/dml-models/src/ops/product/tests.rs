@@ -1,6 +1,6 @@
 //! Products against sums in `f64`: of every way that an operand lies, by one thread and by all.
 
-use super::{Product, Threads, View};
+use super::{Precision, Product, Threads, View, nearest_bf16};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
@@ -39,6 +39,7 @@ impl Matrix {
 /// The largest error of an element, of that which an `f32` sum in any order stays below.
 fn error(product: Product, a: &Matrix, b: &Matrix, before: &[f32], after: &[f32]) -> f64 {
     let [m, n, k] = product.sides;
+    let taken = |x: f64| if product.precision == Precision::Bf16 { f64::from(nearest_bf16(x as f32)) } else { x };
     let mut worst = 0f64;
     // Some of all, the last among them.
     for i in (0..m).filter(|i| i % 5 == 0 || i + 1 == m) {
@@ -47,7 +48,7 @@ fn error(product: Product, a: &Matrix, b: &Matrix, before: &[f32], after: &[f32]
             let first = if product.accumulate { f64::from(before[at]) } else { 0.0 };
             let (mut exact, mut size) = (first, first.abs());
             for l in 0..k {
-                let term = f64::from(product.scale) * a.at(i, l) * b.at(l, j);
+                let term = f64::from(product.scale) * taken(a.at(i, l)) * taken(b.at(l, j));
                 exact += term;
                 size += term.abs();
             }
@@ -65,14 +66,21 @@ fn a_product_is_as_near_to_the_exact_one_as_f32_can_tell() {
         let ways = (0..4).flat_map(|way| [(way, Threads::All), (way, Threads::One)]);
         for (way, threads) in ways {
             let (a, b) = (Matrix::new(m, k, way & 1 == 1, 1), Matrix::new(k, n, way & 2 == 2, 2));
-            for (accumulate, scale) in [(false, 1.0), (true, 0.3)] {
-                let product = || Product { threads, accumulate, scale, ..Product::new(m, n, k).strided(n + 5) };
+            let whole = Precision::F32;
+            let hows =
+                [(false, 1.0, whole), (true, 0.3, whole), (false, 1.0, Precision::Bf16), (true, 1.0, Precision::Bf16)];
+            for (accumulate, scale, precision) in hows {
+                let plain = Product::new(m, n, k).strided(n + 5);
+                let product = || Product { threads, accumulate, scale, precision, ..plain };
                 let before = numbers(m * (n + 5), 3);
                 let mut after = before.clone();
                 product().into(a.view(), b.view(), &mut after);
                 let error = error(product(), &a, &b, &before, &after);
                 // Such sums err by the root of their length, in halves of the last place.
-                assert!(error < 2.0 + 0.1 * (k as f64).sqrt(), "{m}x{n}x{k}, way {way}, {accumulate}: {error} ulp");
+                assert!(
+                    error < 2.0 + 0.1 * (k as f64).sqrt(),
+                    "{m}x{n}x{k}, way {way}, {accumulate}, {precision:?}: {error} ulp"
+                );
                 for row in 0..m {
                     let rest = row * (n + 5) + n..(row + 1) * (n + 5);
                     assert_eq!(after[rest.clone()], before[rest], "beyond row {row} of {m}x{n}x{k}");
@@ -103,8 +111,10 @@ fn what_is_not_finite_stays_so() {
     for odd in [f32::NAN, f32::from_bits(0x7fff_ffff), f32::INFINITY, f32::NEG_INFINITY] {
         let (mut a, b) = (Matrix::new(128, 400, false, 1), Matrix::new(400, 400, false, 2));
         a.data[403 * 5 + 9] = odd;
-        let y = Product::new(128, 400, 400).by_all().made(a.view(), b.view());
-        assert!(y[5 * 400..6 * 400].iter().all(|v| !v.is_finite()), "{odd}");
-        assert!(y[..5 * 400].iter().all(|v| v.is_finite()), "{odd}");
+        for precision in [Precision::F32, Precision::Bf16] {
+            let y = Product::new(128, 400, 400).by_all().of(precision).made(a.view(), b.view());
+            assert!(y[5 * 400..6 * 400].iter().all(|v| !v.is_finite()), "{odd}, {precision:?}");
+            assert!(y[..5 * 400].iter().all(|v| v.is_finite()), "{odd}, {precision:?}");
+        }
     }
 }

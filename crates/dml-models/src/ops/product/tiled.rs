@@ -7,7 +7,7 @@
 //! The order in which an element is added up depends on the depth alone: neither on threads nor on the other rows and columns.
 
 use super::Product;
-use super::amx::{DEPTH, PARTS, SIDE, Tile, Unit};
+use super::amx::{DEPTH, SIDE, Tile, Unit};
 use super::parts::Operand;
 use rayon::prelude::*;
 use std::cell::Cell;
@@ -25,12 +25,15 @@ const HIGH: usize = 128;
 
 /// Sides that outweigh the packing, as measured: what is packed is used that often.
 const WORTH: usize = 384;
+/// The same where one bf16 stands for a number: a few blocks.
+const WORTH_ALONE: usize = 64;
 /// Panels that one thread packs at a time.
 const PANELS_AT_ONCE: usize = 4;
 
-/// Whether a product of these sides is large enough to gain by it.
-pub(super) fn suits(sides: [usize; 3]) -> bool {
-    sides.into_iter().all(|side| side >= WORTH)
+/// Whether a product of these sides, of numbers of so many parts, is large enough to gain by it.
+pub(super) fn suits(sides: [usize; 3], parts: usize) -> bool {
+    let worth = if parts == 1 { WORTH_ALONE } else { WORTH };
+    sides.into_iter().all(|side| side >= worth)
 }
 
 /// Tiles that a thread keeps for its next product.
@@ -88,6 +91,13 @@ pub(super) unsafe fn multiply(unit: Unit, product: &Product, left: Operand<'_>, 
     }
 }
 
+/// The panels of the block that begins at the row or column `at`.
+#[inline(always)]
+fn two(tiles: &[Tile], at: usize, panel: usize) -> [&[Tile]; 2] {
+    let (first, second) = tiles[at / SIDE * panel..][..2 * panel].split_at(panel);
+    [first, second]
+}
+
 /// Panels of whole blocks that hold `sides` rows or columns.
 fn panels(sides: usize) -> usize {
     sides.div_ceil(BLOCK) * 2
@@ -105,7 +115,7 @@ struct Part<'a> {
 impl Part<'_> {
     /// Tiles of a panel.
     fn panel(&self) -> usize {
-        self.depths.len().div_ceil(DEPTH) * PARTS
+        self.depths.len().div_ceil(DEPTH) * self.left.parts()
     }
 
     /// All rows of some columns, by all threads. `right` holds the columns' panels.
@@ -145,15 +155,14 @@ impl Part<'_> {
         let panel = self.panel();
         for column in (0..columns.len()).step_by(BLOCK) {
             for row in (0..rows.len()).step_by(BLOCK) {
-                let [left, right] = [(left, row), (right, column)]
-                    .map(|(tiles, at)| [0, 1].map(|i| &tiles[(at / SIDE + i) * panel..][..panel]));
-                let [high, wide] = [rows.len() - row, columns.len() - column].map(|rest| rest.min(BLOCK));
+                let (left, right) = (two(left, row, panel), two(right, column, panel));
+                let (high, wide) = ((rows.len() - row).min(BLOCK), (columns.len() - column).min(BLOCK));
                 let at = (rows.start + row) * self.out.stride + columns.start + column;
                 // SAFETY: the block's rows and columns are there, as the caller says; one that is not whole goes through memory that is.
                 unsafe {
                     let out = self.out.first.add(at);
                     if high == BLOCK && wide == BLOCK {
-                        ready.multiply(left, right, out, self.out.stride, self.add);
+                        ready.multiply(left, right, self.left.parts(), out, self.out.stride, self.add);
                     } else {
                         let mut whole = [0f32; BLOCK * BLOCK];
                         let line = |i: usize| out.add(i * self.out.stride);
@@ -162,7 +171,7 @@ impl Part<'_> {
                                 line(i).copy_to_nonoverlapping(whole[i * BLOCK..].as_mut_ptr(), wide);
                             }
                         }
-                        ready.multiply(left, right, whole.as_mut_ptr(), BLOCK, self.add);
+                        ready.multiply(left, right, self.left.parts(), whole.as_mut_ptr(), BLOCK, self.add);
                         for i in 0..high {
                             line(i).copy_from_nonoverlapping(whole[i * BLOCK..].as_ptr(), wide);
                         }
