@@ -161,20 +161,20 @@ impl Ready {
                 );
             } else {
                 asm!(
-                  "2:",
-                  // The small ones first.
-                  left!("2"), right!("0"), four_products!(),
-                  left!("1"), four_products!(),
-                  right!("1"), four_products!(),
-                  left!("0"), four_products!(),
-                  right!("2"), four_products!(),
-                  right!("0"), four_products!(),
-                  "add {a0}, 3072", "add {a1}, 3072", "add {b0}, 3072", "add {b1}, 3072",
-                  "dec {blocks}",
-                  "jnz 2b",
-                  a0 = inout(reg) panels[0] => _, a1 = inout(reg) panels[1] => _,
-                  b0 = inout(reg) panels[2] => _, b1 = inout(reg) panels[3] => _,
-                  blocks = inout(reg) blocks => _, line = in(reg) 4 * SIDE, options(nostack, readonly),
+                    "2:",
+                    // The small ones first.
+                    left!("2"), right!("0"), four_products!(),
+                    left!("1"), four_products!(),
+                    right!("1"), four_products!(),
+                    left!("0"), four_products!(),
+                    right!("2"), four_products!(),
+                    right!("0"), four_products!(),
+                    "add {a0}, 3072", "add {a1}, 3072", "add {b0}, 3072", "add {b1}, 3072",
+                    "dec {blocks}",
+                    "jnz 2b",
+                    a0 = inout(reg) panels[0] => _, a1 = inout(reg) panels[1] => _,
+                    b0 = inout(reg) panels[2] => _, b1 = inout(reg) panels[3] => _,
+                    blocks = inout(reg) blocks => _, line = in(reg) 4 * SIDE, options(nostack, readonly),
                 );
             }
             asm!(
