@@ -111,6 +111,22 @@ macro_rules! right {
     };
 }
 
+/// The products of each block of four panels, whose tiles take so many bytes of a block.
+macro_rules! each_block {
+    ($panels:ident, $blocks:ident, $bytes:literal, $($product:expr),+) => {
+        asm!(
+            "2:",
+            $($product,)+
+            concat!("add {a0}, ", $bytes, "\nadd {a1}, ", $bytes, "\nadd {b0}, ", $bytes, "\nadd {b1}, ", $bytes),
+            "dec {blocks}",
+            "jnz 2b",
+            a0 = inout(reg) $panels[0] => _, a1 = inout(reg) $panels[1] => _,
+            b0 = inout(reg) $panels[2] => _, b1 = inout(reg) $panels[3] => _,
+            blocks = inout(reg) $blocks => _, line = in(reg) 4 * SIDE, options(nostack, readonly),
+        )
+    };
+}
+
 impl Ready {
     /// `out [32, 32] (+)= left [32, depth] · right [depth, 32]`. Of a panel, `[blocks, parts]` tiles, each number is the sum of its
     /// parts in one tile or three, the largest first. Rows of `out` are `stride` numbers apart.
@@ -149,32 +165,26 @@ impl Ready {
             }
             let panels = [left[0].as_ptr(), left[1].as_ptr(), right[0].as_ptr(), right[1].as_ptr()];
             if parts == 1 {
-                asm!(
-                    "2:",
-                    left!("0"), right!("0"), four_products!(),
-                    "add {a0}, 1024", "add {a1}, 1024", "add {b0}, 1024", "add {b1}, 1024",
-                    "dec {blocks}",
-                    "jnz 2b",
-                    a0 = inout(reg) panels[0] => _, a1 = inout(reg) panels[1] => _,
-                    b0 = inout(reg) panels[2] => _, b1 = inout(reg) panels[3] => _,
-                    blocks = inout(reg) blocks => _, line = in(reg) 4 * SIDE, options(nostack, readonly),
-                );
+                each_block!(panels, blocks, "1024", left!("0"), right!("0"), four_products!());
             } else {
-                asm!(
-                    "2:",
-                    // The small ones first.
-                    left!("2"), right!("0"), four_products!(),
-                    left!("1"), four_products!(),
-                    right!("1"), four_products!(),
-                    left!("0"), four_products!(),
-                    right!("2"), four_products!(),
-                    right!("0"), four_products!(),
-                    "add {a0}, 3072", "add {a1}, 3072", "add {b0}, 3072", "add {b1}, 3072",
-                    "dec {blocks}",
-                    "jnz 2b",
-                    a0 = inout(reg) panels[0] => _, a1 = inout(reg) panels[1] => _,
-                    b0 = inout(reg) panels[2] => _, b1 = inout(reg) panels[3] => _,
-                    blocks = inout(reg) blocks => _, line = in(reg) 4 * SIDE, options(nostack, readonly),
+                // The small ones first.
+                each_block!(
+                    panels,
+                    blocks,
+                    "3072",
+                    left!("2"),
+                    right!("0"),
+                    four_products!(),
+                    left!("1"),
+                    four_products!(),
+                    right!("1"),
+                    four_products!(),
+                    left!("0"),
+                    four_products!(),
+                    right!("2"),
+                    four_products!(),
+                    right!("0"),
+                    four_products!()
                 );
             }
             asm!(
