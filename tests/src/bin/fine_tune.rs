@@ -44,6 +44,8 @@ per_class = 2
 [optimizer]
 lr = 2e-5
 weight_decay = 0.0
+[schedule]
+kind = "constant"
 [train]
 "#;
 /// Steps that are not timed: memory is touched for the first time.
