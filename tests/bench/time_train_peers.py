@@ -1,8 +1,9 @@
 #!/usr/bin/env python3
 """Times training steps and inference of PyTorch's networks, by the protocol of `tests/src/timing.rs`.
 
-A case is a network (`loss`), a batch of `n`, and `params.mode`: `train`, `inference`, or of transformers `train in bf16`. Each runs in a process of its own,
-whose largest resident memory, beyond what it was before there was a network, is the answer's.
+A case is a network (`loss`), a batch of `n`, and `params.mode`: `train`, `inference`, or of transformers `train in bf16`.
+Each runs in a process of its own, whose largest resident memory, beyond what it was before there was a network, is the
+answer's.
 `time_train_peers.py cases [--quick]` prints cases; otherwise it is asked for them. `cargo xtask bench train --peers` drives it.
 """
 
@@ -12,6 +13,7 @@ import resource
 import subprocess
 import sys
 import time
+from functools import partial
 
 import timm
 import torch
@@ -87,26 +89,14 @@ def cases(quick):
             print(json.dumps(case | size | {"tile": 0, "budget_s": 1.0 if quick else 10.0}))
 
 
-def training(model, batch):
+def training(model, batch, bf16=False):
+    """With `bf16` forward under autocast and backward outside of it, as its documentation wants."""
     model.train()
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-4)
 
     def step():
         optimizer.zero_grad()
-        model(batch).square().mean().backward()
-        optimizer.step()
-
-    return step
-
-
-def training_in_bf16(model, batch):
-    """Forward under autocast, backward outside of it, as its documentation wants."""
-    model.train()
-    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-4)
-
-    def step():
-        optimizer.zero_grad()
-        with torch.autocast("cpu", dtype=torch.bfloat16):
+        with torch.autocast("cpu", dtype=torch.bfloat16, enabled=bf16):
             loss = model(batch).square().mean()
         loss.backward()
         optimizer.step()
@@ -135,7 +125,7 @@ def turn(case):
     torch.manual_seed(0)
     imported = resident()
     network, inputs, _, _ = NETWORKS[case["loss"]]
-    modes = {"train": training, "train in bf16": training_in_bf16, "inference": inference}
+    modes = {"train": training, "train in bf16": partial(training, bf16=True), "inference": inference}
     step = modes[case["params"]["mode"]](network(), inputs(case["n"]))
     for _ in range(WARM_UP):
         step()

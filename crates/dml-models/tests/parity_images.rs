@@ -4,7 +4,7 @@ mod formula;
 
 use candle_core::{Device, Tensor};
 use dml_models::image::VitConfig;
-use dml_models::{Architecture, Encoder, EncoderConfig, Input, Mode, Network};
+use dml_models::{Architecture, Encoder, EncoderConfig, Input, Mode, Network, Padding};
 use formula::{Allowed, Case};
 
 /// PyTorch itself is off by 4e-6 in float32, where no kink is crossed: see `ROUNDINGS`. We are off by 2e-6, gradients by 1e-5.
@@ -67,6 +67,16 @@ fn networks_for_faces_are_those_of_their_packages() {
     let config = |architecture| EncoderConfig { architecture, ..EncoderConfig::default() };
     check("face_resnet", &config(Architecture::FaceResnet), TRAIN);
     check("mobile_face_net", &config(Architecture::MobileFaceNet), DEEP_TRAIN);
+}
+
+#[test]
+fn what_a_network_cannot_be_is_refused_with_the_mend() {
+    let refusal =
+        |config: EncoderConfig, input| Network::new(&config, input, 0, &Device::Cpu).err().unwrap().to_string();
+    let zeros = EncoderConfig { padding: Padding::Tensorflow, ..EncoderConfig::default() };
+    assert!(refusal(zeros, [3, 32, 32]).contains("is for MobileNets and EfficientNets, not for Conv4"));
+    let faces = EncoderConfig { architecture: Architecture::MobileFaceNet, ..EncoderConfig::default() };
+    assert!(refusal(faces, [3, 112, 96]).contains("square images, not 112×96"));
 }
 
 fn vit(vit: VitConfig) -> EncoderConfig {

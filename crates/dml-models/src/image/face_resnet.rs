@@ -8,7 +8,7 @@
 use super::conv_norm::ConvNorm;
 use crate::backbone::{Backbone, Features};
 use crate::layer::{Linear, Scope, Start};
-use crate::ops::{Activation, Pool, PoolWindow, Window, global_mean, pool2d};
+use crate::ops::{Activation, Pool, PoolWindow, Window, add, global_mean, pool2d};
 use crate::{Input, Mode, Result};
 use candle_core::Tensor;
 
@@ -43,7 +43,7 @@ impl Block {
         let y = self.second.forward(&y, mode, Activation::Identity)?;
         let shortcut = pool2d(x, Pool::Mean, PoolWindow { side: 2, stride: 2, padding: 0, partial: false })?;
         let [y, shortcut] = widened([y, shortcut])?;
-        Ok(Activation::Relu.apply(&(y + shortcut)?)?)
+        Ok(Activation::Relu.apply(&add(&y, &shortcut)?)?)
     }
 }
 

@@ -23,8 +23,6 @@ pub(super) struct Shape {
     pub(super) norm: [f64; 2],
     /// Whether the last convolution and its norm are two layers of the block's list and not one of two, as in MobileNetV2.
     pub(super) flat_end: bool,
-    /// Around the image under the kernel.
-    pub(super) padding: Padding,
 }
 
 /// A gate of channels by the means of all.
@@ -60,10 +58,9 @@ pub(super) struct InvertedResidual {
 }
 
 impl InvertedResidual {
-    /// `scope` is the list of the block's layers.
-    pub(super) fn new(scope: &Scope<'_>, shape: Shape) -> Result<Self> {
-        let Shape { c_in, wide, c_out, k, stride, activation, gate, norm: [epsilon, momentum], flat_end, padding } =
-            shape;
+    /// `scope` is the list of the block's layers, `padding` where the zeros are under its kernel.
+    pub(super) fn new(scope: &Scope<'_>, shape: Shape, padding: Padding) -> Result<Self> {
+        let Shape { c_in, wide, c_out, k, stride, activation, gate, norm: [epsilon, momentum], flat_end } = shape;
         let mut layer = 0..;
         let mut next = || scope.at(layer.next().unwrap_or_default());
         let pair = |scope: &Scope<'_>, channels, k, window| -> Result<ConvNorm> {

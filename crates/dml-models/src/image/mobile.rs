@@ -43,7 +43,7 @@ impl MobileNet {
         let stem = pair(0, [c_in, first], 3, Window::same(3, 2))?.padded(padding);
         let mut blocks = Vec::new();
         let mut c = first;
-        let stages = stages(which, norm, padding);
+        let stages = stages(which, norm);
         let places = match which {
             Mobile::EfficientNetB0 => stages.len(),
             _ => stages.iter().map(Vec::len).sum(),
@@ -56,7 +56,7 @@ impl MobileNet {
                     Mobile::V2 => features.at(blocks.len() + 1).at("conv"),
                     Mobile::V3Small | Mobile::V3Large => features.at(blocks.len() + 1).at("block"),
                 };
-                blocks.push(InvertedResidual::new(&at, shape)?);
+                blocks.push(InvertedResidual::new(&at, shape, padding)?);
                 c = shape.c_out;
             }
         }
@@ -70,7 +70,7 @@ impl MobileNet {
 }
 
 /// The blocks of each stage.
-fn stages(which: Mobile, norm: [f64; 2], padding: Padding) -> Vec<Vec<Shape>> {
+fn stages(which: Mobile, norm: [f64; 2]) -> Vec<Vec<Shape>> {
     match which {
         Mobile::V2 => {
             // Expansion, channels, blocks, stride.
@@ -93,7 +93,6 @@ fn stages(which: Mobile, norm: [f64; 2], padding: Padding) -> Vec<Vec<Shape>> {
                 gate: None,
                 norm,
                 flat_end: true,
-                padding,
             };
             repeated(32, &table.map(|[t, c, n, s]| ([t, 3, s], c, n)), |c_in, [t, _, stride], c_out| {
                 shape(c_in, t * c_in, c_out, stride)
@@ -120,11 +119,10 @@ fn stages(which: Mobile, norm: [f64; 2], padding: Padding) -> Vec<Vec<Shape>> {
                 gate: Some(((c_in / 4).max(1), [Activation::Silu, Activation::Sigmoid])),
                 norm,
                 flat_end: false,
-                padding,
             })
         }
-        Mobile::V3Large => vec![v3(&LARGE, norm, padding)],
-        Mobile::V3Small => vec![v3(&SMALL, norm, padding)],
+        Mobile::V3Large => vec![v3(&LARGE, norm)],
+        Mobile::V3Small => vec![v3(&SMALL, norm)],
     }
 }
 
@@ -181,7 +179,7 @@ const SMALL: [Row; 11] = [
     ([96, 5, 576, 96, 1], true, true),
 ];
 
-fn v3(table: &[Row], norm: [f64; 2], padding: Padding) -> Vec<Shape> {
+fn v3(table: &[Row], norm: [f64; 2]) -> Vec<Shape> {
     let shape = |&([c_in, k, wide, c_out, stride], gated, swish): &Row| Shape {
         c_in,
         wide,
@@ -192,7 +190,6 @@ fn v3(table: &[Row], norm: [f64; 2], padding: Padding) -> Vec<Shape> {
         gate: gated.then(|| (divisible(wide), [Activation::Relu, Activation::HardSigmoid])),
         norm,
         flat_end: false,
-        padding,
     };
     table.iter().map(shape).collect()
 }

@@ -70,12 +70,11 @@ fn a_product_is_as_near_to_the_exact_one_as_f32_can_tell() {
             let hows =
                 [(false, 1.0, whole), (true, 0.3, whole), (false, 1.0, Precision::Bf16), (true, 1.0, Precision::Bf16)];
             for (accumulate, scale, precision) in hows {
-                let plain = Product::new(m, n, k).strided(n + 5);
-                let product = || Product { threads, accumulate, scale, precision, ..plain };
+                let product = Product { threads, accumulate, scale, precision, ..Product::new(m, n, k).strided(n + 5) };
                 let before = numbers(m * (n + 5), 3);
                 let mut after = before.clone();
-                product().into(a.view(), b.view(), &mut after);
-                let error = error(product(), &a, &b, &before, &after);
+                product.into(a.view(), b.view(), &mut after);
+                let error = error(product, &a, &b, &before, &after);
                 // Such sums err by the root of their length, in halves of the last place.
                 assert!(
                     error < 2.0 + 0.1 * (k as f64).sqrt(),
