@@ -39,11 +39,11 @@ impl ConvNorm {
     }
 
     pub(super) fn forward(&self, x: &Tensor, mode: Mode, activation: Activation) -> Result<Tensor> {
-        self.norm.forward(&self.conv.forward(x)?, mode, activation)
+        self.norm.within(self.conv.forward(x)?, None, mode, activation)
     }
 
     /// `activation(norm(conv(x)) + residual)`.
     pub(super) fn add(&self, x: &Tensor, residual: &Tensor, mode: Mode, activation: Activation) -> Result<Tensor> {
-        self.norm.with_residual(&self.conv.forward(x)?, Some(residual), mode, activation)
+        self.norm.within(self.conv.forward(x)?, Some(residual), mode, activation)
     }
 }

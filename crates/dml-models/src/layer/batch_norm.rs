@@ -2,7 +2,7 @@
 
 use super::{Scope, Start};
 use crate::ops::norm_pool::norm_relu_pool;
-use crate::ops::{Activation, ChannelStatistics, Normalization, batch_norm};
+use crate::ops::{Activation, ChannelStatistics, Normalization, batch_norm, batch_norm_within};
 use crate::weights::Parameter;
 use crate::{Mode, Result};
 use candle_core::{Tensor, Var};
@@ -49,21 +49,26 @@ impl BatchNorm {
     }
 
     pub(crate) fn forward(&self, x: &Tensor, mode: Mode, activation: Activation) -> Result<Tensor> {
-        self.with_residual(x, None, mode, activation)
+        let [gamma, beta] = self.affine();
+        Ok(batch_norm(x, &gamma, &beta, None, self.how(x, mode, activation)?)?)
     }
 
-    /// `activation(norm(x) + residual)`.
-    pub(crate) fn with_residual(
+    /// `activation(norm(x) + residual)` of an `x` that nobody else has: in its memory, where nothing has a gradient.
+    pub(crate) fn within(
         &self,
-        x: &Tensor,
+        x: Tensor,
         residual: Option<&Tensor>,
         mode: Mode,
         activation: Activation,
     ) -> Result<Tensor> {
-        let (statistics, of_batch) = self.statistics(x, mode)?;
         let [gamma, beta] = self.affine();
-        let how = Normalization { statistics, of_batch, epsilon: self.epsilon, activation };
-        Ok(batch_norm(x, &gamma, &beta, residual, how)?)
+        let how = self.how(&x, mode, activation)?;
+        Ok(batch_norm_within(x, &gamma, &beta, residual, how)?)
+    }
+
+    fn how(&self, x: &Tensor, mode: Mode, activation: Activation) -> Result<Normalization> {
+        let (statistics, of_batch) = self.statistics(x, mode)?;
+        Ok(Normalization { statistics, of_batch, epsilon: self.epsilon, activation })
     }
 
     /// `max-pool 2×2 (relu(norm(x)))`, in one pass.

@@ -30,6 +30,7 @@ mod winograd;
 pub use activation::Activation;
 pub use add::add;
 pub use attention::{Attended, attention};
+pub(crate) use batch_norm::batch_norm_within;
 pub use batch_norm::{Normalization, batch_norm};
 pub use conv2d::conv2d;
 pub use layer_norm::layer_norm;

@@ -9,8 +9,9 @@ use super::slice;
 use super::statistics::{ChannelStatistics, added, planes};
 use super::tape::{apply2, apply3};
 use super::vector::{sum_over, widest};
-use candle_core::{CpuStorage, CustomOp2, CustomOp3, Layout, Result, Shape, Tensor, bail};
+use candle_core::{CpuStorage, CustomOp2, CustomOp3, InplaceOp1, Layout, Result, Shape, Tensor, bail};
 use rayon::prelude::*;
+use std::ops::Range;
 
 /// How a batch is normalised, and what follows.
 #[derive(Clone, Debug)]
@@ -37,6 +38,46 @@ pub fn batch_norm(
     residual: Option<&Tensor>,
     how: Normalization,
 ) -> Result<Tensor> {
+    checked(x, gamma, beta, residual, &how)?;
+    if !slice::fits(&[x, gamma, beta]) {
+        return composed(x, gamma, beta, residual, &how);
+    }
+    let x = x.contiguous()?;
+    // Two small rows in one tensor, so that an operation of three arguments has room for the residual.
+    let affine = Tensor::stack(&[gamma, beta], 0)?;
+    let op = BatchNorm::new(how);
+    match residual {
+        Some(residual) => apply3(op, [&x, &affine, &residual.contiguous()?]),
+        None => apply2(op, &x, &affine),
+    }
+}
+
+/// As [`batch_norm`] of an `x` that nobody else has: where nothing has a gradient, the result takes its memory.
+pub(crate) fn batch_norm_within(
+    x: Tensor,
+    gamma: &Tensor,
+    beta: &Tensor,
+    residual: Option<&Tensor>,
+    how: Normalization,
+) -> Result<Tensor> {
+    checked(&x, gamma, beta, residual, &how)?;
+    let all: Vec<&Tensor> = [&x, gamma, beta].into_iter().chain(residual).collect();
+    if !slice::fits(&all) || all.iter().any(|of| of.track_op()) {
+        return batch_norm(&x, gamma, beta, residual, how);
+    }
+    let (_, _, hw) = planes(&x)?;
+    let (x, affine) = (x.contiguous()?, Tensor::stack(&[gamma, beta], 0)?);
+    let norm = BatchNorm::new(how);
+    slice::with(&affine, |affine| match residual {
+        Some(residual) => slice::with(&residual.contiguous()?, |r| {
+            x.inplace_op1(&Within { norm: &norm, affine, residual: Some(r), hw })
+        }),
+        None => x.inplace_op1(&Within { norm: &norm, affine, residual: None, hw }),
+    })?;
+    Ok(x)
+}
+
+fn checked(x: &Tensor, gamma: &Tensor, beta: &Tensor, residual: Option<&Tensor>, how: &Normalization) -> Result<()> {
     let (_, c, _) = planes(x)?;
     if gamma.dims() != [c] || beta.dims() != [c] || how.statistics.mean.len() != c {
         bail!("batch_norm: input {:?} wants gamma, beta and statistics of length {c}", x.dims());
@@ -44,18 +85,7 @@ pub fn batch_norm(
     if residual.is_some_and(|residual| residual.dims() != x.dims()) {
         bail!("batch_norm: the residual has another shape than the input {:?}", x.dims());
     }
-    if !slice::fits(&[x, gamma, beta]) {
-        return composed(x, gamma, beta, residual, &how);
-    }
-    let x = x.contiguous()?;
-    // Two small rows in one tensor, so that an operation of three arguments has room for the residual.
-    let affine = Tensor::stack(&[gamma, beta], 0)?;
-    let inverse = how.statistics.variance.iter().map(|&v| (1.0 / (f64::from(v) + how.epsilon).sqrt()) as f32).collect();
-    let op = BatchNorm { mean: how.statistics.mean, inverse, of_batch: how.of_batch, activation: how.activation };
-    match residual {
-        Some(residual) => apply3(op, [&x, &affine, &residual.contiguous()?]),
-        None => apply2(op, &x, &affine),
-    }
+    Ok(())
 }
 
 /// The same from candle's operations: used off the CPU, and the oracle of the fused form.
@@ -105,6 +135,12 @@ struct Operands<'a> {
 }
 
 impl BatchNorm {
+    fn new(how: Normalization) -> Self {
+        let inverse =
+            how.statistics.variance.iter().map(|&v| (1.0 / (f64::from(v) + how.epsilon).sqrt()) as f32).collect();
+        Self { mean: how.statistics.mean, inverse, of_batch: how.of_batch, activation: how.activation }
+    }
+
     fn channels(&self) -> usize {
         self.mean.len()
     }
@@ -117,27 +153,42 @@ impl BatchNorm {
     }
 
     fn forward(&self, t: Operands<'_>) -> Vec<f32> {
-        let (c, hw) = (self.channels(), t.hw);
+        let image = self.channels() * t.hw;
         with_curve!(self.activation, curve => {
-            slice::in_chunks(t.x.len(), c * hw, || (), |(), start, y| {
-                let x = &t.x[start..][..c * hw];
-                let residual = t.residual.map(|r| &r[start..][..c * hw]);
-                widest(#[inline(always)] || {
-                    for channel in 0..c {
-                        let (scale, shift) = self.line(t.affine, channel);
-                        let plane = channel * hw..(channel + 1) * hw;
-                        let (x, y) = (&x[plane.clone()], &mut y[plane.clone()]);
-                        match residual {
-                            Some(r) => {
-                                let terms = x.iter().zip(&r[plane]);
-                                y.iter_mut().zip(terms).for_each(|(y, (x, r))| *y = curve.value(scale * x + shift + r));
-                            }
-                            None => y.iter_mut().zip(x).for_each(|(y, x)| *y = curve.value(scale * x + shift)),
-                        }
-                    }
-                });
+            slice::in_chunks(t.x.len(), image, || (), |(), start, y| {
+                let residual = t.residual.map(|r| &r[start..][..image]);
+                self.image(t.affine, residual, t.hw, curve, y, #[inline(always)] |plane, y| y.copy_from_slice(&t.x[start..][plane]));
             })
         })
+    }
+
+    /// One image of results, from what `fill` brings into each of its planes.
+    #[inline(always)]
+    fn image(
+        &self,
+        affine: &[f32],
+        residual: Option<&[f32]>,
+        hw: usize,
+        curve: impl Curve,
+        y: &mut [f32],
+        fill: impl Fn(Range<usize>, &mut [f32]),
+    ) {
+        widest(
+            #[inline(always)]
+            || {
+                for (channel, y) in y.chunks_exact_mut(hw).enumerate() {
+                    let (scale, shift) = self.line(affine, channel);
+                    let plane = channel * hw..(channel + 1) * hw;
+                    fill(plane.clone(), y);
+                    match residual {
+                        Some(r) => {
+                            y.iter_mut().zip(&r[plane]).for_each(|(y, r)| *y = curve.value(scale * *y + shift + r))
+                        }
+                        None => y.iter_mut().for_each(|y| *y = curve.value(scale * *y + shift)),
+                    }
+                }
+            },
+        );
     }
 
     /// Gradients of input, `[gamma, beta]` and residual (empty if there is none).
@@ -259,6 +310,34 @@ fn two_sums(n: usize, f: impl Fn(usize) -> [f32; 2]) -> [f64; 2] {
     (0..n).map(f).fold([0.0, 0.0], |[a, b], [x, y]| [a + f64::from(x), b + f64::from(y)])
 }
 
+/// A [`BatchNorm`] whose result takes the memory of its input.
+struct Within<'a> {
+    norm: &'a BatchNorm,
+    affine: &'a [f32],
+    residual: Option<&'a [f32]>,
+    hw: usize,
+}
+
+impl InplaceOp1 for Within<'_> {
+    fn name(&self) -> &'static str {
+        "batch-norm-within"
+    }
+
+    fn cpu_fwd(&self, x: &mut CpuStorage, layout: &Layout) -> Result<()> {
+        let Self { norm, affine, residual, hw } = *self;
+        let (CpuStorage::F32(x), Some((start, end))) = (x, layout.contiguous_offsets()) else {
+            bail!("batch-norm-within wants contiguous f32");
+        };
+        let image = norm.channels() * hw;
+        with_curve!(norm.activation, curve => {
+            x[start..end].par_chunks_mut(image).enumerate().for_each(|(i, y)| {
+                norm.image(affine, residual.map(|r| &r[i * image..][..image]), hw, curve, y, #[inline(always)] |_, _| ());
+            });
+        });
+        Ok(())
+    }
+}
+
 fn pixels(layout: &Layout) -> usize {
     layout.dims()[2..].iter().product()
 }
@@ -313,40 +392,4 @@ impl CustomOp3 for BatchNorm {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::ops::activation::ALL;
-    use candle_core::{Device, Var};
-    use dml_testkit::{Tolerance, assert_close};
-
-    #[test]
-    fn fused_equals_composed() {
-        for (shape, of_batch) in
-            [(vec![5, 3, 8, 7], true), (vec![6, 4, 1, 3], true), (vec![7, 5], true), (vec![3, 2, 5, 5], false)]
-        {
-            for activation in ALL {
-                for with_residual in [false, true] {
-                    let c = shape[1];
-                    let var = |shape: &[usize]| Var::randn(0.3f32, 1.5, shape, &Device::Cpu).unwrap();
-                    let (x, gamma, beta, r) = (var(&shape), var(&[c]), var(&[c]), var(&shape));
-                    let residual = with_residual.then_some(r.as_tensor());
-                    let statistics = ChannelStatistics::of_batch(&x).unwrap();
-                    let how = Normalization { statistics, of_batch, epsilon: 1e-3, activation };
-                    let upstream = Tensor::randn(0f32, 1.0, &shape[..], &Device::Cpu).unwrap();
-                    let ours = batch_norm(&x, &gamma, &beta, residual, how.clone()).unwrap();
-                    let plain = composed(&x, &gamma, &beta, residual, &how).unwrap();
-                    let what = format!("{shape:?} {activation:?} {of_batch} {with_residual}");
-                    assert_close(&what, &ours, &plain, Tolerance::of_largest(1e-5));
-                    let gradients = |y: Tensor| (y * &upstream).unwrap().sum_all().unwrap().backward().unwrap();
-                    let (a, b) = (gradients(ours), gradients(plain));
-                    for var in [&x, &gamma, &beta] {
-                        assert_close(&what, a.get(var).unwrap(), b.get(var).unwrap(), Tolerance::of_largest(2e-4));
-                    }
-                    if with_residual {
-                        assert_close(&what, a.get(&r).unwrap(), b.get(&r).unwrap(), Tolerance::of_largest(2e-4));
-                    }
-                }
-            }
-        }
-    }
-}
+mod tests;
