@@ -31,7 +31,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     println!("inputs of shape {:?}", images.shape());
     let start = Instant::now();
     let mut count = 0;
-    for batch in Loader::over(images, Box::new(sampler), (0, 0), LoaderOptions::default()).take(50) {
+    let options = LoaderOptions { until: Some(50), ..LoaderOptions::default() };
+    for batch in Loader::over(images, Box::new(sampler), (0, 0), options) {
         count += batch?.indices.len();
     }
     println!(

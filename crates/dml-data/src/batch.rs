@@ -4,6 +4,7 @@ use crate::image::Unreadable;
 use crate::inputs::{ByteInputs, write_bytes, write_image};
 use crate::{Dataset, Error, Inputs, Normalize, Result};
 use rayon::prelude::*;
+use std::mem::MaybeUninit;
 
 /// What one thread writes before it asks for more, at most, if an image is not larger.
 const TASK_BYTES: usize = 1 << 16;
@@ -45,11 +46,20 @@ impl<P: Copy + Default + Send + Sync> Batch<P> {
         write: impl Fn(usize, usize, &mut [P]) -> Result<()> + Sync,
     ) -> Result<Self> {
         let size = sides.iter().product::<usize>();
-        let mut pixels = vec![P::default(); indices.len() * size];
+        let mut pixels = Vec::with_capacity(indices.len() * size);
         // Small tasks, so that no thread waits for another's last images; but not so small that handing them out costs more.
         let most = (TASK_BYTES / (size * size_of::<P>()).max(1)).max(1);
-        let each = pixels.par_chunks_exact_mut(size).zip(&indices).enumerate().with_max_len(most);
-        let written: Vec<Result<()>> = each.map(|(position, (out, &index))| write(position, index, out)).collect();
+        let room = &mut pixels.spare_capacity_mut()[..indices.len() * size];
+        let each = room.par_chunks_exact_mut(size).zip(&indices).enumerate().with_max_len(most);
+        let fill = |(position, (out, &index)): (usize, (&mut [MaybeUninit<P>], &usize))| {
+            // Image by image, in the cache of the thread that writes it next, and not all of them by one thread.
+            out.fill(MaybeUninit::new(P::default()));
+            // SAFETY: all of it has been written just now.
+            write(position, index, unsafe { &mut *(std::ptr::from_mut(out) as *mut [P]) })
+        };
+        let written: Vec<Result<()>> = each.map(fill).collect();
+        // SAFETY: every image has been written, with zeros at least.
+        unsafe { pixels.set_len(indices.len() * size) };
         let (mut skipped, mut read) = (vec![], vec![]);
         for (position, written) in written.into_iter().enumerate() {
             let mut lost = vec![];

@@ -18,15 +18,17 @@ pub struct LoaderOptions {
     /// What becomes of samples whose files cannot be read. Default: the stream ends with the first of them. Left out, they are
     /// named in [`Batch::skipped`].
     pub unreadable: Unreadable,
+    /// The step before which the stream ends, so that nothing is prepared that nobody wants. Default none: it is endless.
+    pub until: Option<u64>,
 }
 
 impl Default for LoaderOptions {
     fn default() -> Self {
-        Self { workers: 2, ahead: 2, unreadable: Unreadable::Fail }
+        Self { workers: 2, ahead: 2, unreadable: Unreadable::Fail, until: None }
     }
 }
 
-/// An endless, ordered stream of training batches, prepared on threads of its own.
+/// An ordered stream of training batches, prepared on threads of its own; endless, but for [`LoaderOptions::until`].
 ///
 /// Step `s` is batch `s % b` of epoch `s / b`, with `b` batches per epoch. The first error is delivered in its place and
 /// ends the stream. Dropping the loader stops the threads.
@@ -126,7 +128,7 @@ impl<B: Send + 'static> Stepped<B> {
         options: LoaderOptions,
         prepare: impl Fn(Dealt) -> Result<B> + Send + Sync + 'static,
     ) -> Self {
-        let jobs = (start_step..).map(move |step| steps.deal(step));
+        let jobs = (start_step..options.until.unwrap_or(u64::MAX)).map(move |step| steps.deal(step));
         let work = move |dealt: Result<Dealt>| prepare(dealt?);
         Self { batches: Prefetch::new(jobs, work, options.workers, options.ahead), start_step }
     }

@@ -161,6 +161,16 @@ fn a_loader_goes_on_at_any_step() {
 }
 
 #[test]
+fn a_loader_ends_where_it_is_told_to() {
+    let all = batches(4, 2, 5);
+    for (workers, ahead) in [(1, 1), (2, 2), (3, 7)] {
+        let options = LoaderOptions { workers, ahead, until: Some(7), ..LoaderOptions::default() };
+        assert_eq!(batches_by(4, 2, usize::MAX, options), all, "{workers} workers");
+    }
+    assert!(batches_by(4, 2, 1, LoaderOptions { until: Some(2), ..LoaderOptions::default() }).is_empty());
+}
+
+#[test]
 fn workers_change_no_bit_of_a_batch() {
     let all = batches(4, 2, 14);
     for (workers, ahead) in [(2, 1), (3, 7), (5, 3)] {

@@ -53,8 +53,9 @@ fn bare(recipe: &Recipe, moves: bool) -> Result<Duration, Box<dyn Error>> {
     let mut objective = recipe.loss.objective().build(&context)?;
     let parameters = network.weights().trainable().into_iter().map(|(n, v)| (n, v, Group::Head)).collect();
     let mut optimizer = Optimizer::new(recipe.optimizer.clone(), parameters)?;
-    let loader = sets.train.stream(sets.sampler(recipe)?, (recipe.seed, 0), LoaderOptions::default());
-    let batches: Vec<_> = loader.take(recipe.train.steps as usize).collect::<Result<_, _>>()?;
+    let options = LoaderOptions { until: Some(recipe.train.steps), ..LoaderOptions::default() };
+    let batches: Vec<_> =
+        sets.train.stream(sets.sampler(recipe)?, (recipe.seed, 0), options).collect::<Result<_, _>>()?;
     let mut began = Instant::now();
     for (step, batch) in batches.into_iter().enumerate() {
         if step == WARM {

@@ -26,8 +26,9 @@ pub(crate) fn imprint(
     let (classes, dim) = proxies.dims2()?;
     let mut means = vec![0f64; classes * dim];
     let sampler = sets.sampler(recipe)?;
-    let batches = sampler.batches_per_epoch();
-    for batch in sets.still.stream(sampler, (recipe.seed, 0), LoaderOptions::default()).take(batches) {
+    let batches = sampler.batches_per_epoch() as u64;
+    let options = LoaderOptions { until: Some(batches), ..LoaderOptions::default() };
+    for batch in sets.still.stream(sampler, (recipe.seed, 0), options) {
         let batch = batch?;
         let labels = batch.labels.clone();
         let embeddings = encoder.embed(&batch.into_views(device)?[0], Mode::Train)?.detach();

@@ -105,14 +105,15 @@ impl Trainer {
             return Ok(());
         }
         let sampler = sets.sampler(&self.recipe)?;
+        let accumulate = self.recipe.train.accumulate;
         let options = LoaderOptions {
             workers: self.recipe.data.workers,
             ahead: self.recipe.data.ahead,
+            until: Some(steps.saturating_mul(accumulate)),
             ..LoaderOptions::default()
         };
         let mut writer = checkpoint::Writer::default();
         let (mut began, mut saved) = (Instant::now(), Instant::now());
-        let accumulate = self.recipe.train.accumulate;
         let vars = self.optimizer.vars();
         let mut batches = sets.train.stream(sampler, (seed, self.step() * accumulate), options);
         loop {
@@ -123,7 +124,7 @@ impl Trainer {
             let factor = self.recipe.schedule.factor(self.step(), steps, self.progress.plateaus);
             let mut sum = Sum::default();
             for _ in 0..accumulate {
-                // The stream has no end.
+                // The stream ends behind the last step.
                 let Some(batch) = batches.next() else { break };
                 self.learn_from(batch?, &vars, &mut sum)?;
             }

@@ -52,6 +52,8 @@ struct Params {
 }
 
 fn main() -> ExitCode {
+    // SAFETY: no other thread runs yet; `mi_option_purge_delay`, never.
+    unsafe { libmimalloc_sys::mi_option_set(15, -1) };
     let serve = |folder: &Path| {
         timing::serve("dml-data", |line| {
             let case: Case = serde_json::from_str(&line)?;
@@ -166,8 +168,8 @@ fn small(case: &Case, answer: &mut Answer) -> Result<()> {
 /// Takes an epoch's batches as tensors.
 fn epoch(inputs: Arc<dyn Inputs>, case: &Case) -> Result<()> {
     let sampler = RandomSampler::new(case.n, case.params.batch, 0)?;
-    let batches = sampler.batches_per_epoch();
-    for batch in Loader::over(inputs, Box::new(sampler), (0, 0), LoaderOptions::default()).take(batches) {
+    let options = LoaderOptions { until: Some(sampler.batches_per_epoch() as u64), ..LoaderOptions::default() };
+    for batch in Loader::over(inputs, Box::new(sampler), (0, 0), options) {
         black_box(batch?.into_tensor(&Device::Cpu)?);
     }
     Ok(())

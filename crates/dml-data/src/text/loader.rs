@@ -5,8 +5,8 @@ use crate::loader::{Dealt, Stepped, Steps};
 use crate::{BatchSampler, LoaderOptions, Result, TextPairs, Texts};
 use std::sync::Arc;
 
-/// An endless, ordered stream of training batches of texts, prepared on threads of its own, as [`Loader`](crate::Loader)
-/// is one of images.
+/// An ordered stream of training batches of texts, prepared on threads of its own, as [`Loader`](crate::Loader) is one of
+/// images; endless, but for [`LoaderOptions::until`].
 ///
 /// Step `s` is batch `s % b` of epoch `s / b`, with `b` batches per epoch. The first error is delivered in its place and
 /// ends the stream. Dropping the loader stops the threads. No setting of [`LoaderOptions`] changes a batch: texts lie in
