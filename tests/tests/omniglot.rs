@@ -7,6 +7,7 @@ use dml_core::{Matrix, Metric};
 use dml_data::sources::omniglot::{self, ORIGINAL_SIZE, OneShotRun, Part};
 use dml_data::{Dataset, ImageSet, Manifest};
 use dml_eval::{Centring, Ink, OneShot, OneShotTrials, one_shot};
+use std::collections::BTreeSet;
 use std::env;
 use std::path::PathBuf;
 
@@ -102,6 +103,19 @@ fn the_full_set_is_cut_as_vinyals_did() {
         assert!((0..classes as u32).all(|class| set.labels().iter().filter(|&&label| label == class).count() == 20));
     }
     assert_eq!(split.test.with_rotations().unwrap().class_names().len(), 1692);
+}
+
+#[test]
+fn the_full_set_is_cut_as_lake_did() {
+    let Some(data) = data_dir("omniglot-full") else { return };
+    let sets = omniglot::background_and_evaluation(&data).unwrap();
+    let alphabets = sets.each_ref().map(|set| {
+        set.class_names().iter().map(|name| name.split_once('/').unwrap().0.to_owned()).collect::<BTreeSet<_>>()
+    });
+    assert_eq!(sets.each_ref().map(|set| (set.class_names().len(), set.len())), [(964, 19_280), (659, 13_180)]);
+    assert_eq!(alphabets.each_ref().map(BTreeSet::len), [30, 20]);
+    assert!(alphabets[0].is_disjoint(&alphabets[1]), "alphabets are whole");
+    assert_eq!(sets[1].name(), "omniglot/evaluation");
 }
 
 #[test]

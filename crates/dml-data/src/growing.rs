@@ -1,7 +1,7 @@
 //! What is not yet whole lies beside its place, and gets its name when it is: a crash leaves the one or the other.
 
 use crate::{Error, Result};
-use std::fs::{self, File};
+use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -28,4 +28,37 @@ pub(crate) fn finish(file: File, part: &Path, target: &Path, failed: fn(&Path, i
 /// The open file, whose lock keeps others away until its path has changed. Windows moves closed files only.
 pub(crate) fn lock_while_moved(file: File) -> Option<File> {
     cfg!(unix).then_some(file)
+}
+
+/// The file at `path`, made if need be, to append to; no other process has it until it is closed. `None`: another one has it now.
+pub(crate) fn locked(path: &Path) -> io::Result<Option<File>> {
+    loop {
+        let file = OpenOptions::new().append(true).create(true).open(path)?;
+        // A file system without locks is no reason to fail.
+        if matches!(file.try_lock(), Err(TryLockError::WouldBlock)) {
+            return Ok(None);
+        }
+        // Another process may have moved or removed the file between the opening and the lock: it is not ours then.
+        if is_at(&file, path)? {
+            return Ok(Some(file));
+        }
+    }
+}
+
+/// Whether `path` still names `file`.
+#[cfg(unix)]
+pub(crate) fn is_at(file: &File, path: &Path) -> io::Result<bool> {
+    use std::os::unix::fs::MetadataExt;
+    let held = file.metadata()?;
+    match fs::metadata(path) {
+        Ok(named) => Ok((held.dev(), held.ino()) == (named.dev(), named.ino())),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+/// Elsewhere an open file keeps its name.
+#[cfg(not(unix))]
+pub(crate) fn is_at(_: &File, _: &Path) -> io::Result<bool> {
+    Ok(true)
 }

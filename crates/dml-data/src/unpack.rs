@@ -2,10 +2,10 @@
 //!
 //! Zip, tar and gzipped tar, recognised by their first bytes. Links, device files, absolute paths and `..` are refused; what
 //! macOS adds (`__MACOSX/`, `._*`) is passed over. An archive grows in `<folder>.unpacking` and gets its name when it is
-//! whole; one process at a time may do it.
+//! whole; one process at a time does it, the others are told.
 
 use crate::catalog::stays_inside;
-use crate::growing::beside;
+use crate::growing::{beside, locked};
 use crate::{Error, Manifest, Result};
 use flate2::read::MultiGzDecoder;
 use std::cell::Cell;
@@ -46,6 +46,7 @@ pub fn set(manifest: &Manifest, data: &Path, limits: Limits) -> Result<Vec<PathB
         if folder.exists() {
             // A process that was killed just after it had named the folder leaves the empty one around it.
             clear(&growing_of(&folder))?;
+            remove(&lock_of(&folder))?;
             continue;
         }
         if !path.exists() {
@@ -64,16 +65,44 @@ pub fn set(manifest: &Manifest, data: &Path, limits: Limits) -> Result<Vec<PathB
 /// When `target` exists, the archive is none or damaged, holds what it must not, or more than `limits` allow. `target`
 /// is not made then.
 pub fn archive(archive: &Path, target: &Path, limits: Limits) -> Result<()> {
+    let growing = growing_of(target);
+    if let Some(folder) = target.parent() {
+        fs::create_dir_all(folder).map_err(Error::access(folder))?;
+    }
+    let lock_path = lock_of(target);
+    let lock = locked(&lock_path).map_err(Error::access(&lock_path))?;
+    if lock.is_none() {
+        return Err(Error::format(&growing, "another process is unpacking this archive: wait for it or end it"));
+    }
+    let outcome = unpack_into(archive, target, &growing, limits);
+    remove(&lock_path)?;
+    outcome
+}
+
+/// What [`archive`] does behind its lock: another process may have finished just before.
+fn unpack_into(archive: &Path, target: &Path, growing: &Path, limits: Limits) -> Result<()> {
     if target.exists() {
         return Err(Error::format(target, "exists already: remove it to unpack anew"));
     }
-    let growing = growing_of(target);
-    clear(&growing)?;
-    fs::create_dir_all(&growing).map_err(Error::access(&growing))?;
-    let mut sink = Sink { archive, root: &growing, left: limits };
-    let outcome = unpack(archive, &mut sink).and_then(|()| give_name(&growing, target));
-    clear(&growing)?;
+    clear(growing)?;
+    fs::create_dir_all(growing).map_err(Error::access(growing))?;
+    let mut sink = Sink { archive, root: growing, left: limits };
+    let outcome = unpack(archive, &mut sink).and_then(|()| give_name(growing, target));
+    clear(growing)?;
     outcome
+}
+
+/// Whose lock a process has that unpacks into `target`.
+fn lock_of(target: &Path) -> PathBuf {
+    beside(target, ".unpacking.lock")
+}
+
+/// Removes the file at `path`, if it is there.
+fn remove(path: &Path) -> Result<()> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(Error::access(path)(error)),
+        _ => Ok(()),
+    }
 }
 
 /// Where the folder `target` grows.

@@ -118,7 +118,7 @@ impl Bench {
                 "birds.tar" => assert!(fs::read(self.path(&name)).unwrap() == self.archive, "{name} is not whole"),
                 "birds.tar.part" => assert!(self.archive.starts_with(&fs::read(self.path(&name)).unwrap())),
                 "birds" => self.holds_the_folder(),
-                "birds.unpacking" => {}
+                "birds.unpacking" | "birds.unpacking.lock" => {}
                 other => panic!("what is {other}?"),
             }
         }
@@ -245,5 +245,6 @@ fn what_a_kill_after_the_naming_leaves_is_cleared() {
     fs::write(bench.path("birds.tar"), &bench.archive).unwrap();
     bench.completes();
     fs::create_dir(bench.path("birds.unpacking")).unwrap();
+    fs::write(bench.path("birds.unpacking.lock"), "").unwrap();
     bench.completes();
 }

@@ -12,6 +12,18 @@ use tiny::text;
 
 const LIMITS: Limits = Limits { files: 10, bytes: 1000 };
 
+#[test]
+fn two_processes_do_not_unpack_one_archive() {
+    let folder = tempfile::tempdir().unwrap();
+    let (path, target) = (folder.path().join("x.tar"), folder.path().join("x"));
+    let lock = fs::File::create(folder.path().join("x.unpacking.lock")).unwrap();
+    lock.lock().unwrap();
+    fs::create_dir(folder.path().join("x.unpacking")).unwrap();
+    let message = archive(&path, &target, LIMITS).unwrap_err().to_string();
+    assert!(message.contains("another process is unpacking"), "{message}");
+    assert!(folder.path().join("x.unpacking").exists(), "what the other one has made so far stays");
+}
+
 /// Unpacks `bytes` and gives the message; neither target nor rest may be left.
 fn refused(bytes: &[u8]) -> String {
     let folder = tempfile::tempdir().unwrap();

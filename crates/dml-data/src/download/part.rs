@@ -1,9 +1,9 @@
 //! A file that is not whole yet: `<file>.part`.
 
-use crate::growing::{beside, finish, lock_while_moved};
+use crate::growing::{beside, finish, lock_while_moved, locked};
 use crate::manifest::Difference;
 use crate::{Error, ManifestFile, Result};
-use std::fs::{self, File, OpenOptions, TryLockError};
+use std::fs::{self, File};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
@@ -26,16 +26,8 @@ impl Part {
         if let Some(folder) = target.parent() {
             fs::create_dir_all(folder).map_err(Error::access(folder))?;
         }
-        let file = loop {
-            let file = OpenOptions::new().append(true).create(true).open(&path).map_err(Error::access(&path))?;
-            // A file system without locks is no reason to fail.
-            if matches!(file.try_lock(), Err(TryLockError::WouldBlock)) {
-                return Err(Error::format(&path, "another process is fetching this file: wait for it or end it"));
-            }
-            // Another process may have finished the file between the opening and the lock: it is not ours to write.
-            if is_at(&file, &path).map_err(Error::access(&path))? {
-                break file;
-            }
+        let Some(file) = locked(&path).map_err(Error::access(&path))? else {
+            return Err(Error::format(&path, "another process is fetching this file: wait for it or end it"));
         };
         let len = file.metadata().map_err(Error::access(&path))?.len();
         let mut part = Self { path, file, len };
@@ -83,27 +75,10 @@ impl Part {
     }
 }
 
-/// Whether `path` still names `file`.
-#[cfg(unix)]
-fn is_at(file: &File, path: &Path) -> std::io::Result<bool> {
-    use std::os::unix::fs::MetadataExt;
-    let held = file.metadata()?;
-    match fs::metadata(path) {
-        Ok(named) => Ok((held.dev(), held.ino()) == (named.dev(), named.ino())),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(false),
-        Err(error) => Err(error),
-    }
-}
-
-/// Elsewhere an open file keeps its name.
-#[cfg(not(unix))]
-fn is_at(_: &File, _: &Path) -> std::io::Result<bool> {
-    Ok(true)
-}
-
 #[cfg(all(test, unix))]
 mod tests {
     use super::*;
+    use crate::growing::is_at;
 
     #[test]
     fn a_file_that_got_its_name_is_not_at_its_part_any_more() {

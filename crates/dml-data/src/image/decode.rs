@@ -1,42 +1,16 @@
 //! Image files to [`Image`]s, and resizing.
 
+use super::Decoder;
 use crate::{Error, Image, Result};
 use image::imageops::{self, FilterType};
-use image::{DynamicImage, ImageReader, Limits};
-use std::io::Cursor;
 use std::path::Path;
 
-/// Widest and tallest image that is decoded: more is a mistake or an attack.
-const LARGEST_SIDE: u32 = 16_384;
-
-/// Decodes a PNG, JPEG, WebP, BMP or PNM file held in `bytes` to grey (`channels` = 1) or RGB (3).
-///
-/// EXIF orientation is not applied, as torchvision does not. Transparent parts are laid on white.
+/// Decodes an image file held in `bytes` to grey (`channels` = 1) or RGB (3), as [`Decoder`] does by default: upright and whole.
 ///
 /// # Errors
-/// When the bytes are no such image or larger than 16,384 pixels a side. `path` is for the message.
+/// As [`Decoder::decode`]. `path` is for the message.
 pub fn decode(path: &Path, bytes: &[u8], channels: usize) -> Result<Image> {
-    let mut reader = ImageReader::new(Cursor::new(bytes)).with_guessed_format().map_err(Error::io(path))?;
-    let mut limits = Limits::default();
-    (limits.max_image_width, limits.max_image_height) = (Some(LARGEST_SIDE), Some(LARGEST_SIDE));
-    reader.limits(limits);
-    let decoded = reader
-        .decode()
-        .map_err(|error| Error::format(path, format!("not a readable image ({error}): replace or remove it")))?;
-    let decoded = if decoded.color().has_alpha() { on_white(&decoded) } else { decoded };
-    let (width, height) = (decoded.width() as usize, decoded.height() as usize);
-    let pixels = match channels {
-        1 => decoded.into_luma8().into_raw(),
-        3 => decoded.into_rgb8().into_raw(),
-        _ => return Err(Error::Invalid(format!("channels = {channels}: give 1 (grey) or 3 (RGB)"))),
-    };
-    Image::new(width, height, channels, pixels)
-}
-
-fn on_white(image: &DynamicImage) -> DynamicImage {
-    let mut white = image::RgbaImage::from_pixel(image.width(), image.height(), image::Rgba([255; 4]));
-    imageops::overlay(&mut white, &image.to_rgba8(), 0, 0);
-    white.into()
+    Decoder { channels, ..Decoder::default() }.decode(path, bytes)
 }
 
 /// Scales `image` to `width` × `height` with Lanczos' kernel of three lobes, widened when shrinking (antialiased).

@@ -86,19 +86,40 @@ pub fn one_shot_runs(data_dir: &Path, size: usize) -> Result<Vec<OneShotRun>> {
 /// # Errors
 /// When a file of the set `omniglot-full` is missing or not the one of the manifest.
 pub fn full(data_dir: &Path) -> Result<Split> {
+    let (set, classes) = all(data_dir)?;
+    let part = |vinyals: &str, name: &str| of_classes(&set, &classes, name, |class| class.vinyals == vinyals);
+    Ok(Split { train: part("train", "train")?, validation: part("val", "validation")?, test: part("test", "test")? })
+}
+
+/// The 964 characters of the owner's background set and the 659 of the evaluation set at 28 × 28: whole alphabets, as Lake et al.
+/// (2015) cut them. Drawers are not known.
+///
+/// # Errors
+/// As [`full`].
+pub fn background_and_evaluation(data_dir: &Path) -> Result<[ImageSet; 2]> {
+    let (set, classes) = all(data_dir)?;
+    let part = |name: &str| of_classes(&set, &classes, name, |class| class.part == name);
+    Ok([part("background")?, part("evaluation")?])
+}
+
+/// All images of `omniglot-full`, and where each class belongs.
+fn all(data_dir: &Path) -> Result<(ImageSet, Vec<Class>)> {
     let manifest = Manifest::find("omniglot-full")?;
     let read = |name: &str| Ok::<_, Error>((manifest.folder(data_dir).join(name), manifest.read(data_dir, name)?));
     let (classes_path, classes) = read("omniglot-classes.tsv")?;
     let classes = String::from_utf8(classes).map_err(|error| Error::format(&classes_path, error.to_string()))?;
-    let (names, parts) = class_table(&classes_path, &classes)?;
+    let classes = class_table(&classes_path, &classes)?;
+    let names = classes.iter().map(|class| class.name.clone()).collect();
     let images = read("omniglot28-lanczos-idx3-ubyte.gz")?;
     let labels = read("omniglot-labels-idx1-int.gz")?;
     let set = idx::image_set("omniglot", (&images.0, &images.1), (&labels.0, &labels.1), Some(names))?;
-    let part = |name: &str, called: &str| {
-        let classes: Vec<u32> = (0..parts.len() as u32).filter(|&class| parts[class as usize] == name).collect();
-        Ok::<_, Error>(set.subset_of_classes(&classes)?.renamed(format!("omniglot/{called}")))
-    };
-    Ok(Split { train: part("train", "train")?, validation: part("val", "validation")?, test: part("test", "test")? })
+    Ok((set, classes))
+}
+
+/// The images of the classes that `belong` to a part.
+fn of_classes(set: &ImageSet, classes: &[Class], part: &str, belong: impl Fn(&Class) -> bool) -> Result<ImageSet> {
+    let chosen: Vec<u32> = (0..).zip(classes).filter(|(_, class)| belong(class)).map(|(number, _)| number).collect();
+    Ok(set.subset_of_classes(&chosen)?.renamed(format!("omniglot/{part}")))
 }
 
 fn background_from(path: &Path, archive: &[u8], part: Part, size: usize) -> Result<ImageSet> {
@@ -192,8 +213,17 @@ fn ink(path: &Path, entry: &Entry, size: usize) -> Result<Image> {
     if (image.width, image.height) == (size, size) { Ok(image) } else { resize(&image, size, size) }
 }
 
-/// The names of the classes and the part of Vinyals' split that each belongs to.
-fn class_table(path: &Path, table: &str) -> Result<(Vec<String>, Vec<String>)> {
+/// A character of `omniglot-classes.tsv`.
+#[derive(Debug, PartialEq)]
+struct Class {
+    name: String,
+    /// The owner's: `background` or `evaluation`.
+    part: String,
+    /// Vinyals': `train`, `val` or `test`.
+    vinyals: String,
+}
+
+fn class_table(path: &Path, table: &str) -> Result<Vec<Class>> {
     let mut lines = table.lines();
     if lines.next() != Some("class\tpart\talphabet\tcharacter\tvinyals") {
         return Err(Error::format(
@@ -204,8 +234,15 @@ fn class_table(path: &Path, table: &str) -> Result<(Vec<String>, Vec<String>)> {
     let row = |(class, line): (usize, &str)| {
         let cells: Vec<&str> = line.split('\t').collect();
         match cells.as_slice() {
-            [number, _, alphabet, character, part @ ("train" | "val" | "test")] if *number == class.to_string() => {
-                Ok((format!("{alphabet}/{character}"), (*part).to_owned()))
+            [
+                number,
+                part @ ("background" | "evaluation"),
+                alphabet,
+                character,
+                vinyals @ ("train" | "val" | "test"),
+            ] if *number == class.to_string() => {
+                let name = format!("{alphabet}/{character}");
+                Ok(Class { name, part: (*part).to_owned(), vinyals: (*vinyals).to_owned() })
             }
             _ => Err(Error::format(
                 path,
@@ -303,9 +340,14 @@ mod tests {
     fn the_class_table_must_be_whole() {
         let header = "class\tpart\talphabet\tcharacter\tvinyals\n";
         let table = |rows: &str| class_table(Path::new("t.tsv"), &format!("{header}{rows}"));
-        let (names, parts) = table("0\tbackground\tGreek\tcharacter01\tval\n").unwrap();
-        assert_eq!((names, parts), (vec!["Greek/character01".to_owned()], vec!["val".to_owned()]));
-        for row in ["1\tbackground\tGreek\tcharacter01\tval", "0\tbackground\tGreek\tcharacter01\tdev", "0"] {
+        let [name, part, vinyals] = ["Greek/character01", "background", "val"].map(str::to_owned);
+        assert_eq!(table("0\tbackground\tGreek\tcharacter01\tval\n").unwrap(), [Class { name, part, vinyals }]);
+        for row in [
+            "1\tbackground\tGreek\tcharacter01\tval",
+            "0\tbackground\tGreek\tcharacter01\tdev",
+            "0\tfront\tGreek\tcharacter01\tval",
+            "0",
+        ] {
             assert!(table(row).unwrap_err().to_string().contains("t.tsv: line 2"), "{row}");
         }
         assert!(class_table(Path::new("t.tsv"), "0").unwrap_err().to_string().contains("its header"));
