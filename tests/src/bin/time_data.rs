@@ -52,8 +52,6 @@ struct Params {
 }
 
 fn main() -> ExitCode {
-    // SAFETY: no other thread runs yet; `mi_option_purge_delay`, never.
-    unsafe { libmimalloc_sys::mi_option_set(15, -1) };
     let serve = |folder: &Path| {
         timing::serve("dml-data", |line| {
             let case: Case = serde_json::from_str(&line)?;
@@ -85,6 +83,12 @@ fn print_cases(fewer: usize) -> Result<()> {
 }
 
 fn turn(case: &Case, folder: &Path) -> Result<Value> {
+    if case.params.batch > 0 && case.d > 0 {
+        // Batches one after the other, as in the `dml` binary, which keeps freed memory. The memory of what is made once shows only
+        // if it is given back.
+        // SAFETY: each case has a process of its own, and no other thread runs in it yet; `mi_option_purge_delay`, never.
+        unsafe { libmimalloc_sys::mi_option_set(15, -1) };
+    }
     let mut answer = Answer::new(REPEAT);
     match case.loss.as_str() {
         "photographs" => photographs(case, &folder.join("photographs"), &mut answer)?,

@@ -17,7 +17,7 @@ pub(super) const CONTEST: Contest = Contest {
     needs: Needs::Images,
     // They take minutes, and repeat themselves where they are short.
     rounds: 1,
-    anew: false,
+    anew: true,
     chosen_by: |case| &case.title,
     markdown,
     summary: markdown,
