@@ -129,7 +129,8 @@ fn show(found: &Inspection) {
     if let Some(Progress { step, best, since_best }) = &found.progress {
         println!("step        {step}");
         if let Some(best) = best {
-            println!("best        MAP@R {:.2} % on validation, {since_best} measurements since", 100.0 * best);
+            // What it is of, MAP@R, Spearman's correlation or R@1, is the recipe's choice.
+            println!("best        {:.2} % of what chooses the weights, {since_best} measurements since", 100.0 * best);
         }
     }
     if found.kind != "embeddings" {

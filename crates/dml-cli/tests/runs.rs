@@ -6,6 +6,7 @@ use place::{Place, refusal, succeed};
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 #[test]
 fn one_thread_or_three_give_the_same_weights_and_numbers() {
@@ -42,6 +43,47 @@ fn a_killed_run_goes_on_and_ends_like_an_undisturbed_one() {
     }
 }
 
+/// Where a kill falls is drawn anew each time: the same weights must come out, wherever it was.
+#[test]
+fn killed_at_random_moments_a_run_ends_like_an_undisturbed_one() {
+    let place = Place::new();
+    let began = Instant::now();
+    succeed(&mut place.train("whole"));
+    let whole = began.elapsed();
+    for round in 0..3 {
+        let run = format!("killed-{round}");
+        for _ in 0..4 {
+            // The last digits of the clock; over the whole run, its measurement at the end too.
+            let drawn = f64::from(SystemTime::now().duration_since(UNIX_EPOCH).unwrap().subsec_nanos() % 1_000_003);
+            let moment = whole.mul_f64(drawn / 1_000_003.0);
+            let mut process = place.train(&run).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+            std::thread::sleep(moment);
+            process.kill().unwrap();
+            process.wait().unwrap();
+            println!("round {round}: killed after {} ms of {}", moment.as_millis(), whole.as_millis());
+        }
+        succeed(&mut place.train(&run));
+        for file in ["encoder.safetensors", "evaluation.json", "checkpoint.safetensors"] {
+            assert_eq!(place.read(&format!("whole/{file}")), place.read(&format!("{run}/{file}")), "{file}");
+        }
+    }
+}
+
+#[test]
+fn what_is_no_number_stops_a_run_and_names_step_and_examples() {
+    let place = Place::new();
+    let sets = ["optimizer.lr=1e30", "optimizer.backbone_frozen_steps=12", "schedule.kind='constant'"];
+    let message = refusal(place.train("run").args(sets.iter().flat_map(|set| ["--set", set])));
+    assert!(
+        message.contains(" at step 13, of [\"") && message.contains(".png\"") && message.contains("optimizer.lr"),
+        "{message}"
+    );
+    // The last one that is sound is kept, and nothing came after it.
+    let saved: Vec<_> = place.events("run").into_iter().filter(|event| event["event"] == "checkpoint").collect();
+    assert_eq!(saved.last().unwrap()["step"], 10);
+    assert!(place.path("run/checkpoint.safetensors").exists());
+}
+
 #[test]
 fn checkpoints_come_by_minutes_too_and_change_nothing() {
     let place = Place::new();
@@ -68,6 +110,13 @@ fn a_finished_run_is_measured_again_and_another_begins_with_its_weights() {
     assert_eq!(parse(&again), parse(&place.read("run/evaluation.json")));
     let weights = format!("model.weights={}", place.path("run/encoder.safetensors").display());
     succeed(place.train("next").args(["--set", &weights, "--set", "train.steps=1", "--set", "optimizer.lr=1e-9"]));
+    // Which they were, and what became of each, is kept.
+    let first = &place.events("next")[0];
+    assert!(
+        first["event"] == "weights" && first["file"].as_str().unwrap().ends_with("run/encoder.safetensors"),
+        "{first}"
+    );
+    assert!(first["became"].as_str().unwrap().contains(" loaded, "), "{first}");
 }
 
 #[test]
@@ -99,7 +148,7 @@ fn mistakes_are_named_with_the_value_and_the_mend_and_leave_nothing() {
         (&["--set", "data.hold_out=['Greek']"], &["data.hold_out", "folder"]),
         (&["--set", "model.weights=nowhere.safetensors"], &["nowhere.safetensors"]),
         (&["--set", "no-value"], &["no-value", "key=value"]),
-        (&["--set", "loss.imprint=true"], &["loss.imprint", "contrastive"]),
+        (&["--set", "loss.imprint=true"], &["loss.imprint", "contrastive", "no proxies"]),
         (&["--device", "tpu"], &["\"tpu\"", "cpu, cuda or metal"]),
     ];
     for (i, (arguments, wanted)) in cases.iter().enumerate() {

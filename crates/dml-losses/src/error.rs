@@ -31,6 +31,14 @@ pub enum Error {
         /// What is wrong, and the mend.
         problem: String,
     },
+    /// Embeddings between which there is no score.
+    #[error("{what}: scores of row {row} are not numbers: look for what made the embeddings so")]
+    NotNumbers {
+        /// Who asked for the scores.
+        what: String,
+        /// The row of the batch.
+        row: usize,
+    },
     /// Labels that do not fit.
     #[error("labels: {0}")]
     Labels(String),

@@ -258,7 +258,7 @@ fn what_is_not_a_number_is_an_error_and_not_a_smaller_list() {
     let supervision = Supervision::Labels(vec![0, 0, 1]);
     for spec in MINERS.iter().filter(|spec| spec.name != "packaged_triplets") {
         let found = miner(spec.name, Value::Null, 0).mine(&Batch::new(&embeddings, &supervision));
-        assert!(matches!(found, Err(Error::Setting { .. })), "{}: {found:?}", spec.name);
+        assert!(matches!(found, Err(Error::NotNumbers { .. })), "{}: {found:?}", spec.name);
     }
 }
 

@@ -48,16 +48,16 @@ impl Learned {
 #[derive(Default)]
 pub(crate) struct Sum {
     batches: usize,
-    examples: usize,
+    indices: Vec<usize>,
     loss: f64,
     gradients: Option<GradStore>,
 }
 
 impl Sum {
-    /// Adds those of a batch of so many examples; `vars` are what is wanted of the gradient.
-    pub(crate) fn add(&mut self, examples: usize, loss: f32, gradients: GradStore, vars: &[Var]) -> Result<()> {
+    /// Adds those of the batch of the examples `indices`; `vars` are what is wanted of the gradient.
+    pub(crate) fn add(&mut self, indices: Vec<usize>, loss: f32, gradients: GradStore, vars: &[Var]) -> Result<()> {
         self.batches += 1;
-        self.examples += examples;
+        self.indices.extend(indices);
         self.loss += f64::from(loss);
         match &mut self.gradients {
             None => self.gradients = Some(gradients),
@@ -66,8 +66,8 @@ impl Sum {
         Ok(())
     }
 
-    /// How many examples there were, the mean of the losses and its gradient.
-    pub(crate) fn mean(self, vars: &[Var]) -> Result<(usize, f32, GradStore)> {
+    /// Which examples there were, the mean of the losses and its gradient.
+    pub(crate) fn mean(self, vars: &[Var]) -> Result<(Vec<usize>, f32, GradStore)> {
         let mut gradients = self.gradients.unwrap_or_default();
         if self.batches > 1 {
             for var in vars {
@@ -77,7 +77,7 @@ impl Sum {
                 }
             }
         }
-        Ok((self.examples, (self.loss / self.batches.max(1) as f64) as f32, gradients))
+        Ok((self.indices, (self.loss / self.batches.max(1) as f64) as f32, gradients))
     }
 }
 
@@ -216,10 +216,10 @@ mod tests {
         let (a, b) = (flat(&first.1), flat(&second.1));
         let wanted = f64::from(first.0).midpoint(f64::from(second.0));
         let mut sum = Sum::default();
-        sum.add(10, first.0, first.1, &vars).unwrap();
-        sum.add(6, second.0, second.1, &vars).unwrap();
+        sum.add((0..10).collect(), first.0, first.1, &vars).unwrap();
+        sum.add((10..16).collect(), second.0, second.1, &vars).unwrap();
         let (examples, loss, mean) = sum.mean(&vars).unwrap();
-        assert_eq!(examples, 16);
+        assert_eq!(examples, (0..16).collect::<Vec<_>>());
         assert!((f64::from(loss) - wanted).abs() < 1e-6);
         for (found, (a, b)) in flat(&mean).iter().flatten().zip(a.iter().flatten().zip(b.iter().flatten())) {
             assert!((found - (a + b) / 2.0).abs() <= 1e-6 * (a.abs() + b.abs()).max(1e-3), "{found} {a} {b}");

@@ -15,6 +15,20 @@ use std::path::{Path, PathBuf};
 /// # Errors
 /// When the disk refuses.
 pub fn write_atomically(path: &Path, bytes: &[u8]) -> Result<()> {
+    write_after(path, bytes, || Ok(()))
+}
+
+/// Writes the newest checkpoint to `newest`; the one there becomes an older one, of which `keep` − 1 stay. Those are moved when the
+/// new one is on disk: killed in between, the newest is found as the next older one.
+///
+/// # Errors
+/// When the disk or the folder refuses.
+pub fn write_newest(newest: &Path, keep: usize, bytes: &[u8]) -> Result<()> {
+    write_after(newest, bytes, || rotate(newest, keep))
+}
+
+/// As [`write_atomically`], with `before` between the writing and the renaming.
+fn write_after(path: &Path, bytes: &[u8], before: impl FnOnce() -> std::io::Result<()>) -> Result<()> {
     let part = PathBuf::from(format!("{}.part", path.display()));
     let write = || {
         if let Some(folder) = path.parent() {
@@ -23,6 +37,7 @@ pub fn write_atomically(path: &Path, bytes: &[u8]) -> Result<()> {
         let mut file = std::fs::File::create(&part)?;
         file.write_all(bytes)?;
         file.sync_all()?;
+        before()?;
         std::fs::rename(&part, path)?;
         // The rename itself lasts only once the folder is on disk.
         match path.parent() {
@@ -82,16 +97,26 @@ fn older(newest: &Path, age: usize) -> PathBuf {
     }
 }
 
-/// Makes room for a new checkpoint at `newest`: the one there becomes an older one, of which `keep` − 1 stay. Killed in between,
-/// the newest is found as the next older one.
+/// Makes room for a new checkpoint at `newest`. Where one is missing, the older ones stay.
+fn rotate(newest: &Path, keep: usize) -> std::io::Result<()> {
+    let free = (0..keep).find(|&age| !older(newest, age).exists()).unwrap_or(keep.saturating_sub(1));
+    (0..free).rev().try_for_each(|age| std::fs::rename(older(newest, age), older(newest, age + 1)))
+}
+
+/// Moves damaged checkpoints that are newer than the newest whole one out of the way, to `*.damaged`: they would take its place
+/// when the next one is written.
 ///
 /// # Errors
 /// When the folder refuses.
-pub fn rotate(newest: &Path, keep: usize) -> Result<()> {
-    for age in (0..keep.saturating_sub(1)).rev() {
-        let (from, to) = (older(newest, age), older(newest, age + 1));
-        if from.exists() {
-            std::fs::rename(&from, &to).map_err(|e| Error::file(&from, e))?;
+pub fn set_damaged_aside(newest: &Path, keep: usize) -> Result<()> {
+    for path in (0..keep.max(1)).map(|age| older(newest, age)) {
+        match load(&path) {
+            Ok(Some(_)) => break,
+            Ok(None) => {}
+            Err(_) => {
+                std::fs::rename(&path, path.with_extension("safetensors.damaged"))
+                    .map_err(|e| Error::file(&path, e))?;
+            }
         }
     }
     Ok(())
@@ -164,10 +189,11 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("checkpoint.safetensors");
         let tensor = |value: f32| Tensor::new(&[value], &Device::Cpu).unwrap();
-        for value in [1.0, 2.0, 3.0, 4.0] {
-            rotate(&path, 3).unwrap();
-            save(&path, &[("trainer", vec![("step".to_owned(), tensor(value))])]).unwrap();
-        }
+        let write = |value: f32| {
+            let bytes = to_bytes(&[("trainer", vec![("step".to_owned(), tensor(value))])]).unwrap();
+            write_newest(&path, 3, &bytes).unwrap();
+        };
+        [1.0, 2.0, 3.0, 4.0].into_iter().for_each(write);
         let newest = |path: &Path| {
             let (sections, problem) = load_newest(path, 3).unwrap().unwrap();
             (sections["trainer"]["step"].to_vec1::<f32>().unwrap()[0], problem)
@@ -177,6 +203,12 @@ mod tests {
         std::fs::write(&path, b"broken").unwrap();
         let (value, problem) = newest(&path);
         assert!(value == 3.0 && problem.unwrap().contains("checkpoint.safetensors"));
+        set_damaged_aside(&path, 3).unwrap();
+        assert_eq!(newest(&path), (3.0, None));
+        assert_eq!(std::fs::read(path.with_extension("safetensors.damaged")).unwrap(), b"broken");
+        // The next ones push out no whole one that is newer than what stays.
+        write(5.0);
+        assert_eq!(load(&older(&path, 1)).unwrap().unwrap()["trainer"]["step"].to_vec1::<f32>().unwrap(), [3.0]);
         std::fs::remove_file(&path).unwrap();
         assert_eq!(newest(&path), (3.0, None));
         for age in 1..3 {

@@ -23,17 +23,18 @@ pub enum Error {
     /// A checkpoint that lacks something, or holds it in another shape.
     #[error("the checkpoint has no {0} of the right shape: remove the run folder to start anew")]
     Checkpoint(String),
-    /// A loss that is no longer a number.
+    /// A loss, a score or a gradient that is no longer a number. The last checkpoint is of an earlier step.
     #[error(
-        "loss is {loss} at step {step} (images {indices:?}): lower optimizer.lr or set optimizer.clip_norm, in another --run-dir"
+        "{what} at step {step}, of {examples:?}: lower optimizer.lr or set optimizer.clip_norm, in another --run-dir; the last \
+         checkpoint is of an earlier step"
     )]
     NotFinite {
-        /// The step.
+        /// The step, from 0.
         step: u64,
-        /// The loss.
-        loss: f32,
-        /// The batch.
-        indices: Vec<usize>,
+        /// What is no number.
+        what: String,
+        /// The examples of the step, by their ids.
+        examples: Vec<String>,
     },
     /// A gradient that is no longer a number.
     #[error(

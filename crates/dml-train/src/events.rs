@@ -13,6 +13,13 @@ pub enum Event {
         /// Steps of the whole run.
         steps: u64,
     },
+    /// The encoder began with weights of a file.
+    Weights {
+        /// The file; one of the hub lies in a folder that is called like its commit.
+        file: String,
+        /// How many were loaded, and the names of those that were scaled, left out or drawn anew.
+        became: String,
+    },
     /// A step was taken.
     Step {
         /// Steps done.

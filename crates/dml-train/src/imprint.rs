@@ -50,13 +50,35 @@ pub(crate) fn imprint(
     Ok(proxies.set(&Tensor::from_vec(values, (classes, dim), device)?)?)
 }
 
-/// The proxies among the parameters of a loss.
+/// The proxies among the parameters of a loss, one for each of the classes.
 ///
 /// # Errors
-/// When the loss has none.
-pub(crate) fn proxies(loss: &str, parameters: Vec<(String, Var)>) -> Result<Var> {
-    let found = parameters.into_iter().find(|(name, _)| name == "proxies");
-    found
-        .map(|(_, proxies)| proxies)
-        .ok_or_else(|| Error::Recipe(format!("loss.imprint is true but {loss} has no proxies: leave the key out")))
+/// When the loss has none, or several for a class.
+pub(crate) fn proxies(loss: &str, classes: usize, parameters: Vec<(String, Var)>) -> Result<Var> {
+    let problem = match parameters.into_iter().find(|(name, _)| name == "proxies") {
+        Some((_, proxies)) if proxies.dim(0)? == classes => return Ok(proxies),
+        Some((_, proxies)) => format!("{} proxies for {classes} classes", proxies.dim(0)?),
+        None => "no proxies of its own".to_owned(),
+    };
+    Err(Error::Recipe(format!("loss.imprint is true but {loss} has {problem}: leave the key out")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_class_has_one_proxy_or_the_loss_is_refused() {
+        let var = |rows: usize| Var::zeros((rows, 2), candle_core::DType::F32, &Device::Cpu).unwrap();
+        let of = |rows: usize| {
+            proxies("soft_triple", 3, vec![("other".to_owned(), var(3)), ("proxies".to_owned(), var(rows))])
+        };
+        assert_eq!(of(3).unwrap().dims(), [3, 2]);
+        let message = of(6).unwrap_err().to_string();
+        assert!(
+            message.contains("loss.imprint") && message.contains("soft_triple has 6 proxies for 3 classes"),
+            "{message}"
+        );
+        assert!(proxies("triplet", 3, vec![]).unwrap_err().to_string().contains("no proxies of its own"));
+    }
 }

@@ -173,6 +173,9 @@ pub fn run_on(
     if let Some(problem) = damaged {
         keep(&Event::Damaged { problem, step: trainer.step() })?;
     }
+    if let Some((file, report)) = trainer.loaded.as_ref().filter(|_| trainer.step() == 0) {
+        keep(&Event::Weights { file: file.display().to_string(), became: report.to_string() })?;
+    }
     trainer.fit(sets, folder, stop, &mut keep)?;
     keep(&Event::Evaluating)?;
     let measured = match recipe.train.evaluate {

@@ -12,9 +12,9 @@ use crate::{Error, Event, Recipe, Result, agreement, batch_gradient, imprint, pr
 use candle_core::{Device, Tensor, Var};
 use dml_data::LoaderOptions;
 use dml_losses::Context;
-use dml_models::pretrained::Loading;
+use dml_models::pretrained::{Loading, Report};
 use dml_models::{Encoder, Network};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
@@ -27,6 +27,8 @@ pub struct Trainer {
     pub(crate) moving_mean: Option<MovingMean>,
     pub(crate) progress: Progress,
     pub(crate) device: Device,
+    /// The file of the first weights, and what became of each.
+    pub(crate) loaded: Option<(PathBuf, Report)>,
 }
 
 impl Trainer {
@@ -38,10 +40,12 @@ impl Trainer {
         let recipe = &recipe.completed()?;
         agreement::of_kind(recipe, sets)?;
         let encoder = Network::new(&recipe.model, sets.input_shape(), recipe.seed, device)?;
-        if let Some(file) = weights::locate(&recipe.model)? {
+        let load = |file: PathBuf| -> Result<_> {
             let loading = Loading { new_head: true, ..Loading::default() };
-            dml_models::pretrained::load_with(&encoder, &file, loading)?;
-        }
+            let report = dml_models::pretrained::load_with(&encoder, &file, loading)?;
+            Ok((file, report))
+        };
+        let loaded = weights::locate(&recipe.model)?.map(load).transpose()?;
         agreement::of_chunks(recipe, &encoder)?;
         // Each pair is a class of its own.
         let classes = match sets.train.class_names().len() {
@@ -62,13 +66,13 @@ impl Trainer {
         // Refused here, before anything is written, rather than at the first step.
         sets.sampler(recipe)?;
         if recipe.loss.imprint {
-            imprint::proxies(&recipe.loss.name, phases.main().parameters())?;
+            imprint::proxies(&recipe.loss.name, sets.train.class_names().len(), phases.main().parameters())?;
         }
         agreement::of_choice(recipe, sets)?;
         let ema = recipe.train.ema;
         let moving_mean = (ema > 0.0).then(|| MovingMean::new(encoder.weights(), ema)).transpose()?;
         let (recipe, device) = (recipe.clone(), device.clone());
-        Ok(Self { recipe, encoder, phases, optimizer, moving_mean, progress: Progress::default(), device })
+        Ok(Self { recipe, encoder, phases, optimizer, moving_mean, progress: Progress::default(), device, loaded })
     }
 
     /// Steps done.
@@ -118,7 +122,8 @@ impl Trainer {
         let mut batches = sets.train.stream(sampler, (seed, self.step() * accumulate), options);
         loop {
             if self.recipe.loss.imprint && self.phases.main_begins(self.step()) {
-                let proxies = imprint::proxies(&self.recipe.loss.name, self.phases.main().parameters())?;
+                let classes = sets.train.class_names().len();
+                let proxies = imprint::proxies(&self.recipe.loss.name, classes, self.phases.main().parameters())?;
                 imprint::imprint(&self.encoder, &proxies, sets, &self.recipe, &self.device)?;
             }
             let factor = self.recipe.schedule.factor(self.step(), steps, self.progress.plateaus);
@@ -126,10 +131,16 @@ impl Trainer {
             for _ in 0..accumulate {
                 // The stream ends behind the last step.
                 let Some(batch) = batches.next() else { break };
-                self.learn_from(batch?, &vars, &mut sum)?;
+                self.learn_from(batch?, sets, &vars, &mut sum)?;
             }
-            let (images, loss, gradients) = sum.mean(&vars)?;
-            let grad_norm = self.optimizer.step(&gradients, factor)?;
+            let (indices, loss, gradients) = sum.mean(&vars)?;
+            let images = indices.len();
+            let grad_norm = self.optimizer.step(&gradients, factor).map_err(|error| match error {
+                Error::GradientNotFinite { parameter } => {
+                    self.not_finite(format!("the gradient of {parameter} is not finite"), sets, &indices)
+                }
+                error => error,
+            })?;
             if let Some(mean) = &self.moving_mean {
                 mean.follow(self.encoder.weights())?;
             }
@@ -166,21 +177,32 @@ impl Trainer {
         Ok(())
     }
 
-    /// Adds the loss of `batch` and its gradient in `vars`.
-    fn learn_from(&mut self, batch: ExampleBatch, vars: &[Var], sum: &mut Sum) -> Result<()> {
+    /// Adds the loss of `batch`, examples of `sets.train`, and its gradient in `vars`.
+    fn learn_from(&mut self, batch: ExampleBatch, sets: &Sets, vars: &[Var], sum: &mut Sum) -> Result<()> {
         let step = self.progress.step;
         let indices = batch.indices.clone();
         let batch = Learned::new(batch, &self.device)?;
         let objective = self.phases.at(step);
         // On a thread of the pool: from outside, each of some hundred operations would wake it and wait to be woken.
         let (encoder, train) = (&self.encoder, &self.recipe.train);
-        let (loss, gradients) = rayon::scope(|_| {
+        let learned = rayon::scope(|_| {
             train.precision.during(|| batch_gradient::of_batch(encoder, objective, &batch, train.chunk))
-        })?;
+        });
+        let (loss, gradients) = match learned {
+            Err(Error::Loss(dml_losses::Error::NotNumbers { what, row })) => {
+                return Err(self.not_finite(format!("{what}: scores of row {row} are not numbers"), sets, &indices));
+            }
+            learned => learned?,
+        };
         if !loss.is_finite() {
-            return Err(Error::NotFinite { step, loss, indices });
+            return Err(self.not_finite(format!("the loss is {loss}"), sets, &indices));
         }
-        sum.add(indices.len(), loss, gradients, vars)
+        sum.add(indices, loss, gradients, vars)
+    }
+
+    fn not_finite(&self, what: String, sets: &Sets, indices: &[usize]) -> Error {
+        let examples = indices.iter().map(|&index| sets.train.id(index)).collect();
+        Error::NotFinite { step: self.progress.step, what, examples }
     }
 
     /// Everything that the rest of the run depends on, as a checkpoint's file holds it.
@@ -199,12 +221,11 @@ impl Trainer {
     /// # Errors
     /// When the disk refuses.
     pub fn save(&self, path: &Path) -> Result<()> {
-        checkpoint::rotate(path, self.recipe.train.keep)?;
-        checkpoint::write_atomically(path, &self.state()?)
+        checkpoint::write_newest(path, self.recipe.train.keep, &self.state()?)
     }
 
-    /// Goes back to the checkpoint at `path`, or to an older one beside it if that is damaged, and says then what is wrong. `None`:
-    /// there is no checkpoint.
+    /// Goes back to the checkpoint at `path`, or to an older one beside it if that is damaged, and says then what is wrong; the
+    /// damaged one is set aside. `None`: there is no checkpoint.
     ///
     /// # Errors
     /// When no checkpoint can be read, or it belongs to another model.
@@ -222,6 +243,9 @@ impl Trainer {
             mean.load_state(&section("moving_mean"))?;
         }
         self.progress = progress;
+        if problem.is_some() {
+            checkpoint::set_damaged_aside(path, self.recipe.train.keep)?;
+        }
         Ok(Some(Resumed { damaged: problem }))
     }
 

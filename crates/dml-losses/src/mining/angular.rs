@@ -6,10 +6,9 @@
 use super::rows::both_sides;
 use super::sphere::unit_euclidean;
 use super::{Miner, MinerParams};
-use crate::error::setting;
 use crate::params::{positive, within};
 use crate::row_loss::Space;
-use crate::{Batch, Context, Result, Tuples};
+use crate::{Batch, Context, Error, Result, Tuples};
 use candle_core::{DType, WithDType};
 use dml_core::relevance::Sets;
 use dml_core::{Matrix, Metric, Real, Row, for_each_score_row};
@@ -76,9 +75,7 @@ impl Angular {
                 let _ = rows[k].set(row.negatives().filter(wide).map(|n| [a as u32, p as u32, n as u32]).collect());
             })?;
             for (row, (a, _)) in rows.into_iter().zip(pairs) {
-                let lost = || {
-                    setting("miner", format!("scores of row {a} are not numbers: look for what made the embeddings so"))
-                };
+                let lost = || Error::NotNumbers { what: "miner".to_owned(), row: *a };
                 found.extend(row.into_inner().ok_or_else(lost)?);
             }
         }

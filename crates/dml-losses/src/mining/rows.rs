@@ -1,7 +1,6 @@
 //! The driver of miners: one row of scores at a time, in parallel, in order.
 
 use super::Miner;
-use crate::error::setting;
 use crate::row_loss::Space;
 use crate::{Batch, Error, Result, Tuples};
 use candle_core::{DType, WithDType};
@@ -101,7 +100,7 @@ fn find_in<T: Real + WithDType, F: Find>(space: Space, batch: &Batch<'_>, rule: 
         // Each row comes once.
         let _ = found[i].set(rule.row(&row));
     })?;
-    let lost = |i| setting("miner", format!("scores of row {i} are not numbers: look for what made the embeddings so"));
+    let lost = |row| Error::NotNumbers { what: "miner".to_owned(), row };
     found.into_iter().enumerate().map(|(i, cell)| cell.into_inner().ok_or_else(|| lost(i))).collect()
 }
 

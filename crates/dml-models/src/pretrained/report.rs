@@ -48,7 +48,7 @@ impl Report {
     }
 }
 
-/// What does not fit, and the mend.
+/// What became of them by count, and the names of all that were not simply loaded; or what does not fit, and the mend.
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.fits() {
@@ -56,6 +56,11 @@ impl fmt::Display for Report {
             write!(f, "{} loaded, {} dropped, {} new", counts.0, counts.1, counts.2)?;
             for Misshapen { name, file, network } in &self.resampled {
                 write!(f, ", {name} scaled from {file:?} to {network:?}")?;
+            }
+            for (what, names) in [("dropped", &self.dropped), ("new", &self.new)] {
+                if !names.is_empty() {
+                    write!(f, "; {what}: {}", names.join(", "))?;
+                }
             }
             return Ok(());
         }

@@ -1,6 +1,6 @@
 //! Checkpoints that are written while training goes on.
 
-use super::{rotate, write_atomically};
+use super::write_newest;
 use crate::{Error, Result};
 use std::path::{Path, PathBuf};
 use std::thread::{self, JoinHandle};
@@ -25,7 +25,7 @@ impl Writer {
     pub fn begin(&mut self, step: u64, path: &Path, keep: usize, bytes: Vec<u8>) -> Result<Option<u64>> {
         let before = self.finish()?;
         let to = path.to_owned();
-        let write = move || rotate(&to, keep).and_then(|()| write_atomically(&to, &bytes));
+        let write = move || write_newest(&to, keep, &bytes);
         let thread = thread::Builder::new().name("checkpoint".to_owned()).spawn(write);
         let thread = thread.map_err(|e| Error::file(path, format!("no thread to write it: {e}")))?;
         self.0 = Some(Writing { step, path: path.to_owned(), thread });

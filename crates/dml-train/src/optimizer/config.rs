@@ -1,5 +1,6 @@
 //! Settings of the optimiser.
 
+use super::Group;
 use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
 
@@ -34,7 +35,7 @@ pub struct OptimizerConfig {
     pub alpha: f64,
     /// Added to the root of the square mean. Default 1e-8; Proxy-NCA++ uses 1.
     pub eps: f64,
-    /// Largest norm of the gradient of all parameters together; 0 (default) does not clip.
+    /// Largest norm of the gradient of all parameters that move, together; 0 (default) does not clip.
     pub clip_norm: f64,
     /// Largest value of any number of the gradient; 0 (default) does not clip. Comes before `clip_norm`.
     pub clip_value: f64,
@@ -82,6 +83,16 @@ impl OptimizerConfig {
     /// Largest value of a number of the gradient.
     pub(super) fn clip(&self) -> f64 {
         if self.clip_value > 0.0 { self.clip_value } else { f64::INFINITY }
+    }
+
+    /// The learning rate of a group in a step, counted from 1, as a multiple of `lr`; 0: it stands still.
+    pub(super) fn lr_factor(&self, group: Group, step: u64) -> f64 {
+        match group {
+            Group::Backbone if step <= self.backbone_frozen_steps => 0.0,
+            Group::Backbone => self.backbone_lr_factor,
+            Group::Head => 1.0,
+            Group::Proxies => self.proxy_lr_factor,
+        }
     }
 
     pub(crate) fn check(&self) -> Result<()> {

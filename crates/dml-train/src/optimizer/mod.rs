@@ -56,8 +56,8 @@ impl Optimizer {
         Ok(Self { config, slots: parameters.into_iter().map(slot).collect::<Result<Vec<_>>>()?, steps: 0 })
     }
 
-    /// One step with the learning rate multiplied by `factor`; gives the norm of the whole gradient, its numbers clipped by
-    /// `clip_value` but not yet by `clip_norm`.
+    /// One step with the learning rate multiplied by `factor`; gives the norm of the gradient of all that moves, its numbers clipped
+    /// by `clip_value` but not yet by `clip_norm`.
     ///
     /// # Errors
     /// [`Error::GradientNotFinite`] when a gradient is not finite: nothing has been changed then; or when a tensor operation fails.
@@ -70,17 +70,9 @@ impl Optimizer {
         let c = &self.config;
         let scale = if c.clip_norm > 0.0 && norm > c.clip_norm { c.clip_norm / norm } else { 1.0 };
         for slot in &mut self.slots {
-            let Some(gradient) = gradients.get(&slot.var) else { continue };
-            let of_group = match slot.group {
-                Group::Backbone if self.steps <= c.backbone_frozen_steps => continue,
-                Group::Backbone => c.backbone_lr_factor,
-                Group::Head => 1.0,
-                Group::Proxies => c.proxy_lr_factor,
-            };
+            let of_group = c.lr_factor(slot.group, self.steps);
             // Nothing moves, not even its memory.
-            if of_group == 0.0 {
-                continue;
-            }
+            let Some(gradient) = gradients.get(&slot.var).filter(|_| of_group != 0.0) else { continue };
             slot.steps += 1;
             let mut step = Step::new(c, slot.steps);
             step.scale = scale;
@@ -90,14 +82,20 @@ impl Optimizer {
         Ok(norm)
     }
 
-    /// The norm of the gradient of all parameters together, each number clipped as the rule clips it.
+    /// The parameters that the next step moves.
+    fn moving(&self) -> impl Iterator<Item = &Slot> {
+        self.slots.iter().filter(|slot| self.config.lr_factor(slot.group, self.steps + 1) != 0.0)
+    }
+
+    /// The norm of the gradient of all that moves, each number clipped as the rule clips it. As in PyTorch, what stands still has no
+    /// part in it.
     fn norm(&self, gradients: &GradStore) -> Result<f64> {
-        let of_each = self.slots.iter().filter_map(|slot| gradients.get(&slot.var));
+        let of_each = self.moving().filter_map(|slot| gradients.get(&slot.var));
         Ok(of_each.map(|gradient| self.squares(gradient)).sum::<Result<f64>>()?.sqrt())
     }
 
     fn first_not_finite(&self, gradients: &GradStore) -> Result<String> {
-        for slot in &self.slots {
+        for slot in self.moving() {
             if let Some(gradient) = gradients.get(&slot.var)
                 && !self.squares(gradient)?.is_finite()
             {
@@ -207,6 +205,31 @@ mod tests {
         assert_eq!(other.slots.iter().map(|slot| slot.steps).collect::<Vec<_>>(), [1, 4]);
         other.load_state(&state.into_iter().filter(|(name, _)| name != "steps_of_each").collect()).unwrap();
         assert_eq!(other.slots.iter().map(|slot| slot.steps).collect::<Vec<_>>(), [4, 4]);
+    }
+
+    #[test]
+    fn what_stands_still_has_no_part_in_the_norm() {
+        let var = |value: f32| Var::from_tensor(&Tensor::new(&[value], &Device::Cpu).unwrap()).unwrap();
+        let (backbone, head) = (var(300.0), var(2.0));
+        let config = OptimizerConfig {
+            kind: Kind::Sgd,
+            momentum: 0.0,
+            lr: 1.0,
+            clip_norm: 1.0,
+            backbone_frozen_steps: 1,
+            ..Default::default()
+        };
+        let slots = [("a", &backbone, Group::Backbone), ("b", &head, Group::Head)];
+        let slots = slots.map(|(name, var, group)| (name.to_owned(), var.clone(), group)).to_vec();
+        let mut optimizer = Optimizer::new(config, slots).unwrap();
+        let mut step = || {
+            let half = (backbone.sqr().unwrap() + head.sqr().unwrap()).unwrap().sum_all().unwrap().affine(0.5, 0.0);
+            optimizer.step(&half.unwrap().backward().unwrap(), 1.0).unwrap()
+        };
+        assert_eq!((step(), head.to_vec1::<f32>().unwrap()), (2.0, vec![1.0]));
+        // Both move now: the gradient is (300, 1), and the head's part of a step of length 1 is small.
+        assert!((step() - 90_001f64.sqrt()).abs() < 1e-3);
+        assert!((head.to_vec1::<f32>().unwrap()[0] - 1.0 + 1.0 / 300.0).abs() < 1e-4);
     }
 
     #[test]
