@@ -4,6 +4,7 @@ use crate::several::{self, Several};
 use anyhow::{Context, Result, bail};
 use candle_core::Device;
 use clap::Args;
+use dml_eval::Retrieval;
 use dml_train::evaluation::{self, Evaluation};
 use dml_train::run::{RunFolder, run};
 use dml_train::sets::Sets;
@@ -157,6 +158,11 @@ fn summary(e: &Evaluation) -> String {
             100.0 * test.retrieval.map_at_r,
             100.0 * test.verification.eer
         ));
+    }
+    if let Some(found) = &e.cross_modal.test {
+        let share = |of: &Retrieval| 100.0 * of.recall_at.first().map_or(f64::NAN, |r| r.1);
+        let (texts, images) = (share(&found.image_to_text), share(&found.text_to_image));
+        said.push(format!("R@1 of texts by images {texts:.1} %, of images by texts {images:.1} %"));
     }
     if let Some(pairs) = &e.correlation.test {
         return format!("Spearman {:.2} on {} test pairs", 100.0 * pairs.spearman, pairs.pairs);

@@ -8,8 +8,7 @@ use place::{Place, refusal, succeed};
 use serde_json::Value;
 use std::fmt::Write as _;
 use std::fs;
-use std::io::{BufRead, BufReader};
-use std::process::{Command, Stdio};
+use std::process::Command;
 
 const MODEL: &str = r#"
 [model]
@@ -112,44 +111,12 @@ fn pairs() -> Place {
     place(PAIRS, &rows)
 }
 
-fn evaluation(place: &Place, run: &str) -> Value {
-    serde_json::from_slice(&place.read(&format!("{run}/evaluation.json"))).unwrap()
-}
-
-/// Runs whole, killed after a checkpoint and gone on, on one thread, and on three with other settings of the loader: the same.
-fn check_that_nothing_is_lost(place: &Place, files: &[&str]) {
-    succeed(&mut place.train("whole"));
-    let mut killed = place.train("killed").stdout(Stdio::piped()).spawn().unwrap();
-    let lines = BufReader::new(killed.stdout.take().unwrap()).lines();
-    let reached = lines.map_while(Result::ok).find(|line| line.contains("\"checkpoint\",\"step\":8"));
-    killed.kill().unwrap();
-    killed.wait().unwrap();
-    assert!(reached.is_some() && !place.path("killed/evaluation.json").exists());
-    let resumed = succeed(&mut place.train("killed"));
-    let first = String::from_utf8(resumed.stdout).unwrap().lines().next().unwrap().to_owned();
-    assert!(!first.contains("\"step\":0"), "it began anew: {first}");
-    succeed(place.train("one").env("RAYON_NUM_THREADS", "1"));
-    for file in files {
-        for run in ["killed", "one"] {
-            assert!(
-                place.read(&format!("whole/{file}")) == place.read(&format!("{run}/{file}")),
-                "{run}/{file} differs"
-            );
-        }
-    }
-    let loader = ["--set", "data.workers=3", "--set", "data.ahead=5"];
-    succeed(place.train("three").env("RAYON_NUM_THREADS", "3").args(loader));
-    assert!(place.read("whole/encoder.safetensors") == place.read("three/encoder.safetensors"), "three threads differ");
-    assert_eq!(evaluation(place, "whole"), evaluation(place, "three"));
-}
-
 #[test]
 fn texts_are_learned_and_nothing_is_lost() {
     let place = texts();
-    check_that_nothing_is_lost(&place, &["encoder.safetensors", "evaluation.json", "checkpoint.safetensors"]);
+    place.check_that_nothing_is_lost(&["encoder.safetensors", "evaluation.json", "checkpoint.safetensors"]);
     succeed(place.train("still").args(["--set", "optimizer.lr=1e-12", "--set", "train.validate_every=0"]));
-    let recall =
-        |run: &str, part: &str| evaluation(&place, run)[part]["retrieval"]["recall_at"][0][1].as_f64().unwrap();
+    let recall = |run: &str, part: &str| place.evaluation(run)[part]["retrieval"]["recall_at"][0][1].as_f64().unwrap();
     // Of bf16 it learns too, to other weights, which are the same on any number of threads.
     for (run, threads) in [("half", "1"), ("half_three", "3")] {
         succeed(place.train(run).env("RAYON_NUM_THREADS", threads).args(["--set", "train.precision=bf16"]));
@@ -160,7 +127,7 @@ fn texts_are_learned_and_nothing_is_lost() {
         let (before, after) = (recall("still", part), recall(run, part));
         assert!(after > before + 0.03, "{run}, {part}: R@1 {before} before training, {after} after it");
     }
-    let measured = evaluation(&place, "whole");
+    let measured = place.evaluation("whole");
     assert!(measured["test"]["verification"]["eer"].as_f64().unwrap() < 0.5);
     assert!(measured["open_set"].is_object() && measured["correlation"].is_null());
     let embed = |out: &str| {
@@ -179,10 +146,10 @@ fn texts_are_learned_and_nothing_is_lost() {
 fn pairs_are_learned_and_nothing_is_lost() {
     let place = pairs();
     let files = ["encoder.safetensors", "evaluation.json", "checkpoint.safetensors", "best.safetensors"];
-    check_that_nothing_is_lost(&place, &files);
+    place.check_that_nothing_is_lost(&files);
     let still = ["--set", "optimizer.lr=1e-12"];
     succeed(place.train("still").args(still));
-    let spearman = |run: &str| evaluation(&place, run)["correlation"]["test"]["spearman"].as_f64().unwrap();
+    let spearman = |run: &str| place.evaluation(run)["correlation"]["test"]["spearman"].as_f64().unwrap();
     let before = spearman("still");
     assert!(spearman("whole") > before + 0.02, "{} after training, {before} before", spearman("whole"));
     let log = String::from_utf8(place.read("whole/metrics.jsonl")).unwrap();
@@ -226,7 +193,7 @@ fn a_sentence_encoders_folder_says_what_it_is() {
     succeed(place.train("second").args(short));
     let echo = String::from_utf8(place.read("second/recipe.toml")).unwrap();
     assert!(echo.contains("architecture = \"bert\"") && echo.contains("hidden_size = 32"), "{echo}");
-    let of = |run: &str| evaluation(&place, run)["test"]["retrieval"]["map_at_r"].as_f64().unwrap();
+    let of = |run: &str| place.evaluation(run)["test"]["retrieval"]["map_at_r"].as_f64().unwrap();
     assert!((of("first") - of("second")).abs() < 1e-3, "{} {}", of("first"), of("second"));
     succeed(Command::new(env!("CARGO_BIN_EXE_dml")).args(["evaluate", "--run-dir"]).arg(place.path("second")));
 }

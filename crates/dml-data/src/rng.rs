@@ -18,6 +18,8 @@ pub enum Purpose {
     Augment = 5,
     /// Augmentation of one sample, wherever it stands: (epoch, index).
     Sample = 6,
+    /// Which of the texts of a class goes with one of its images: (step, position in the batch).
+    Text = 7,
     /// What a sampler draws batch by batch: (epoch, batch), or (epoch, 0) for a whole epoch.
     Deal = 16,
 }

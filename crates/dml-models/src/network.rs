@@ -5,10 +5,10 @@ use crate::head::{Head, HeadConfig};
 use crate::image::mobile::{Mobile, MobileNet};
 use crate::image::resnet::{Depth, ResNet};
 use crate::image::{BnInception, Conv4, Conv4Config, FaceResNet, IResNet, MobileFaceNet, Vit, VitConfig};
-use crate::layer::{Builder, Padding};
+use crate::layer::{Builder, Padding, Scope};
 use crate::pooling::Pooling;
 use crate::text::{Bert, BertConfig, DistilBert, DistilBertConfig};
-use crate::{Encoder, Error, Input, Mode, Result, Weights};
+use crate::{Encoder, Error, Input, Mode, Result, Weights, weights};
 use candle_core::{Device, Tensor};
 use serde::{Deserialize, Serialize};
 
@@ -86,6 +86,10 @@ pub struct EncoderConfig {
     pub freeze: Vec<String>,
     /// Whether batch norms use their running statistics in training too, and stand still. Default false.
     pub freeze_norms: bool,
+    /// A second tower, for texts, beside this one for images: both embed into one space (Radford et al. 2021). Its weights are named
+    /// `text.…`. Default none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub text: Option<Box<EncoderConfig>>,
 }
 
 /// How much of a text an encoder takes.
@@ -98,6 +102,11 @@ pub struct TextSizes {
 }
 
 impl EncoderConfig {
+    /// What embeds texts: this, or its tower for them; `None`: nothing does.
+    pub fn for_texts(&self) -> Option<&Self> {
+        if self.architecture.embeds_texts() { Some(self) } else { self.text.as_deref() }
+    }
+
     /// How much of a text it takes; `None`: it embeds images.
     pub fn text_sizes(&self) -> Option<TextSizes> {
         let (vocabulary, places) = match self.architecture {
@@ -107,13 +116,42 @@ impl EncoderConfig {
         };
         Some(TextSizes { vocabulary, places })
     }
+
+    /// Towers that are of images and of texts, and embed into one space.
+    fn check_towers(&self, images: &Tower, texts: &Tower) -> Result<()> {
+        let Some(text) = &self.text else { return Ok(()) };
+        let wrong = |problem: String| Err(Error::Config(problem));
+        if self.architecture.embeds_texts() {
+            return wrong(format!("text is set but {:?} embeds texts itself: leave text out", self.architecture));
+        }
+        if !text.architecture.embeds_texts() {
+            return wrong(format!("text.architecture {:?} embeds images: give bert or distil_bert", text.architecture));
+        }
+        if text.text.is_some() {
+            return wrong("text.text is set but a tower for texts has none of its own: leave it out".to_owned());
+        }
+        let dims = [images, texts].map(|tower| tower.head.dim());
+        if dims[0] != dims[1] {
+            return wrong(format!(
+                "images become {} numbers but texts {}: set head.dim and text.head.dim to the same",
+                dims[0], dims[1]
+            ));
+        }
+        Ok(())
+    }
+}
+
+/// A backbone with a head; or two of them, one for images and one for texts.
+pub struct Network {
+    tower: Tower,
+    text: Option<Tower>,
+    weights: Weights,
 }
 
 /// A backbone with a head.
-pub struct Network {
+struct Tower {
     backbone: Box<dyn Backbone>,
     head: Head,
-    weights: Weights,
 }
 
 impl Network {
@@ -121,13 +159,33 @@ impl Network {
     /// from `seed`.
     ///
     /// # Errors
-    /// When the configuration describes no network, or freezes what there is not.
+    /// When the configuration describes no network, freezes what there is not, or its towers do not fit together.
     pub fn new(config: &EncoderConfig, input: [usize; 3], seed: u64, device: &Device) -> Result<Self> {
         let builder = Builder::new(seed, device);
-        let scope = builder.root();
-        let resnet = |depth| -> Result<Box<dyn Backbone>> { Ok(Box::new(ResNet::new(&scope, depth, input[0])?)) };
+        let tower = Tower::new(&builder.root(), config, input, seed)?;
+        let text = match &config.text {
+            Some(text) => {
+                let scope = builder.root().at(weights::TEXT.trim_end_matches('.'));
+                // Its head drops other numbers than that of the images.
+                let text_tower = Tower::new(&scope, text, input, seed.wrapping_add(1))?;
+                config.check_towers(&tower, &text_tower)?;
+                Some(text_tower)
+            }
+            None => None,
+        };
+        let weights = builder.finish();
+        let of_text = config.text.iter().flat_map(|text| &text.freeze).map(|name| format!("{}{name}", weights::TEXT));
+        freeze(&weights, &config.freeze.iter().cloned().chain(of_text).collect::<Vec<_>>())?;
+        weights.freeze_norms(config.freeze_norms);
+        Ok(Self { tower, text, weights })
+    }
+}
+
+impl Tower {
+    fn new(scope: &Scope<'_>, config: &EncoderConfig, input: [usize; 3], seed: u64) -> Result<Self> {
+        let resnet = |depth| -> Result<Box<dyn Backbone>> { Ok(Box::new(ResNet::new(scope, depth, input[0])?)) };
         let mobile = |which| -> Result<Box<dyn Backbone>> {
-            Ok(Box::new(MobileNet::new(&scope, which, config.padding, input[0])?))
+            Ok(Box::new(MobileNet::new(scope, which, config.padding, input[0])?))
         };
         if config.padding != Padding::Even && !config.architecture.is_mobile() {
             let problem = format!(
@@ -137,27 +195,28 @@ impl Network {
             return Err(Error::Config(problem));
         }
         let (backbone, pooling): (Box<dyn Backbone>, _) = match config.architecture {
-            Architecture::Conv4 => (Box::new(Conv4::new(&scope, &config.conv4, input)?), Pooling::Mean),
+            Architecture::Conv4 => (Box::new(Conv4::new(scope, &config.conv4, input)?), Pooling::Mean),
             Architecture::Resnet18 => (resnet(Depth::RESNET18)?, Pooling::Mean),
             Architecture::Resnet34 => (resnet(Depth::RESNET34)?, Pooling::Mean),
             Architecture::Resnet50 => (resnet(Depth::RESNET50)?, Pooling::Mean),
-            Architecture::BnInception => (Box::new(BnInception::new(&scope, input[0])?), Pooling::Mean),
-            Architecture::Iresnet50 => (Box::new(IResNet::new(&scope, input)?), Pooling::Mean),
-            Architecture::FaceResnet => (Box::new(FaceResNet::new(&scope, input[0])?), Pooling::Mean),
-            Architecture::MobileFaceNet => (Box::new(MobileFaceNet::new(&scope, input)?), Pooling::Mean),
+            Architecture::BnInception => (Box::new(BnInception::new(scope, input[0])?), Pooling::Mean),
+            Architecture::Iresnet50 => (Box::new(IResNet::new(scope, input)?), Pooling::Mean),
+            Architecture::FaceResnet => (Box::new(FaceResNet::new(scope, input[0])?), Pooling::Mean),
+            Architecture::MobileFaceNet => (Box::new(MobileFaceNet::new(scope, input)?), Pooling::Mean),
             Architecture::MobilenetV2 => (mobile(Mobile::V2)?, Pooling::Mean),
             Architecture::MobilenetV3Small => (mobile(Mobile::V3Small)?, Pooling::Mean),
             Architecture::MobilenetV3Large => (mobile(Mobile::V3Large)?, Pooling::Mean),
             Architecture::EfficientnetB0 => (mobile(Mobile::EfficientNetB0)?, Pooling::Mean),
-            Architecture::Vit => (Box::new(Vit::new(&scope, &config.vit, input)?), Pooling::Cls),
-            Architecture::Bert => (Box::new(Bert::new(&scope, &config.bert)?), Pooling::Mean),
-            Architecture::DistilBert => (Box::new(DistilBert::new(&scope, &config.distil_bert)?), Pooling::Mean),
+            Architecture::Vit => (Box::new(Vit::new(scope, &config.vit, input)?), Pooling::Cls),
+            Architecture::Bert => (Box::new(Bert::new(scope, &config.bert)?), Pooling::Mean),
+            Architecture::DistilBert => (Box::new(DistilBert::new(scope, &config.distil_bert)?), Pooling::Mean),
         };
         let head = Head::new(&scope.at("head"), &config.head, backbone.channels(), pooling, seed)?;
-        let weights = builder.finish();
-        freeze(&weights, &config.freeze)?;
-        weights.freeze_norms(config.freeze_norms);
-        Ok(Self { backbone, head, weights })
+        Ok(Self { backbone, head })
+    }
+
+    fn embed(&self, input: &Input, mode: Mode) -> Result<Tensor> {
+        self.head.forward(&self.backbone.features(input, mode)?, mode)
     }
 }
 
@@ -178,11 +237,14 @@ fn freeze(weights: &Weights, names: &[String]) -> Result<()> {
 
 impl Encoder for Network {
     fn embed(&self, input: &Input, mode: Mode) -> Result<Tensor> {
-        self.head.forward(&self.backbone.features(input, mode)?, mode)
+        match (&self.text, input) {
+            (Some(text), Input::Tokens(_)) => text.embed(input, mode),
+            _ => self.tower.embed(input, mode),
+        }
     }
 
     fn dim(&self) -> usize {
-        self.head.dim()
+        self.tower.head.dim()
     }
 
     fn weights(&self) -> &Weights {

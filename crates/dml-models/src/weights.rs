@@ -5,6 +5,16 @@ use std::cell::Cell;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+/// How names begin that belong to a network's head.
+pub(crate) const HEAD: &str = "head.";
+/// How names begin that belong to a second tower, of texts.
+pub(crate) const TEXT: &str = "text.";
+
+/// Whether the weight `name` of a network belongs to a head.
+pub fn is_of_head(name: &str) -> bool {
+    name.strip_prefix(TEXT).unwrap_or(name).starts_with(HEAD)
+}
+
 /// A tensor that an optimiser changes, unless it is frozen.
 #[derive(Clone, Debug)]
 pub struct Parameter(Arc<Inner>);

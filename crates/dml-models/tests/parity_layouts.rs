@@ -43,7 +43,7 @@ impl Published {
     }
 
     fn load(&self, network: &Network, names: Names) -> Result<Report, Error> {
-        pretrained::load_with(network, &self.path(), Loading { names, new_head: false })
+        pretrained::load_with(network, &self.path(), Loading { names, ..Loading::default() })
     }
 
     /// Loads it by its maker's names and by anyone's, in evaluation and in training, and compares embeddings.

@@ -122,7 +122,8 @@ fn a_head_may_be_new_if_the_caller_says_so() {
         file.insert("head.weight".to_owned(), zeros(&[classes, 8]));
         file.insert("head.bias".to_owned(), zeros(&[classes]));
         write(&path, &file);
-        let report = pretrained::load_with(&ours, &path, Loading { names, new_head: true }).unwrap();
+        let report =
+            pretrained::load_with(&ours, &path, Loading { names, new_head: true, ..Loading::default() }).unwrap();
         assert_eq!((report.dropped.len(), report.new.len()), (2, 2), "{names:?}");
         assert_eq!(values(&tensors(ours.weights())["head.weight"]), drawn);
     }

@@ -21,6 +21,15 @@ pub enum Takes {
     Image,
     /// Texts.
     Text,
+    /// Pictures and texts, which become embeddings of one space.
+    Both,
+}
+
+impl Takes {
+    /// Whether it takes all that `asked` is.
+    pub fn includes(self, asked: Self) -> bool {
+        self == asked || self == Self::Both
+    }
 }
 
 /// Why an item has no embedding.

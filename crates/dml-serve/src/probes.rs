@@ -175,10 +175,8 @@ async fn encoded(service: &Service, field: &str, takes: Takes, items: Vec<Item>)
     let no = |why: &str| Refusal::new(StatusCode::BAD_REQUEST, "no_encoder", format!("{field}: {why}"));
     match (service.encoder(), takes) {
         (None, _) => Err(no("the server has no encoder and takes embeddings only")),
-        (Some((Takes::Image, batcher)), Takes::Image) | (Some((Takes::Text, batcher)), Takes::Text) => {
-            batcher.encode(items).await
-        }
-        (Some((Takes::Image, _)), Takes::Text) => Err(no("the server's encoder takes pictures, not texts")),
-        (Some((Takes::Text, _)), Takes::Image) => Err(no("the server's encoder takes texts, not pictures")),
+        (Some((takes, batcher)), asked) if takes.includes(asked) => batcher.encode(items).await,
+        (Some((Takes::Image, _)), _) => Err(no("the server's encoder takes pictures, not texts")),
+        (Some(_), _) => Err(no("the server's encoder takes texts, not pictures")),
     }
 }

@@ -1,6 +1,6 @@
 //! What of a recipe does not go together, before anything is written.
 
-use crate::recipe::Evaluated;
+use crate::recipe::{Evaluated, Views};
 use crate::sets::Sets;
 use crate::{Error, Recipe, Result};
 use dml_losses::Objective;
@@ -30,8 +30,14 @@ pub(crate) fn of_choice(recipe: &Recipe, sets: &Sets) -> Result<()> {
     }
 }
 
-/// Images want an encoder of images; what texts want is said where they become tokens.
+/// Images want an encoder of images, and texts beside them a tower; what texts want is said where they become tokens.
 pub(crate) fn of_kind(recipe: &Recipe, sets: &Sets) -> Result<()> {
+    if recipe.model.text.is_some() && recipe.data.texts.is_none() {
+        return Err(Error::Recipe(format!(
+            "model.text is a tower for texts but data.set {:?} has none beside its images: name them as data.texts",
+            recipe.data.set
+        )));
+    }
     if sets.train.images().is_none() || recipe.model.text_sizes().is_none() {
         return Ok(());
     }
@@ -41,21 +47,41 @@ pub(crate) fn of_kind(recipe: &Recipe, sets: &Sets) -> Result<()> {
     )))
 }
 
-/// Pairs come in two views, and only they do.
+/// Losses of two views want two, and other losses take them only so far.
 pub(crate) fn of_views(
     recipe: &Recipe,
     sets: &Sets,
     (key, loss): (&str, &str),
     objective: &dyn Objective,
 ) -> Result<()> {
-    if sets.text_numbers.is_empty() {
-        return match objective.needs_references() {
-            true => Err(Error::Recipe(format!(
-                "{key} is {loss:?}, which compares two views, but data.set {:?} has one: give pairs",
-                recipe.data.set
-            ))),
-            false => Ok(()),
+    let set = &recipe.data.set;
+    let pooled = recipe.loss.views == Views::Pooled;
+    let wrong = |problem: String| Err(Error::Recipe(problem));
+    if !sets.two_views {
+        return match (objective.needs_references(), pooled) {
+            (true, _) => wrong(format!(
+                "{key} is {loss:?}, which compares two views, but data.set {set:?} has one: give pairs, or set data.views = 2"
+            )),
+            (false, true) => wrong(format!(
+                "loss.views is \"pooled\" but data.set {set:?} has one view of each example: leave it out"
+            )),
+            (false, false) => Ok(()),
         };
+    }
+    if sets.text_numbers.is_empty() {
+        return match (pooled, objective.needs_references(), objective.takes_references()) {
+            (true, true, _) => {
+                wrong(format!("loss.views is \"pooled\" but {key} {loss:?} compares two views: leave loss.views out"))
+            }
+            (false, _, false) => wrong(format!(
+                "data has two views of each example but {key} {loss:?}, with what is around it, takes no second one: set \
+                 loss.views = \"pooled\", or use another loss such as clip or nt_xent, without a memory"
+            )),
+            _ => Ok(()),
+        };
+    }
+    if pooled {
+        return wrong(format!("loss.views is \"pooled\" but data.set {set:?} holds pairs of no class: leave it out"));
     }
     // Losses of graded pairs take them within one batch.
     let graded = ["cosent", "angle"].contains(&loss);
@@ -67,7 +93,7 @@ pub(crate) fn of_views(
         }
         _ => return Ok(()),
     };
-    Err(Error::Recipe(format!("data.set {:?} holds pairs but {key} {loss:?} {problem}", recipe.data.set)))
+    wrong(format!("data.set {set:?} holds pairs but {key} {loss:?} {problem}"))
 }
 
 /// Chunks are embedded without their neighbours, which batch statistics depend on.

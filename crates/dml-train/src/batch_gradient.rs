@@ -2,6 +2,7 @@
 
 use crate::Result;
 use crate::examples::ExampleBatch;
+use crate::recipe::Views;
 use candle_core::backprop::GradStore;
 use candle_core::{Device, Tensor, Var};
 use dml_losses::{Batch, Objective, References, Supervision};
@@ -14,20 +15,22 @@ pub(crate) struct Learned {
     views: Vec<Input>,
     /// What is known of the examples.
     supervision: Supervision,
+    /// How two views are taken.
+    how: Views,
 }
 
 impl Learned {
-    /// `batch` on `device`.
-    pub(crate) fn new(batch: ExampleBatch, device: &Device) -> Result<Self> {
+    /// `batch` on `device`, whose two views, if it has them, are taken as `how` says.
+    pub(crate) fn new(batch: ExampleBatch, how: Views, device: &Device) -> Result<Self> {
         let supervision = match batch.grades.is_empty() {
             true => Supervision::from(batch.labels.as_slice()),
             false => Supervision::PairGrades(Arc::from(batch.grades.as_slice())),
         };
-        Ok(Self { views: batch.into_views(device)?, supervision })
+        Ok(Self { views: batch.into_views(device)?, supervision, how })
     }
 
-    /// The loss of embeddings `[n, d]` of the views, one behind the other. The second view is what the first is compared with; of
-    /// graded pairs the two rows stand together.
+    /// The loss of embeddings `[n, d]` of the views, one behind the other. The second view is what the first is compared with, or
+    /// both are one batch; of graded pairs the two rows stand together.
     fn loss(&self, objective: &mut dyn Objective, embeddings: &Tensor) -> Result<Tensor> {
         let supervision = &self.supervision;
         if self.views.len() == 1 {
@@ -38,6 +41,10 @@ impl Learned {
         if matches!(supervision, Supervision::PairGrades(_)) {
             let together = Tensor::stack(&[first, second], 1)?.flatten(0, 1)?;
             return Ok(objective.evaluate(&Batch::new(&together, supervision))?.loss);
+        }
+        if let (Views::Pooled, Supervision::Labels(labels)) = (self.how, supervision) {
+            let labels = Supervision::Labels(labels.repeat(self.views.len()));
+            return Ok(objective.evaluate(&Batch::new(embeddings, &labels))?.loss);
         }
         let references = Some(References { embeddings: &second, supervision, self_offset: None });
         Ok(objective.evaluate(&Batch { embeddings: &first, supervision, references, tuples: None })?.loss)
@@ -153,6 +160,10 @@ mod tests {
     use dml_models::text::BertConfig;
     use dml_models::{Architecture, EncoderConfig, HeadConfig, Network, Tokens, image::VitConfig};
 
+    fn learned(views: Vec<Input>, supervision: Supervision) -> Learned {
+        Learned { views, supervision, how: Views::Compared }
+    }
+
     /// The loss, and all gradients one behind the other.
     fn taken(network: &Network, loss: &str, batch: &Learned, chunk: usize) -> (f32, Vec<f32>) {
         let context = Context { seed: 3, ..Context::new(network.dim(), 5) };
@@ -194,7 +205,7 @@ mod tests {
         for config in configs {
             let network = Network::new(&config, shape, 1, &Device::Cpu).unwrap();
             let images = Tensor::randn(0f32, 1.0, (10, 3, 16, 16), &Device::Cpu).unwrap();
-            let batch = Learned { views: vec![images.into()], supervision: labels() };
+            let batch = learned(vec![images.into()], labels());
             check_chunks(&network, "proxy_anchor", &batch);
         }
     }
@@ -207,7 +218,7 @@ mod tests {
         let mut of = |n: usize| {
             let images = Tensor::rand(0f32, 1.0, (n, 1, 16, 16), &Device::Cpu).unwrap();
             let supervision = Supervision::Labels((0..n as u64).map(|i| i / 2).collect());
-            of_batch(&network, loss.as_mut(), &Learned { views: vec![images.into()], supervision }, 0).unwrap()
+            of_batch(&network, loss.as_mut(), &learned(vec![images.into()], supervision), 0).unwrap()
         };
         let (first, second) = (of(10), of(6));
         let flat = |store: &GradStore| -> Vec<Vec<f32>> {
@@ -226,8 +237,8 @@ mod tests {
         }
     }
 
-    fn bert() -> Network {
-        let bert = BertConfig {
+    fn bert_config() -> BertConfig {
+        BertConfig {
             vocab_size: 20,
             hidden_size: 8,
             num_hidden_layers: 2,
@@ -235,8 +246,12 @@ mod tests {
             intermediate_size: 16,
             max_position_embeddings: 12,
             ..BertConfig::default()
-        };
-        let config = EncoderConfig { architecture: Architecture::Bert, bert, ..EncoderConfig::default() };
+        }
+    }
+
+    fn bert() -> Network {
+        let config =
+            EncoderConfig { architecture: Architecture::Bert, bert: bert_config(), ..EncoderConfig::default() };
         Network::new(&config, [1, 1, 1], 1, &Device::Cpu).unwrap()
     }
 
@@ -251,15 +266,40 @@ mod tests {
     #[test]
     fn chunks_of_texts_and_of_their_pairs_do_so_too() {
         let network = bert();
-        check_chunks(&network, "multi_similarity", &Learned { views: vec![texts(7)], supervision: labels() });
+        check_chunks(&network, "multi_similarity", &learned(vec![texts(7)], labels()));
         let each = Supervision::Labels((0..10).collect());
         for loss in ["nt_xent", "clip"] {
-            let batch = Learned { views: vec![texts(7), texts(3)], supervision: each.clone() };
+            let batch = learned(vec![texts(7), texts(3)], each.clone());
             check_chunks(&network, loss, &batch);
         }
         let grades: Vec<f32> = (0..10).map(|i| (i * 7 % 10) as f32).collect();
         let graded = Supervision::PairGrades(grades.into());
-        check_chunks(&network, "cosent", &Learned { views: vec![texts(7), texts(3)], supervision: graded });
+        check_chunks(&network, "cosent", &learned(vec![texts(7), texts(3)], graded));
+    }
+
+    #[test]
+    fn images_and_texts_have_their_towers_in_chunks_and_as_one_batch() {
+        let head = HeadConfig { dim: 6, ..HeadConfig::default() };
+        let text = EncoderConfig {
+            architecture: Architecture::Bert,
+            bert: bert_config(),
+            head: head.clone(),
+            ..EncoderConfig::default()
+        };
+        let config = EncoderConfig { head, freeze_norms: true, text: Some(Box::new(text)), ..EncoderConfig::default() };
+        let network = Network::new(&config, [1, 16, 16], 1, &Device::Cpu).unwrap();
+        let images: Input = Tensor::randn(0f32, 1.0, (10, 1, 16, 16), &Device::Cpu).unwrap().into();
+        let each = Supervision::Labels((0..10).collect());
+        check_chunks(&network, "clip", &learned(vec![images.clone(), texts(7)], each));
+        let pooled = Learned { how: Views::Pooled, ..learned(vec![images.clone(), texts(7)], labels()) };
+        check_chunks(&network, "multi_similarity", &pooled);
+        // As the embeddings of both say, with the labels twice.
+        let rows = [&images, &texts(7)].map(|view| network.embed(view, Mode::Eval).unwrap());
+        let twice: Vec<u64> = [(); 2].iter().flat_map(|()| (0..10).map(|i| i / 2)).collect();
+        let mut loss = ObjectiveConfig::new("multi_similarity").build(&Context::new(network.dim(), 5)).unwrap();
+        let wanted = loss.loss(&Tensor::cat(&rows, 0).unwrap(), &twice).unwrap().to_scalar::<f32>().unwrap();
+        let (found, _) = taken(&network, "multi_similarity", &pooled, 0);
+        assert!((found - wanted).abs() < 1e-5 * wanted.abs(), "{found} {wanted}");
     }
 
     /// `mean_i −log softmax_j(cos(a_i, b_j) / τ)_i`, as sentence-transformers' `MultipleNegativesRankingLoss`.
@@ -275,7 +315,7 @@ mod tests {
         };
         let wanted = cosines.iter().enumerate().map(row).sum::<f64>() / 10.0;
         let supervision = Supervision::Labels((0..10).collect());
-        let batch = Learned { views: vec![texts(7), texts(3)], supervision };
+        let batch = learned(vec![texts(7), texts(3)], supervision);
         let (found, _) = taken(&network, "nt_xent", &batch, 0);
         assert!((f64::from(found) - wanted).abs() < 1e-4, "{found} {wanted}");
     }

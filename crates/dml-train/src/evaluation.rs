@@ -2,6 +2,7 @@
 
 use crate::Result;
 use crate::correlation::{Correlation, ScoredPairs};
+use crate::cross_modal::{Captions, CrossModal};
 use crate::examples::{Examples, TEXTS, input_of};
 use crate::sets::{OneShotInputs, Sets};
 use crate::shortened::Shortened;
@@ -36,24 +37,33 @@ pub struct Evaluation {
     pub one_shot: Option<OneShot>,
     /// How scores of the validation pairs and of the test pairs follow what people found, where there are pairs with scores.
     #[serde(default, skip_serializing_if = "BySet::is_empty")]
-    pub correlation: BySet,
+    pub correlation: BySet<Correlation>,
+    /// Retrieval between validation images and their texts, and between those of the test, where images have texts.
+    #[serde(default, skip_serializing_if = "BySet::is_empty")]
+    pub cross_modal: BySet<CrossModal>,
     /// Retrieval by the beginnings of the embeddings, where the recipe has `loss.matryoshka`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub shortened: Vec<Shortened>,
 }
 
-/// Correlations on scored pairs.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
-pub struct BySet {
-    /// On the validation pairs.
+/// What some runs have of their validation and test sets.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct BySet<T> {
+    /// Of the validation set.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub validation: Option<Correlation>,
-    /// On the test pairs.
+    pub validation: Option<T>,
+    /// Of the test set.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub test: Option<Correlation>,
+    pub test: Option<T>,
 }
 
-impl BySet {
+impl<T> Default for BySet<T> {
+    fn default() -> Self {
+        Self { validation: None, test: None }
+    }
+}
+
+impl<T> BySet<T> {
     fn is_empty(&self) -> bool {
         self.validation.is_none() && self.test.is_none()
     }
@@ -182,7 +192,7 @@ pub fn embed_in_batches<'a>(
     device: &'a Device,
 ) -> Box<dyn Iterator<Item = Result<Vec<f32>>> + 'a> {
     match set.images() {
-        Some(images) => Box::new(images_in_batches(encoder, images, device)),
+        Some(images) => Box::new(images_in_batches(encoder, images.as_ref(), device)),
         None => Box::new(std::iter::once_with(move || Ok(embed(encoder, set, device)?.values))),
     }
 }
@@ -257,9 +267,17 @@ impl Measured {
     }
 }
 
-/// MAP@R of `set` by `encoder` as it is.
-pub(crate) fn map_at_r(encoder: &dyn Encoder, metric: Metric, set: &dyn Examples, device: &Device) -> Result<Measured> {
+/// MAP@R of `set` by `encoder` as it is; between its images and their `captions`, where they have some.
+pub(crate) fn map_at_r(
+    encoder: &dyn Encoder,
+    metric: Metric,
+    (set, captions): (&dyn Examples, Option<&Captions>),
+    device: &Device,
+) -> Result<Measured> {
     let embeddings = embed(encoder, set, device)?;
+    if let Some(captions) = captions {
+        return Ok(Measured::MapAtR(captions.retrieval(encoder, metric, &embeddings, device)?.map_at_r()));
+    }
     let retrieval = dml_eval::retrieval(metric, embeddings.matrix()?, &embeddings.labels, &[1])?;
     Ok(Measured::MapAtR(retrieval.map_at_r))
 }
@@ -310,6 +328,13 @@ pub fn of_encoder(
     };
     let [validation, test] = &sets.scored;
     evaluation.correlation = BySet { validation: of_pairs(validation)?, test: of_pairs(test)? };
+    let between = |captions: &Option<Captions>, images: &Option<Embeddings>| {
+        let both = captions.as_ref().zip(images.as_ref());
+        both.map(|(captions, images)| captions.retrieval(encoder, metric, images, device)).transpose()
+    };
+    let [validation, test] = &sets.captions;
+    evaluation.cross_modal =
+        BySet { validation: between(validation, &embedded.validation)?, test: between(test, &embedded.test)? };
     Ok((evaluation, embedded.test))
 }
 

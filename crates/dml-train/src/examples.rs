@@ -1,4 +1,5 @@
-//! What is trained on and measured: images, texts, or pairs of texts, behind one trait.
+//! What is trained on and measured: images, texts, or pairs of texts, behind one trait. Examples of two views are in
+//! [`two_views`](crate::two_views).
 
 use crate::Result;
 use candle_core::Device;
@@ -27,7 +28,7 @@ pub trait Examples: Send + Sync {
     }
 
     /// The images, if that is what they are.
-    fn images(&self) -> Option<&dyn Inputs> {
+    fn images(&self) -> Option<&Arc<dyn Inputs>> {
         None
     }
 
@@ -61,13 +62,13 @@ pub struct ExampleBatch {
     pub labels: Vec<u32>,
     /// How alike the texts of each pair are; empty where that is not what is learned.
     pub grades: Vec<f32>,
-    views: Views,
+    /// One of each example, or two whose rows go together.
+    views: Vec<View>,
 }
 
-enum Views {
+enum View {
     Images(dml_data::Batch),
-    /// A block of rows, or two whose rows go together.
-    Texts(Vec<Tokens>),
+    Texts(Tokens),
 }
 
 impl ExampleBatch {
@@ -76,10 +77,23 @@ impl ExampleBatch {
     /// # Errors
     /// When the device has no room.
     pub fn into_views(self, device: &Device) -> Result<Vec<Input>> {
-        match self.views {
-            Views::Images(batch) => Ok(vec![Input::Images(batch.into_tensor(device)?)]),
-            Views::Texts(views) => views.iter().map(|tokens| input_of(tokens, device)).collect(),
-        }
+        let input = |view| match view {
+            View::Images(batch) => Ok(Input::Images(batch.into_tensor(device)?)),
+            View::Texts(tokens) => input_of(&tokens, device),
+        };
+        self.views.into_iter().map(input).collect()
+    }
+
+    /// The same with another view of each example.
+    pub(crate) fn with_view(mut self, other: Self) -> Self {
+        self.views.extend(other.views);
+        self
+    }
+
+    /// The same with a text of each example, a row each.
+    pub(crate) fn with_texts(mut self, tokens: Tokens) -> Self {
+        self.views.push(View::Texts(tokens));
+        self
     }
 }
 
@@ -92,20 +106,20 @@ pub(crate) fn input_of(tokens: &Tokens, device: &Device) -> Result<Input> {
 impl From<dml_data::Batch> for ExampleBatch {
     fn from(batch: dml_data::Batch) -> Self {
         let (indices, labels) = (batch.indices.clone(), batch.labels.clone());
-        Self { indices, labels, grades: vec![], views: Views::Images(batch) }
+        Self { indices, labels, grades: vec![], views: vec![View::Images(batch)] }
     }
 }
 
 impl From<TokenBatch> for ExampleBatch {
     fn from(TokenBatch { indices, labels, tokens, .. }: TokenBatch) -> Self {
-        Self { indices, labels, grades: vec![], views: Views::Texts(vec![tokens]) }
+        Self { indices, labels, grades: vec![], views: vec![View::Texts(tokens)] }
     }
 }
 
 impl From<PairBatch> for ExampleBatch {
     fn from(PairBatch { indices, scores, sides, .. }: PairBatch) -> Self {
         let labels = indices.iter().map(|&index| index as u32).collect();
-        Self { indices, labels, grades: scores, views: Views::Texts(sides.into()) }
+        Self { indices, labels, grades: scores, views: sides.into_iter().map(View::Texts).collect() }
     }
 }
 
@@ -137,8 +151,8 @@ impl Examples for Images {
         self.0.class_names()
     }
 
-    fn images(&self) -> Option<&dyn Inputs> {
-        Some(self.0.as_ref())
+    fn images(&self) -> Option<&Arc<dyn Inputs>> {
+        Some(&self.0)
     }
 
     fn stream(&self, sampler: Box<dyn BatchSampler>, from: (u64, u64), options: LoaderOptions) -> Batches<'static> {

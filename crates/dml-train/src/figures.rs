@@ -1,6 +1,7 @@
 //! The figures of an evaluation that tables and summaries show, each with the name that they all use.
 
 use crate::evaluation::{Evaluation, Measures};
+use dml_eval::Retrieval;
 use dml_eval::statistics::{ci95, mean};
 
 /// A figure of a run, as a share.
@@ -48,8 +49,24 @@ pub const FIGURES: &[Figure] = &[
     higher("five_way_five_shot", "5-way 5-shot", |e| few_shot(e.test.as_ref()?, 5, 5)),
     higher("twenty_way_one_shot", "20-way 1-shot", |e| few_shot(e.test.as_ref()?, 20, 1)),
     higher("twenty_way_five_shot", "20-way 5-shot", |e| few_shot(e.test.as_ref()?, 20, 5)),
+    higher("image_to_text_recall_at_1", "image → text R@1", |e| {
+        recall(&e.cross_modal.test.as_ref()?.image_to_text, 1)
+    }),
+    higher("image_to_text_recall_at_10", "R@10", |e| recall(&e.cross_modal.test.as_ref()?.image_to_text, 10)),
+    higher("text_to_image_recall_at_1", "text → image R@1", |e| {
+        recall(&e.cross_modal.test.as_ref()?.text_to_image, 1)
+    }),
+    higher("text_to_image_recall_at_10", "R@10", |e| recall(&e.cross_modal.test.as_ref()?.text_to_image, 10)),
+    higher("cross_modal_map_at_r", "MAP@R both ways", |e| Some(e.cross_modal.test.as_ref()?.map_at_r())),
+    higher("validation_cross_modal_map_at_r", "validation MAP@R both ways", |e| {
+        Some(e.cross_modal.validation.as_ref()?.map_at_r())
+    }),
     higher("validation_map_at_r", "validation MAP@R", |e| Some(e.validation.as_ref()?.retrieval.map_at_r)),
 ];
+
+fn recall(retrieval: &Retrieval, at: usize) -> Option<f64> {
+    retrieval.recall_at.iter().find(|(k, _)| *k == at).map(|(_, recall)| *recall)
+}
 
 fn few_shot(measures: &Measures, ways: usize, shots: usize) -> Option<f64> {
     let found = measures.few_shot.iter().find(|f| (f.protocol.ways, f.protocol.shots) == (ways, shots))?;

@@ -6,6 +6,7 @@ mod agreement;
 mod batch_gradient;
 pub mod checkpoint;
 pub mod correlation;
+pub mod cross_modal;
 mod error;
 pub mod evaluation;
 pub mod events;
@@ -26,6 +27,7 @@ pub mod sets;
 pub mod shortened;
 pub mod tensorboard;
 pub mod trainer;
+pub mod two_views;
 mod validation;
 mod weights;
 

@@ -2,6 +2,7 @@
 
 mod curves;
 
+use crate::cross_modal::{CrossModal, FoundByText};
 use crate::evaluation::{Embeddings, Evaluation};
 use crate::examples::Examples;
 use crate::recipe::Evaluated;
@@ -11,7 +12,7 @@ use crate::{Event, Recipe, Result};
 use dml_core::unwatched;
 use dml_eval::assessment::{AssessmentOptions, EvaluationSet, assess};
 use dml_eval::projection::MapKind;
-use dml_eval::report::{Listing, MetricRow, MetricTable, Report, Section};
+use dml_eval::report::{Gallery, GalleryRow, Listing, MetricRow, MetricTable, Report, Section, Tile};
 use dml_eval::retrieval::{Lone, Policy};
 use dml_eval::statistics::Bootstrap;
 
@@ -36,10 +37,7 @@ pub fn of_run(
     let mut warnings = warnings(recipe, &events);
     if let Some((set, embeddings)) = sets.test.as_deref().zip(test.filter(|test| test.can_be_measured())) {
         let ids: Vec<String> = (0..embeddings.labels.len()).map(|i| set.id(i)).collect();
-        let picture = |row: usize| {
-            let image = set.images()?.picture(row).ok().flatten()?;
-            image.thumbnail(PICTURE).ok()
-        };
+        let picture = |row: usize| picture(set, row);
         let role = |which: usize| sets.roles.as_ref().map(|roles| roles.iter().map(|role| role[which]).collect());
         let (queries, gallery): (Option<Vec<bool>>, Option<Vec<bool>>) = (role(0), role(1));
         let assessed = EvaluationSet {
@@ -69,8 +67,35 @@ pub fn of_run(
             Err(problem) => warnings.push(format!("the test set is not shown: {problem}")),
         }
     }
+    if let (Some(found), Some(set)) = (&evaluation.cross_modal.test, sets.test.as_deref()) {
+        sections.push(Section::Gallery(found_by_texts(found, set)));
+    }
     sections.push(Section::Listing(Listing { title: "Recipe".to_owned(), text: recipe.to_toml()? }));
     Ok(Report { title: recipe.name.clone(), facts: facts(recipe, sets, evaluation), warnings, sections })
+}
+
+/// Image `row` of `set` for the page.
+fn picture(set: &dyn Examples, row: usize) -> Option<Vec<u8>> {
+    set.images()?.picture(row).ok().flatten()?.thumbnail(PICTURE).ok()
+}
+
+/// Some texts and the images of `set` that they found.
+fn found_by_texts(found: &CrossModal, set: &dyn Examples) -> Gallery {
+    let name = |label: u32| set.class_names().get(label as usize).cloned().unwrap_or_default();
+    let tile = |row: u32| {
+        let label = set.labels().get(row as usize).map_or_else(String::new, |&label| name(label));
+        Tile { label, id: set.id(row as usize), picture: picture(set, row as usize) }
+    };
+    let row = |example: &FoundByText| GalleryRow {
+        group: "by a text".to_owned(),
+        query: Tile { label: name(example.label), id: example.text.clone(), picture: None },
+        neighbours: example
+            .images
+            .iter()
+            .map(|&(row, score)| (tile(row), set.labels().get(row as usize) == Some(&example.label), score))
+            .collect(),
+    };
+    Gallery { title: "Texts and the images they find".to_owned(), rows: found.examples.iter().map(row).collect() }
 }
 
 fn facts(recipe: &Recipe, sets: &Sets, evaluation: &Evaluation) -> Vec<(String, String)> {
@@ -144,6 +169,21 @@ fn results(evaluation: &Evaluation) -> MetricTable {
         let Some(found) = found else { continue };
         let definition = "rank correlation of the scores of pairs with what people found";
         row(format!("Spearman, {part}"), found.spearman, definition, Some(found.pairs));
+    }
+    for (part, found) in [("test", &evaluation.cross_modal.test), ("validation", &evaluation.cross_modal.validation)] {
+        let Some(found) = found else { continue };
+        for (way, of) in [("image to text", &found.image_to_text), ("text to image", &found.text_to_image)] {
+            let queries = Some(of.queries);
+            for (k, recall) in &of.recall_at {
+                row(
+                    format!("R@{k}, {way}, {part}"),
+                    *recall,
+                    "queries with one of their class among the k nearest",
+                    queries,
+                );
+            }
+            row(format!("MAP@R, {way}, {part}"), of.map_at_r, "mean average precision at R, over queries", queries);
+        }
     }
     if let Some(open) = &evaluation.open_set {
         row("TPIR, test".to_owned(), open.tpir, "share of known probes that are named rightly at an FPIR of 1 %", None);

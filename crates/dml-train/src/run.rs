@@ -173,7 +173,7 @@ pub fn run_on(
     if let Some(problem) = damaged {
         keep(&Event::Damaged { problem, step: trainer.step() })?;
     }
-    if let Some((file, report)) = trainer.loaded.as_ref().filter(|_| trainer.step() == 0) {
+    for (file, report) in trainer.loaded.iter().filter(|_| trainer.step() == 0) {
         keep(&Event::Weights { file: file.display().to_string(), became: report.to_string() })?;
     }
     trainer.fit(sets, folder, stop, &mut keep)?;

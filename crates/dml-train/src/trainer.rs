@@ -12,8 +12,8 @@ use crate::{Error, Event, Recipe, Result, agreement, batch_gradient, imprint, pr
 use candle_core::{Device, Tensor, Var};
 use dml_data::LoaderOptions;
 use dml_losses::Context;
-use dml_models::pretrained::{Loading, Report};
-use dml_models::{Encoder, Network};
+use dml_models::pretrained::{Loading, Report, Towers};
+use dml_models::{Encoder, Network, is_of_head};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
@@ -27,8 +27,8 @@ pub struct Trainer {
     pub(crate) moving_mean: Option<MovingMean>,
     pub(crate) progress: Progress,
     pub(crate) device: Device,
-    /// The file of the first weights, and what became of each.
-    pub(crate) loaded: Option<(PathBuf, Report)>,
+    /// The files of the first weights, and what became of each weight.
+    pub(crate) loaded: Vec<(PathBuf, Report)>,
 }
 
 impl Trainer {
@@ -40,12 +40,14 @@ impl Trainer {
         let recipe = &recipe.completed()?;
         agreement::of_kind(recipe, sets)?;
         let encoder = Network::new(&recipe.model, sets.input_shape(), recipe.seed, device)?;
-        let load = |file: PathBuf| -> Result<_> {
-            let loading = Loading { new_head: true, ..Loading::default() };
+        let mut loaded = Vec::new();
+        let text = recipe.model.text.as_deref().map(|text| (text, Towers::Texts));
+        for (model, towers) in std::iter::once((&recipe.model, Towers::Images)).chain(text) {
+            let Some(file) = weights::locate(model)? else { continue };
+            let loading = Loading { new_head: true, towers, ..Loading::default() };
             let report = dml_models::pretrained::load_with(&encoder, &file, loading)?;
-            Ok((file, report))
-        };
-        let loaded = weights::locate(&recipe.model)?.map(load).transpose()?;
+            loaded.push((file, report));
+        }
         agreement::of_chunks(recipe, &encoder)?;
         // Each pair is a class of its own.
         let classes = match sets.train.class_names().len() {
@@ -58,7 +60,7 @@ impl Trainer {
             agreement::of_views(recipe, sets, (key, loss), objective)?;
         }
         let of_encoder = encoder.weights().trainable().into_iter().map(|(name, var)| {
-            let group = if name.starts_with("head.") { Group::Head } else { Group::Backbone };
+            let group = if is_of_head(&name) { Group::Head } else { Group::Backbone };
             (format!("encoder.{name}"), var, group)
         });
         let of_loss = phases.parameters().into_iter().map(|(n, v)| (n, v, Group::Proxies));
@@ -89,6 +91,11 @@ impl Trainer {
     /// The encoder.
     pub fn encoder(&self) -> &Network {
         &self.encoder
+    }
+
+    /// The encoder alone.
+    pub fn into_encoder(self) -> Network {
+        self.encoder
     }
 
     /// Trains on `sets.train` to the recipe's last step, with a checkpoint in `folder` every so often and at the end. When `stop`
@@ -181,7 +188,7 @@ impl Trainer {
     fn learn_from(&mut self, batch: ExampleBatch, sets: &Sets, vars: &[Var], sum: &mut Sum) -> Result<()> {
         let step = self.progress.step;
         let indices = batch.indices.clone();
-        let batch = Learned::new(batch, &self.device)?;
+        let batch = Learned::new(batch, self.recipe.loss.views, &self.device)?;
         let objective = self.phases.at(step);
         // On a thread of the pool: from outside, each of some hundred operations would wake it and wait to be woken.
         let (encoder, train) = (&self.encoder, &self.recipe.train);

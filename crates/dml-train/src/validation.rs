@@ -28,7 +28,10 @@ impl Trainer {
         let measured = with_weights(encoder.weights(), weights.as_deref(), || {
             match (by_test, &sets.validation, &sets.scored[0]) {
                 (true, _, _) => evaluation::recall_on_test(encoder, metric, sets, device),
-                (false, Some(validation), _) => evaluation::map_at_r(encoder, metric, validation.as_ref(), device),
+                (false, Some(validation), _) => {
+                    let set = (validation.as_ref(), sets.captions[0].as_ref());
+                    evaluation::map_at_r(encoder, metric, set, device)
+                }
                 (false, None, Some(pairs)) => {
                     Ok(Measured::Spearman(pairs.correlation(encoder, metric, device)?.spearman))
                 }

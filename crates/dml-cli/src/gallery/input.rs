@@ -1,8 +1,6 @@
 //! What is enrolled or asked: embeddings in a file, or pictures or texts and the encoder of a run folder.
 
-use super::pictures::Encoded;
-use super::served::learned_texts;
-use super::texts::Texts;
+use super::served::RunEncoder;
 use crate::evaluate::column_names;
 use crate::train::Parent;
 use anyhow::{Result, bail};
@@ -71,17 +69,11 @@ impl Input {
     pub(super) fn rows(&self, gallery: &Model) -> Result<Rows> {
         self.parent.watch();
         if let Some(run_dir) = &self.run_dir {
-            // The models are compared before the work of embedding anything.
-            let (model, found) = if learned_texts(run_dir)? {
-                let encoder = Texts::open(run_dir, &self.parent)?;
-                gallery.check(encoder.model())?;
-                (encoder.model().clone(), encoder.embed(&self.input)?)
-            } else {
-                let encoder = Encoded::open(run_dir, &self.parent)?;
-                let model = encoder.model()?;
-                gallery.check(&model)?;
-                (model, encoder.embed(&self.input)?)
-            };
+            let encoder = RunEncoder::open(run_dir, &self.parent)?;
+            let model = encoder.model().clone();
+            // Before the work of embedding anything.
+            gallery.check(&model)?;
+            let found = encoder.embed(&self.input)?;
             return Ok(Rows { model, values: found.values, ids: found.ids, labels: found.labels });
         }
         if self.input.is_dir() {

@@ -1,30 +1,27 @@
 //! Pictures through the encoder of a run folder, prepared as its test images are.
 
-use crate::train::{Parent, reopen};
 use anyhow::{Context, Result, bail};
 use candle_core::Device;
 use dml_data::image::{Decoder, Pipeline, Preset, decode, fit_square};
 use dml_data::rng::{Purpose, stream};
 use dml_data::{Draw, Image, Inputs, Normalize};
-use dml_gallery::{Model, sha256_of};
-use dml_models::Encoder;
+use dml_models::Network;
+use dml_train::Recipe;
 use dml_train::evaluation::embed_images;
-use dml_train::run::RunFolder;
-use dml_train::{Recipe, Trainer};
+use dml_train::sets::Sets;
 use indicatif::{ProgressBar, ProgressStyle};
 use std::fs;
 use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 /// Sets of small images that are made of pictures in no way that pictures of others are.
 const DRAWN: [&str; 5] = ["mnist", "fashion-mnist", "omniglot-small1", "omniglot-small2", "omniglot-full"];
 const ENDINGS: [&str; 8] = ["png", "jpg", "jpeg", "webp", "bmp", "ppm", "pgm", "pbm"];
 
 /// An encoder, and how pictures become its inputs.
-pub(crate) struct Encoded {
-    run_dir: PathBuf,
-    recipe: Recipe,
-    trainer: Trainer,
+pub(super) struct Pictures {
+    encoder: Arc<Network>,
     device: Device,
     how: How,
 }
@@ -45,10 +42,14 @@ pub(super) struct Found {
     pub(super) labels: Option<Vec<String>>,
 }
 
-impl Encoded {
-    pub(crate) fn open(run_dir: &Path, parent: &Parent) -> Result<Self> {
-        let device = parent.device()?;
-        let (recipe, sets, trainer) = reopen(run_dir, parent.data_dir.as_deref(), &device)?;
+impl Pictures {
+    /// The encoder of the run in `run_dir`, which has learned from images.
+    pub(super) fn of(
+        run_dir: &Path,
+        (recipe, sets): (&Recipe, &Sets),
+        encoder: Arc<Network>,
+        device: Device,
+    ) -> Result<Self> {
         let set = recipe.data.set.as_str();
         if DRAWN.contains(&set) {
             bail!(
@@ -72,22 +73,17 @@ impl Encoded {
             bail!("{} was trained on {set}, which holds texts: embed pictures with another run", run_dir.display());
         };
         let how = How { steps, normalize: normalize.clone(), shape: images.shape() };
-        Ok(Self { run_dir: run_dir.to_owned(), recipe, trainer, device, how })
+        Ok(Self { encoder, device, how })
     }
 
-    /// Fingerprint of the encoder and of what is done to pictures.
-    pub(super) fn model(&self) -> Result<Model> {
+    /// What is done to pictures, for a fingerprint.
+    pub(super) fn preprocessing(&self) -> Result<String> {
         let normalize = serde_json::to_string(&self.how.normalize)?;
         let steps = match &self.how.steps {
             Some(steps) => serde_json::to_string(steps)?,
             None => format!("centred square of {}", self.how.shape[1]),
         };
-        Ok(Model {
-            weights_sha256: Some(weights_of(&self.run_dir)?),
-            dim: self.trainer.encoder().dim(),
-            metric: self.recipe.metric()?,
-            preprocessing: format!("{steps}; {normalize}"),
-        })
+        Ok(format!("{steps}; {normalize}"))
     }
 
     /// The embeddings of a picture, of those in a folder, or of those in its folders, which are called by identities.
@@ -117,8 +113,8 @@ impl Encoded {
 
     /// The embeddings of `n` pictures.
     fn embed_each(&self, n: usize, picture: Picture<'_>) -> dml_train::Result<Vec<f32>> {
-        let pictures = Pictures { picture, labels: vec![0; n], names: vec![String::new()], how: &self.how };
-        Ok(embed_images(self.trainer.encoder(), &pictures, &self.device)?.values)
+        let pictures = Read { picture, labels: vec![0; n], names: vec![String::new()], how: &self.how };
+        Ok(embed_images(self.encoder.as_ref(), &pictures, &self.device)?.values)
     }
 
     /// How a picture becomes an input.
@@ -130,15 +126,6 @@ impl Encoded {
     pub(super) fn embed_decoded(&self, pictures: &[Image]) -> dml_train::Result<Vec<f32>> {
         self.embed_each(pictures.len(), &|index| Ok(pictures[index].clone()))
     }
-}
-
-/// SHA-256 of what a run has learned.
-pub(super) fn weights_of(run_dir: &Path) -> Result<String> {
-    let weights = RunFolder::existing(run_dir)?.encoder();
-    if !weights.exists() {
-        bail!("{} does not exist: run dml train to its end first", weights.display());
-    }
-    Ok(sha256_of(&weights)?)
 }
 
 /// A picture, by its number.
@@ -205,14 +192,14 @@ impl How {
 }
 
 /// Pictures as inputs of an encoder.
-struct Pictures<'a> {
+struct Read<'a> {
     picture: Picture<'a>,
     labels: Vec<u32>,
     names: Vec<String>,
     how: &'a How,
 }
 
-impl Inputs for Pictures<'_> {
+impl Inputs for Read<'_> {
     fn name(&self) -> &str {
         "pictures"
     }

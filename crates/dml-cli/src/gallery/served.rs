@@ -1,40 +1,69 @@
-//! The encoder of a run folder, of pictures or of texts.
+//! The encoder of a run folder: of pictures, of texts, or of both.
 
-use super::pictures::{Encoded, How};
-use super::texts::Texts;
-use crate::train::Parent;
-use anyhow::Result;
+use super::pictures::{Found, How, Pictures};
+use super::texts::{Texts, holds_texts};
+use crate::train::{Parent, reopen};
+use anyhow::{Result, bail};
 use dml_data::Image;
-use dml_gallery::Model;
+use dml_gallery::{Model, sha256_of};
+use dml_models::Encoder as _;
 use dml_serve::{Encode, EncodeError, Item, Takes};
-use dml_train::Recipe;
 use dml_train::run::RunFolder;
 use image::ImageReader;
 use rayon::prelude::*;
 use std::io::Cursor;
 use std::path::Path;
+use std::sync::Arc;
 
 /// Most pixels of a picture: a small file may claim as many as it likes, and they all take memory.
 const PIXELS: u64 = 50_000_000;
 
-/// An encoder of pictures, and its fingerprint.
-struct Pictures {
-    encoded: Encoded,
+/// The encoder of a run: of pictures, of texts, or of both.
+pub(crate) struct RunEncoder {
+    pictures: Option<Pictures>,
+    texts: Option<Texts>,
     model: Model,
 }
 
-/// Whether a run has learned from texts, and not from pictures.
-pub(super) fn learned_texts(run_dir: &Path) -> Result<bool> {
-    Ok(Recipe::read(&RunFolder::existing(run_dir)?.recipe(), &[])?.model.text_sizes().is_some())
+impl RunEncoder {
+    pub(crate) fn open(run_dir: &Path, parent: &Parent) -> Result<Self> {
+        let device = parent.device()?;
+        let (recipe, sets, trainer) = reopen(run_dir, parent.data_dir.as_deref(), &device)?;
+        let encoder = Arc::new(trainer.into_encoder());
+        let texts = sets.train.tokenizer().map(|tokenizer| Texts::of(tokenizer, encoder.clone(), device.clone()));
+        let pictures = match sets.train.images() {
+            Some(_) => Some(Pictures::of(run_dir, (&recipe, &sets), encoder.clone(), device)?),
+            None => None,
+        };
+        let done =
+            [pictures.as_ref().map(Pictures::preprocessing).transpose()?, texts.as_ref().map(Texts::preprocessing)];
+        let weights = RunFolder::existing(run_dir)?.encoder();
+        if !weights.exists() {
+            bail!("{} does not exist: run dml train to its end first", weights.display());
+        }
+        let model = Model {
+            weights_sha256: Some(sha256_of(&weights)?),
+            dim: encoder.dim(),
+            metric: recipe.metric()?,
+            preprocessing: done.into_iter().flatten().collect::<Vec<_>>().join("; "),
+        };
+        Ok(Self { pictures, texts, model })
+    }
+
+    /// The embeddings of what `input` holds: texts, a picture, or a folder of them.
+    pub(super) fn embed(&self, input: &Path) -> Result<Found> {
+        match (&self.pictures, &self.texts) {
+            (Some(pictures), None) => pictures.embed(input),
+            (Some(pictures), Some(_)) if !holds_texts(input) => pictures.embed(input),
+            (_, Some(texts)) => texts.embed(input),
+            (None, None) => bail!("the run has learned from neither pictures nor texts"),
+        }
+    }
 }
 
-/// The encoder of a run, of pictures or of texts.
+/// The encoder of a run, as a server wants it.
 pub(crate) fn open(run_dir: &Path, parent: &Parent) -> Result<Box<dyn Encode>> {
-    if learned_texts(run_dir)? {
-        return Ok(Box::new(Texts::open(run_dir, parent)?));
-    }
-    let encoded = Encoded::open(run_dir, parent)?;
-    Ok(Box::new(Pictures { model: encoded.model()?, encoded }))
+    Ok(Box::new(RunEncoder::open(run_dir, parent)?))
 }
 
 /// The picture of an item, as the encoder wants it.
@@ -54,28 +83,57 @@ fn picture(how: &How, item: &Item) -> Result<Image, EncodeError> {
     how.decode(Path::new("the picture"), bytes).map_err(|error| unreadable(error.to_string()))
 }
 
-impl Encode for Pictures {
+impl Encode for RunEncoder {
     fn model(&self) -> &Model {
         &self.model
     }
 
     fn takes(&self) -> Takes {
-        Takes::Image
+        match (&self.pictures, &self.texts) {
+            (Some(_), Some(_)) => Takes::Both,
+            (Some(_), None) => Takes::Image,
+            (None, _) => Takes::Text,
+        }
     }
 
     fn encode(&mut self, items: &[Item]) -> Vec<Result<Vec<f32>, EncodeError>> {
-        let how = self.encoded.how();
-        let pictures: Vec<_> = items.par_iter().map(|item| picture(how, item)).collect();
-        embed_readable(pictures, self.model.dim, |pictures| self.encoded.embed_decoded(pictures))
+        let (images, others): (Vec<&Item>, Vec<&Item>) = items.iter().partition(|item| matches!(item, Item::Image(_)));
+        let not_taken = |items: &[&Item], what: &str| -> Vec<Result<Vec<f32>, EncodeError>> {
+            items.iter().map(|_| Err(EncodeError::Failed(what.to_owned()))).collect()
+        };
+        let of_images = match &self.pictures {
+            Some(pictures) => {
+                let read: Vec<_> = images.par_iter().map(|item| picture(pictures.how(), item)).collect();
+                embed_readable(read, self.model.dim, |read| pictures.embed_decoded(read))
+            }
+            None => not_taken(&images, "a picture for an encoder of texts"),
+        };
+        let of_texts = match &self.texts {
+            Some(texts) => {
+                let read = others.iter().map(|item| texts.text(item)).collect();
+                embed_readable(read, self.model.dim, |read| texts.embed_each(read))
+            }
+            None => not_taken(&others, "a text for an encoder of pictures"),
+        };
+        let (mut of_images, mut of_texts) = (of_images.into_iter(), of_texts.into_iter());
+        let lost = || Err(EncodeError::Failed("an embedding is missing".to_owned()));
+        let of = |item: &Item| match item {
+            Item::Image(_) => of_images.next().unwrap_or_else(lost),
+            Item::Text(_) => of_texts.next().unwrap_or_else(lost),
+        };
+        items.iter().map(of).collect()
     }
 }
 
 /// The embeddings of those that could be read, in their places among those that could not.
-pub(super) fn embed_readable<T>(
+fn embed_readable<T>(
     read: Vec<Result<T, EncodeError>>,
     dim: usize,
     embed: impl FnOnce(&[T]) -> dml_train::Result<Vec<f32>>,
 ) -> Vec<Result<Vec<f32>, EncodeError>> {
+    if read.is_empty() {
+        return vec![];
+    }
     let (mut readable, mut outcomes) = (Vec::with_capacity(read.len()), Vec::with_capacity(read.len()));
     for item in read {
         outcomes.push(item.map(|item| readable.push(item)));

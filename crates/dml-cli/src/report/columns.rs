@@ -13,6 +13,8 @@ pub(super) enum Kind {
     OneShot,
     /// N-way K-shot.
     FewShot,
+    /// Texts found by images and images by texts.
+    CrossModal,
 }
 
 /// The columns of a table.
@@ -30,6 +32,15 @@ pub(super) fn of(kind: Kind) -> Vec<&'static Figure> {
             "validation_map_at_r",
         ],
         Kind::OneShot => &["one_shot_error"],
+        Kind::CrossModal => &[
+            "image_to_text_recall_at_1",
+            "image_to_text_recall_at_10",
+            "text_to_image_recall_at_1",
+            "text_to_image_recall_at_10",
+            "cross_modal_map_at_r",
+            "recall_at_1",
+            "validation_cross_modal_map_at_r",
+        ],
         Kind::FewShot => &["five_way_one_shot", "five_way_five_shot", "twenty_way_one_shot", "twenty_way_five_shot"],
     };
     keys.iter().filter_map(|key| Figure::find(key)).collect()
@@ -41,6 +52,7 @@ mod tests {
 
     #[test]
     fn every_key_names_a_figure() {
-        assert_eq!([Kind::Retrieval, Kind::OneShot, Kind::FewShot].map(|kind| of(kind).len()), [9, 1, 4]);
+        let kinds = [Kind::Retrieval, Kind::OneShot, Kind::FewShot, Kind::CrossModal];
+        assert_eq!(kinds.map(|kind| of(kind).len()), [9, 1, 4, 7]);
     }
 }

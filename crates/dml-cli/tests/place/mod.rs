@@ -77,6 +77,41 @@ impl Place {
         events
     }
 
+    /// What a finished run has measured.
+    pub(crate) fn evaluation(&self, run: &str) -> serde_json::Value {
+        serde_json::from_slice(&self.read(&format!("{run}/evaluation.json"))).unwrap()
+    }
+
+    /// Runs whole, killed after a checkpoint and gone on, on one thread, and on three with other settings of the loader: the same.
+    pub(crate) fn check_that_nothing_is_lost(&self, files: &[&str]) {
+        succeed(&mut self.train("whole"));
+        let mut killed = self.train("killed").stdout(Stdio::piped()).spawn().unwrap();
+        let lines = BufReader::new(killed.stdout.take().unwrap()).lines();
+        let reached = lines.map_while(Result::ok).find(|line| line.contains("\"checkpoint\",\"step\":8"));
+        killed.kill().unwrap();
+        killed.wait().unwrap();
+        assert!(reached.is_some() && !self.path("killed/evaluation.json").exists());
+        let resumed = succeed(&mut self.train("killed"));
+        let first = String::from_utf8(resumed.stdout).unwrap().lines().next().unwrap().to_owned();
+        assert!(!first.contains("\"step\":0"), "it began anew: {first}");
+        succeed(self.train("one").env("RAYON_NUM_THREADS", "1"));
+        for file in files {
+            for run in ["killed", "one"] {
+                assert!(
+                    self.read(&format!("whole/{file}")) == self.read(&format!("{run}/{file}")),
+                    "{run}/{file} differs"
+                );
+            }
+        }
+        let loader = ["--set", "data.workers=3", "--set", "data.ahead=5"];
+        succeed(self.train("three").env("RAYON_NUM_THREADS", "3").args(loader));
+        assert!(
+            self.read("whole/encoder.safetensors") == self.read("three/encoder.safetensors"),
+            "three threads differ"
+        );
+        assert_eq!(self.evaluation("whole"), self.evaluation("three"));
+    }
+
     pub(crate) fn read(&self, file: &str) -> Vec<u8> {
         std::fs::read(self.path(file)).unwrap_or_else(|e| panic!("{file}: {e}"))
     }

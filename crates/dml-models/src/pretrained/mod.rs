@@ -35,14 +35,12 @@ pub use report::{Misshapen, Report};
 pub use sentence_transformer::sentence_transformer_from_hub;
 pub use sentence_transformer::{SentenceFolder, SentenceTransformer, from_sentence_transformer};
 
+use crate::weights::{TEXT, is_of_head};
 use crate::{Encoder, Error, Result, Weights};
 use candle_core::{Tensor, Var};
 use names::Fate;
 use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
-
-/// How names begin that belong to a network's head.
-const HEAD: &str = "head.";
 
 /// How weights are loaded.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -52,6 +50,31 @@ pub struct Loading {
     /// Whether what is named `head.` in the network stays as it was drawn, where the file has it not or in another shape. Default
     /// false: published backbones want it, a run's own file does not.
     pub new_head: bool,
+    /// What of a network of two towers the file is for. Default: all of it.
+    pub towers: Towers,
+}
+
+/// What of a network of two towers is meant.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Towers {
+    /// Both, or the only one.
+    #[default]
+    All,
+    /// The one for images, by names as if it stood alone.
+    Images,
+    /// The one for texts, likewise.
+    Texts,
+}
+
+impl Towers {
+    /// The name as if the tower stood alone; `None`: it is of the other.
+    fn own(self, name: &str) -> Option<&str> {
+        match (self, name.strip_prefix(TEXT)) {
+            (Self::All, _) => Some(name),
+            (Self::Images, of_text) => of_text.is_none().then_some(name),
+            (Self::Texts, of_text) => of_text,
+        }
+    }
 }
 
 /// Loads every parameter and buffer of `encoder` from the file at `path`, e.g. a run's `encoder.safetensors`.
@@ -70,7 +93,8 @@ pub fn load(encoder: &dyn Encoder, path: &Path) -> Result<Report> {
 /// it was.
 pub fn load_with(encoder: &dyn Encoder, path: &Path, how: Loading) -> Result<Report> {
     let weights = encoder.weights();
-    let wanted = weights.named();
+    let own = |(name, var): (String, Var)| Some((how.towers.own(&name)?.to_owned(), var));
+    let wanted: Vec<(String, Var)> = weights.named().into_iter().filter_map(own).collect();
     let (tensors, mut dropped) = tensorflow::translated(tensors(path)?, how.names)?;
     let (tensors, of_vision) = vision::translated(tensors, how.names, |name| wanted.iter().any(|(of, _)| of == name))?;
     dropped.extend(of_vision);
@@ -107,7 +131,7 @@ fn matched<'a>(
             // Two names of a file may come to be one.
             None => report.unexpected.push(name),
             Some(_) if found.contains_key(&target) => report.unexpected.push(name),
-            Some(var) if var.dims() != tensor.dims() && how.new_head && target.starts_with(HEAD) => {
+            Some(var) if var.dims() != tensor.dims() && how.new_head && is_of_head(&target) => {
                 report.dropped.push(name);
             }
             Some(var) if var.dims() != tensor.dims() => {
@@ -141,7 +165,7 @@ fn matched<'a>(
                 changes.push(change);
             }
             Some(None) => {}
-            None if how.new_head && name.starts_with(HEAD) => report.new.push(name.clone()),
+            None if how.new_head && is_of_head(name) => report.new.push(name.clone()),
             None => report.missing.push(name.clone()),
         }
     }

@@ -62,7 +62,7 @@ impl Names {
             return Fate::Is(name.to_owned());
         }
         let name = unwrapped(name, &wanted);
-        if self != Self::Any && name.starts_with(super::HEAD) {
+        if self != Self::Any && name.starts_with(crate::weights::HEAD) {
             return Fate::Dropped;
         }
         if wanted(name) {

@@ -1,5 +1,6 @@
 //! What became of each tensor of a file, and of each weight of a network.
 
+use crate::weights::is_of_head;
 use std::fmt;
 
 /// What became of each tensor of a file, and of each weight of a network.
@@ -39,7 +40,7 @@ impl Report {
     }
 
     fn mend(&self) -> &'static str {
-        let head = |name: &String| name.starts_with(super::HEAD);
+        let head = |name: &String| is_of_head(name);
         if self.unexpected.is_empty() && self.missing.iter().all(head) && self.misshapen.iter().all(|of| head(&of.name))
         {
             return "only the head is another: allow a new one";

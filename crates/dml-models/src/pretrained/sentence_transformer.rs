@@ -60,7 +60,7 @@ pub fn from_sentence_transformer(folder: &Path, device: &Device) -> Result<Sente
     let SentenceFolder { config, weights, tokenizer, max_length } = SentenceFolder::read(folder)?;
     // Drawn weights are all replaced: any seed will do.
     let network = Network::new(&config, [1, 1, 1], 0, device)?;
-    let report = load_with(&network, &weights, Loading { names: Names::HuggingFace, new_head: false })?;
+    let report = load_with(&network, &weights, Loading { names: Names::HuggingFace, ..Loading::default() })?;
     Ok(SentenceTransformer { network, config, tokenizer, max_length, report })
 }
 

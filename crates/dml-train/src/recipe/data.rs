@@ -62,6 +62,15 @@ pub struct DataConfig {
     /// Whether images are cut to their boxes. Default: those of a `table` are, those of published sets are not, as in their papers.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub boxes: Option<bool>,
+    /// Texts that go with the images of a class, of which each image has one in a batch, drawn anew each time: `emoji-names`, or a CSV
+    /// file as for `texts`, whose labels are the names of the classes. The two are views of an example; `model.text` embeds the
+    /// texts, and each way of retrieval between the two is measured. Default none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub texts: Option<String>,
+    /// Views of each training image: 1 (default), or 2, each augmented by itself, for losses of two views such as `self_supervised`
+    /// and `vic_reg`.
+    #[serde(skip_serializing_if = "is_one")]
+    pub views: usize,
     /// Folder of decoded images: made once, mapped into memory, used by all runs of the same set, decoder and first steps. Default
     /// none: files are decoded each time.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -101,6 +110,8 @@ impl Default for DataConfig {
             normalize: None,
             decoder: Decoder::default(),
             boxes: None,
+            texts: None,
+            views: 1,
             cache: None,
             tokenizer: None,
             max_length: 0,
@@ -129,6 +140,11 @@ impl DataConfig {
 
     pub(super) fn check(&self) -> Result<()> {
         let wrong = |problem: String| Err(Error::Recipe(problem));
+        match (&self.texts, self.views) {
+            (_, 1) | (None, 2) => {}
+            (Some(_), 2) => return wrong("data.views is 2 but data.texts is the second view: keep one".to_owned()),
+            (_, views) => return wrong(format!("data.views is {views}: want 1 or 2")),
+        }
         let Some(folds) = self.folds else {
             return match (self.fold, self.fold_shuffle) {
                 (None, None) => Ok(()),
@@ -149,4 +165,9 @@ impl DataConfig {
         }
         Ok(())
     }
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands a reference")]
+fn is_one(views: &usize) -> bool {
+    *views == 1
 }

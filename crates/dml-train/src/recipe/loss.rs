@@ -1,6 +1,6 @@
 //! The objective, as a recipe says it.
 
-use dml_losses::wrappers::MatryoshkaConfig;
+use dml_losses::wrappers::{MatryoshkaConfig, SelfSupervisedConfig};
 use dml_losses::{MemoryConfig, MinerConfig, ObjectiveConfig, ReductionConfig, RegularizerConfig};
 use serde::{Deserialize, Serialize};
 
@@ -32,12 +32,19 @@ pub struct LossConfig {
     /// the end. Default: of the whole.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub matryoshka: Option<MatryoshkaConfig>,
+    /// Views of one example are positives of each other and of nobody else, e.g. `{ symmetric = true }`: no labels are looked at. For
+    /// examples of two views. Default: labels.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub self_supervised: Option<SelfSupervisedConfig>,
     /// What this loss is multiplied by in a sum. Default 1.
     #[serde(default = "one", skip_serializing_if = "is_one")]
     pub weight: f64,
     /// Further losses, added with their weights: `name`, `weight` and the other keys of a loss. Default: none.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub plus: Vec<ObjectiveConfig>,
+    /// How the two views of examples that have two are taken. Default `compared`.
+    #[serde(default, skip_serializing_if = "Views::is_default")]
+    pub views: Views,
     /// Whether proxies begin at the mean embedding of their class (Qi et al. 2018) instead of at a random place. Default
     /// false.
     #[serde(default)]
@@ -45,6 +52,24 @@ pub struct LossConfig {
     /// How embeddings of this loss are compared: `cosine` (default), `euclidean`, `squared_euclidean` or `dot`.
     #[serde(default = "default_metric")]
     pub metric: String,
+}
+
+/// How two views of each example are taken.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Views {
+    /// The first are anchors; the second are what they are compared with.
+    #[default]
+    Compared,
+    /// All are one batch, in which both views of an example have its label: for any loss of labels, with a memory and miners too.
+    Pooled,
+}
+
+impl Views {
+    #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands a reference")]
+    fn is_default(&self) -> bool {
+        *self == Self::default()
+    }
 }
 
 impl LossConfig {
@@ -63,6 +88,7 @@ impl LossConfig {
             memory: self.memory.clone(),
             regularizers: self.regularizers.clone(),
             matryoshka: self.matryoshka.clone(),
+            self_supervised: self.self_supervised,
             weight: self.weight,
             plus: self.plus.clone(),
             ..ObjectiveConfig::new(self.name.clone())

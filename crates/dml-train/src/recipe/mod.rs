@@ -7,7 +7,7 @@ mod training;
 mod warm_up;
 
 pub use data::DataConfig;
-pub use loss::LossConfig;
+pub use loss::{LossConfig, Views};
 pub use sampler::{Known, SamplerConfig, SamplerKind, ShortClass};
 pub use training::{Evaluated, TrainConfig};
 pub use warm_up::WarmUp;
@@ -107,13 +107,10 @@ impl Recipe {
     /// When what `model.weights` names cannot be had, or is no sentence encoder.
     pub fn completed(&self) -> Result<Self> {
         let mut recipe = self.clone();
-        let Some(found) = weights::sentence_folder(&self.model)?.map(|folder| folder.config) else { return Ok(recipe) };
-        let model = &mut recipe.model;
-        (model.architecture, model.bert, model.distil_bert) = (found.architecture, found.bert, found.distil_bert);
-        if model.head.pooling == Pooling::Default {
-            model.head.pooling = found.head.pooling;
+        complete(&mut recipe.model)?;
+        if let Some(text) = &mut recipe.model.text {
+            complete(text)?;
         }
-        model.head.normalize |= found.head.normalize;
         Ok(recipe)
     }
 
@@ -136,10 +133,11 @@ impl Recipe {
                 self.data.set
             )));
         }
-        let batch = self.sampler.batch();
+        let views = if self.loss.views == Views::Pooled { 2 } else { 1 };
+        let batch = views * self.sampler.batch();
         if let Some(memory) = self.loss.memory.as_ref().filter(|memory| memory.size < batch) {
             return Err(Error::Recipe(format!(
-                "loss.memory.size is {} but a batch has {batch} examples: want at least a batch",
+                "loss.memory.size is {} but a batch has {batch} embeddings: want at least a batch",
                 memory.size
             )));
         }
@@ -159,6 +157,17 @@ impl Recipe {
     pub fn metric(&self) -> Result<dml_core::Metric> {
         self.loss.metric.parse().map_err(|e: dml_core::Error| Error::Recipe(format!("loss.metric: {e}")))
     }
+}
+
+/// Gives `model` the shape of the sentence encoder that its weights name, if they do.
+fn complete(model: &mut EncoderConfig) -> Result<()> {
+    let Some(found) = weights::sentence_folder(model)?.map(|folder| folder.config) else { return Ok(()) };
+    (model.architecture, model.bert, model.distil_bert) = (found.architecture, found.bert, found.distil_bert);
+    if model.head.pooling == Pooling::Default {
+        model.head.pooling = found.head.pooling;
+    }
+    model.head.normalize |= found.head.normalize;
+    Ok(())
 }
 
 /// Writes a loss's own defaults out, so that the echo holds them and a later default changes no old run.

@@ -1,10 +1,12 @@
 //! The data sets a recipe can name.
 
 mod files;
+mod image_texts;
 mod memory;
 mod texts;
 
 use crate::correlation::ScoredPairs;
+use crate::cross_modal::Captions;
 use crate::examples::Examples;
 use crate::recipe::{DataConfig, Known};
 use crate::{Error, Recipe, Result};
@@ -38,6 +40,10 @@ pub struct Sets {
     pub text_numbers: Vec<[u32; 2]>,
     /// Of pairs: those to choose by and those to report.
     pub scored: [Option<ScoredPairs>; 2],
+    /// Of images with texts: the texts of the validation images and of the test images.
+    pub captions: [Option<Captions>; 2],
+    /// Whether training examples come in two views.
+    pub two_views: bool,
 }
 
 impl Sets {
@@ -55,6 +61,8 @@ impl Sets {
             normalize: None,
             text_numbers: vec![],
             scored: [None, None],
+            captions: [None, None],
+            two_views: false,
         }
     }
 
@@ -70,8 +78,9 @@ impl Sets {
     /// The same without what is only for the report, so that nothing can be chosen by it.
     #[must_use]
     pub fn without_test(self) -> Self {
-        let ([images, _], [scored, _]) = (self.images, self.scored);
-        Self { test: None, roles: None, images: [images, None], one_shot: vec![], scored: [scored, None], ..self }
+        let ([images, _], [scored, _], [captions, _]) = (self.images, self.scored, self.captions);
+        let (images, scored, captions) = ([images, None], [scored, None], [captions, None]);
+        Self { test: None, roles: None, images, one_shot: vec![], scored, captions, ..self }
     }
 
     /// `[channels, height, width]` of the images; of texts anything, since their encoders do not ask.
@@ -152,6 +161,16 @@ const FILES: [&str; 9] = [
 /// When the set is unknown, missing or damaged.
 pub fn open(recipe: &Recipe, data_dir: Option<&Path>) -> Result<Sets> {
     let recipe = &recipe.completed()?;
+    let sets = opened(recipe, data_dir)?;
+    match (&recipe.data.texts, recipe.data.views) {
+        (Some(texts), _) => image_texts::with_texts(sets, recipe, texts),
+        (None, 2) => image_texts::drawn_twice(sets, recipe),
+        (None, _) => Ok(sets),
+    }
+}
+
+/// The set itself, one view of each example but for pairs.
+fn opened(recipe: &Recipe, data_dir: Option<&Path>) -> Result<Sets> {
     let data_dir = || data_dir.map_or_else(dml_data::data_dir, |folder| Ok(folder.to_owned()));
     let (config, augment) = (&recipe.data, &recipe.augment);
     let wants_root =

@@ -91,7 +91,7 @@ fn of_pairs(pairs: TextPairs, recipe: &Recipe) -> Result<Sets> {
     let train: Arc<dyn Examples> = Arc::new(PairedTexts::new(train, tokenizer.clone(), graded));
     let scored = [part("validation")?, part("test")?]
         .map(|pairs| pairs.map(|pairs| ScoredPairs { pairs, tokenizer: tokenizer.clone() }));
-    Ok(Sets { still: train.clone(), scored, text_numbers, ..Sets::of_train(train) })
+    Ok(Sets { still: train.clone(), scored, text_numbers, two_views: true, ..Sets::of_train(train) })
 }
 
 /// The pairs with a score of `least` or more.
@@ -120,16 +120,21 @@ fn numbers(pairs: &TextPairs) -> Vec<[u32; 2]> {
 }
 
 /// The tokenizer that the recipe names, else that of its sentence encoder, else that of the embedded set.
-fn tokenizer(recipe: &Recipe) -> Result<TextTokenizer> {
+pub(super) fn tokenizer(recipe: &Recipe) -> Result<TextTokenizer> {
     let config = &recipe.data;
-    let beside = weights::sentence_folder(&recipe.model)?;
-    let Some(TextSizes { places, vocabulary }) = recipe.model.text_sizes() else {
-        let (set, architecture) = (&config.set, recipe.model.architecture);
+    let model = recipe.model.for_texts();
+    let Some((model, TextSizes { places, vocabulary })) = model.and_then(|model| Some((model, model.text_sizes()?)))
+    else {
+        let (set, architecture) = (config.texts.as_ref().unwrap_or(&config.set), recipe.model.architecture);
+        let mend = match &config.texts {
+            Some(_) => "give a second tower as model.text, e.g. model.text.architecture = \"bert\"",
+            None => "give bert or distil_bert, or a sentence encoder as model.weights",
+        };
         return Err(Error::Recipe(format!(
-            "data.set {set:?} holds texts but model.architecture {architecture:?} embeds images: give bert or distil_bert, or \
-             a sentence encoder as model.weights"
+            "data has texts ({set:?}) but model.architecture {architecture:?} embeds images: {mend}"
         )));
     };
+    let beside = weights::sentence_folder(model)?;
     let max_length = match config.max_length {
         0 => beside.as_ref().map_or(places, |folder| folder.max_length.min(places)),
         given if given > places => {
@@ -143,7 +148,7 @@ fn tokenizer(recipe: &Recipe) -> Result<TextTokenizer> {
     let tokenizer = match (&config.tokenizer, beside) {
         (Some(path), _) => open_tokenizer(path, options)?,
         (None, Some(folder)) => open_tokenizer(&folder.tokenizer, options)?,
-        (None, None) if config.set == "emoji-names" => {
+        (None, None) if config.set == "emoji-names" || config.texts.as_deref() == Some("emoji-names") => {
             TextTokenizer::parse(emoji_names::TOKENIZER.as_bytes(), Path::new("emoji/tokenizer.json"), &options)?
         }
         (None, None) => {

@@ -1,0 +1,173 @@
+//! Recipes whose examples come in two views, as users write them: pictures with texts, and pictures drawn twice. The pictures
+//! are emoji of 16×16 pixels, the texts their names.
+
+mod place;
+
+use dml_data::sources::emoji_names;
+use place::{Place, refusal, succeed};
+use serde_json::Value;
+use std::fmt::Write as _;
+use std::fs;
+use std::process::Command;
+
+const RECIPE: &str = r#"
+name = "pictures and names"
+[data]
+set = "folder"
+root = "ROOT"
+size = 16
+texts = "TEXTS"
+tokenizer = "TOKENIZER"
+[model]
+conv4 = { filters = 8 }
+head = { dim = 16 }
+[model.text]
+architecture = "bert"
+head = { dim = 16 }
+[model.text.bert]
+vocab_size = 1000
+hidden_size = 16
+num_hidden_layers = 1
+num_attention_heads = 2
+intermediate_size = 32
+max_position_embeddings = 24
+[loss]
+name = "clip"
+[sampler]
+classes = 12
+per_class = 1
+[augment]
+translate = 0.1
+[optimizer]
+lr = 5e-3
+[train]
+steps = 160
+checkpoint_every = 4
+validate_every = 80
+"#;
+
+/// Pictures of 32 classes, of which all but one have names, and the recipe.
+fn place() -> Place {
+    let place = Place::new();
+    fs::write(place.path("tokenizer.json"), emoji_names::TOKENIZER).unwrap();
+    let names = emoji_names::load().unwrap();
+    let mut folders: Vec<String> = fs::read_dir(place.path("images"))
+        .unwrap()
+        .map(|folder| folder.unwrap().file_name().into_string().unwrap())
+        .collect();
+    folders.sort();
+    let mut rows = "text,label\n".to_owned();
+    for (index, &label) in names.labels().iter().enumerate() {
+        let class = &names.class_names()[label as usize];
+        if folders[1..].contains(class) {
+            writeln!(rows, "\"{}\",{class}", names.text(index).replace('"', "\"\"")).unwrap();
+        }
+    }
+    fs::write(place.path("names.csv"), rows).unwrap();
+    let path = |name: &str| place.path(name).display().to_string();
+    let text = RECIPE.replace("ROOT", &path("images")).replace("TEXTS", &path("names.csv"));
+    fs::write(place.path("recipe.toml"), text.replace("TOKENIZER", &path("tokenizer.json"))).unwrap();
+    place
+}
+
+fn dml(place: &Place, arguments: &[&str]) -> Command {
+    let mut dml = Command::new(env!("CARGO_BIN_EXE_dml"));
+    let path = |name: &&str| match name.strip_prefix('@') {
+        Some(name) => place.path(name).display().to_string(),
+        None => (*name).to_owned(),
+    };
+    dml.args(arguments.iter().map(path));
+    dml
+}
+
+#[test]
+fn pictures_and_their_names_are_learned_and_nothing_is_lost() {
+    let place = place();
+    place.check_that_nothing_is_lost(&["encoder.safetensors", "evaluation.json", "checkpoint.safetensors"]);
+    succeed(place.train("still").args(["--set", "optimizer.lr=1e-12"]));
+    let measured = place.evaluation("whole");
+    let found = &measured["cross_modal"]["test"];
+    let texts = found["text_to_image"]["queries"].as_u64().unwrap();
+    assert!(texts > found["image_to_text"]["queries"].as_u64().unwrap(), "{found}");
+    assert_eq!(found["examples"].as_array().unwrap().len(), 12);
+    let report = String::from_utf8(place.read("whole/report.html")).unwrap();
+    assert!(report.contains("Texts and the images they find") && report.contains("text to image, test"));
+    // What is learned is not the test's classes: looked at where it was learned.
+    let of = |run: &str| {
+        succeed(&mut dml(&place, &["gallery", "create", &format!("@{run}-all"), "--run-dir", &format!("@{run}")]));
+        let (all, run) = (format!("@{run}-all"), format!("@{run}"));
+        succeed(&mut dml(&place, &["enroll", &all, "@images", "--run-dir", &run]));
+        let asked = ["identify", &all, "@names.csv", "--run-dir", &run, "--threshold", "0", "--json"];
+        let answers = String::from_utf8(succeed(&mut dml(&place, &asked)).stdout).unwrap();
+        let table = String::from_utf8(place.read("names.csv")).unwrap();
+        let right = answers.lines().zip(table.lines().skip(1)).filter(|(answer, row)| {
+            let answer: Value = serde_json::from_str(answer).unwrap();
+            answer["candidates"][0]["name"].as_str().is_some_and(|name| row.ends_with(&format!(",{name}")))
+        });
+        right.count() as f64 / answers.lines().count() as f64
+    };
+    let (before, after) = (of("still"), of("whole"));
+    assert!(after > 2.0 * before + 0.1, "{after} of the names find their picture, {before} before training");
+}
+
+#[test]
+fn all_views_may_be_one_batch_and_images_may_be_drawn_twice() {
+    let place = place();
+    let loss = |run: &str| {
+        let losses: Vec<f64> = place.events(run).iter().filter_map(|event| event["loss"].as_f64()).collect();
+        let mean = |part: &[f64]| part.iter().sum::<f64>() / part.len() as f64;
+        (mean(&losses[..5]), mean(&losses[losses.len() - 5..]))
+    };
+    let pooled = "loss={name='normalized_softmax',views='pooled'}";
+    succeed(place.train("pooled").args(["--set", pooled]));
+    succeed(place.train("memory").args(["--set", "loss={name='contrastive',views='pooled',memory={size=48}}"]));
+    let alone = String::from_utf8(place.read("recipe.toml")).unwrap();
+    let (model, rest) = (alone.find("[model.text]").unwrap(), alone.find("[loss]").unwrap());
+    let alone = format!("{}{}", &alone[..model], &alone[rest..]);
+    let alone: Vec<&str> =
+        alone.lines().filter(|l| !l.starts_with("texts =") && !l.starts_with("tokenizer =")).collect();
+    fs::write(place.path("recipe.toml"), alone.join("\n").replace("size = 16", "size = 16\nviews = 2")).unwrap();
+    for (run, loss) in [("twins", "loss={name='vic_reg'}"), ("no_labels", "loss={name='nt_xent',self_supervised={}}")] {
+        let done = place.train(run).args(["--set", loss]).output().unwrap();
+        assert!(done.status.success(), "{run}: {}", String::from_utf8_lossy(&done.stderr));
+    }
+    for run in ["pooled", "memory", "twins"] {
+        let (first, last) = loss(run);
+        assert!(last < first, "{run}: the loss was {first} and became {last}");
+    }
+    // Equal pictures would have no squared difference, and the loss nothing of λ.
+    succeed(place.train("still").args(["--set", "augment.translate=0", "--set", "loss={name='vic_reg'}"]));
+    succeed(place.train("moved").args(["--set", "loss={name='vic_reg'}"]));
+    assert_ne!(loss("still").0, loss("moved").0);
+    assert!(place.evaluation("twins")["cross_modal"].is_null());
+}
+
+#[test]
+fn what_does_not_go_together_is_refused_with_the_mend() {
+    let place = place();
+    for (set, wanted) in [
+        ("data.views=2", "data.texts is the second view"),
+        ("data.texts=nowhere.csv", "nowhere.csv"),
+        ("model.text.head.dim=8", "set head.dim and text.head.dim"),
+        ("model.text.architecture=conv4", "embeds images"),
+        ("model.text={}", "embeds images"),
+        ("model.text.text={}", "none of its own"),
+        ("loss={name='proxy_anchor'}", "views = \"pooled\""),
+        ("loss={name='clip',memory={size=64}}", "views = \"pooled\""),
+        ("loss={name='vic_reg',views='pooled'}", "leave loss.views out"),
+        ("loss={name='contrastive',views='pooled',memory={size=20}}", "a batch has 24 embeddings"),
+        ("data.set=emoji-names", "holds no images"),
+    ] {
+        let message = refusal(place.train("bad").args(["--set", set]));
+        assert!(message.starts_with("error: ") && message.contains(wanted), "{set}: {message}");
+        assert!(!place.path("bad/recipe.toml").exists(), "{set}");
+    }
+    fs::write(place.path("names.csv"), "text,label\na thing,nobody\n").unwrap();
+    let message = refusal(&mut place.train("bad"));
+    assert!(message.contains("labels there must be names of classes here") && message.contains("nobody"), "{message}");
+    let recipe = String::from_utf8(place.read("recipe.toml")).unwrap();
+    let without: Vec<&str> = recipe.lines().filter(|line| !line.starts_with("texts =")).collect();
+    fs::write(place.path("recipe.toml"), without.join("\n")).unwrap();
+    let message = refusal(&mut place.train("bad"));
+    assert!(message.contains("name them as data.texts"), "{message}");
+}
