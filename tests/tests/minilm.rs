@@ -11,7 +11,7 @@ use dml_data::sources::stsb;
 use dml_data::text::{TextTokenizer, TokenizerOptions};
 use dml_models::Encoder;
 use dml_models::pretrained::from_sentence_transformer;
-use dml_train::evaluation::embed_texts;
+use dml_train::embedding::embed_texts;
 use std::env;
 use std::path::PathBuf;
 

@@ -8,6 +8,7 @@ use dml_core::Metric;
 use dml_data::sources::omniglot::{self, ORIGINAL_SIZE, OneShotRun};
 use dml_data::{Dataset, ImageSet};
 use dml_eval::{Centring, Ink, OneShotTrials};
+use dml_train::embedding;
 use dml_train::evaluation::{self, Evaluation};
 use dml_train::{Recipe, Trainer, checkpoint, sets};
 use std::path::{Path, PathBuf};
@@ -34,7 +35,7 @@ pub(crate) fn baseline(arguments: &Baseline) -> Result<()> {
     let mut result = match arguments.name.as_str() {
         "pixels" | "untrained" => emoji(&arguments.name, &arguments.parent.device()?)?,
         "omniglot-pixels" => one_shot(data_dir, |run| {
-            let (train, test) = (evaluation::pixels(&run.train)?, evaluation::pixels(&run.test)?);
+            let (train, test) = (embedding::pixels(&run.train)?, embedding::pixels(&run.test)?);
             Ok(evaluation::one_shot_run(Metric::Euclidean, &train, &test)?)
         })?,
         "omniglot-modified-hausdorff" => one_shot(data_dir, modified_hausdorff)?,
@@ -54,7 +55,7 @@ fn emoji(name: &str, device: &Device) -> Result<Evaluation> {
         return Ok(evaluation::of_encoder(untrained.encoder(), Metric::Cosine, &[], &sets, device)?.0);
     }
     let [validation, test] = &sets.images;
-    let pixels = |set: &Option<Arc<ImageSet>>| set.as_ref().map(|set| evaluation::pixels(set.as_ref())).transpose();
+    let pixels = |set: &Option<Arc<ImageSet>>| set.as_ref().map(|set| embedding::pixels(set.as_ref())).transpose();
     let (validation, test) = (pixels(validation)?, pixels(test)?);
     Ok(evaluation::of_embeddings(Metric::Euclidean, validation.as_ref(), test.as_ref())?)
 }

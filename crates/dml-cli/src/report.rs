@@ -9,7 +9,8 @@ use anyhow::{Context, Result, bail};
 use clap::Args;
 use dml_eval::report::{Table, html_page};
 use dml_train::checkpoint::write_atomically;
-use dml_train::evaluation::{self, Evaluation};
+use dml_train::embedding;
+use dml_train::evaluation::Evaluation;
 use dml_train::figures::{Figure, cell};
 use dml_train::run::RunFolder;
 use plan::{Achieved, Job, Models, Plan, Suite};
@@ -50,7 +51,7 @@ fn of_run(run_dir: &Path, parent: &Parent) -> Result<()> {
     let text = std::fs::read_to_string(folder.evaluation())
         .with_context(|| format!("{}: run dml train again first", folder.evaluation().display()))?;
     let measured: Evaluation = serde_json::from_str(&text).context("evaluation.json")?;
-    let test = sets.test.as_deref().map(|set| evaluation::embed(trainer.encoder(), set, &device)).transpose()?;
+    let test = sets.test.as_deref().map(|set| embedding::embed(trainer.encoder(), set, &device)).transpose()?;
     let page = dml_train::report::of_run(&recipe, &folder, &sets, &measured, test.as_ref())?.html()?;
     write_atomically(&folder.report(), page.as_bytes())?;
     println!("report: {}", folder.report().display());

@@ -111,6 +111,46 @@ fn pictures_and_their_names_are_learned_and_nothing_is_lost() {
 }
 
 #[test]
+fn ones_own_pictures_and_texts_are_embedded_into_a_file() {
+    let place = place();
+    let short = ["--set", "train.steps=2", "--set", "train.validate_every=0"];
+    succeed(place.train("run").args(short));
+    fs::write(place.path("asked.txt"), "red apple\ndog\nred apple\n").unwrap();
+    let embedded = |input: &str, out: &str| {
+        let out_path = format!("@{out}");
+        succeed(&mut dml(&place, &["embed", "--run-dir", "@run", "--input", input, "--out", &out_path]));
+        let bytes = place.read(out);
+        let (_, header) = safetensors::SafeTensors::read_metadata(&bytes).unwrap();
+        assert_eq!(header.info("embeddings").unwrap().shape[1], 16);
+        let tensors = safetensors::SafeTensors::deserialize(&bytes).unwrap();
+        let texts = |name: &str| -> Vec<String> {
+            let text = String::from_utf8(tensors.tensor(name).unwrap().data().to_vec()).unwrap();
+            text.split_terminator('\0').map(str::to_owned).collect()
+        };
+        let numbers = |name: &str| -> Vec<[u8; 4]> { tensors.tensor(name).unwrap().data().as_chunks().0.to_vec() };
+        let labels: Vec<u32> = numbers("labels").into_iter().map(u32::from_le_bytes).collect();
+        let values: Vec<f32> = numbers("embeddings").into_iter().map(f32::from_le_bytes).collect();
+        (texts("ids"), labels, texts("class_names"), values)
+    };
+    let (ids, labels, _, values) = embedded("@asked.txt", "asked.safetensors");
+    assert_eq!((&ids[..], &labels[..]), (&["red apple", "dog", "red apple"].map(str::to_owned)[..], &[0, 1, 2][..]));
+    assert!(values[..16] == values[32..] && values[..16] != values[16..32]);
+    let (ids, labels, names, values) = embedded("@images", "images.safetensors");
+    assert_eq!((names.len(), values.len()), (32, 16 * ids.len()));
+    assert!(ids.iter().zip(&labels).all(|(id, &label)| id.starts_with(&names[label as usize])));
+    // As of the run's own part.
+    succeed(&mut dml(&place, &["embed", "--run-dir", "@run", "--out", "@test.npy"]));
+    let table = String::from_utf8(place.read("test.csv")).unwrap();
+    let first = table.lines().nth(1).unwrap();
+    let at = ids.iter().position(|id| first.contains(id.as_str())).unwrap();
+    let of_test: Vec<f32> = place.read("test.npy")[128..].as_chunks().0.iter().map(|b| f32::from_le_bytes(*b)).collect();
+    assert_eq!(values[16 * at..][..16], of_test[..16]);
+    let message = refusal(&mut dml(&place, &["embed", "--run-dir", "@run", "--input", "@nowhere", "--out", "@e.npy"]));
+    assert!(message.contains("nowhere"), "{message}");
+    assert!(!place.path("e.npy").exists());
+}
+
+#[test]
 fn all_views_may_be_one_batch_and_images_may_be_drawn_twice() {
     let place = place();
     let loss = |run: &str| {

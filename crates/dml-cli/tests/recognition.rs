@@ -167,7 +167,7 @@ fn intents_are_known_from_one_query_and_from_five_and_others_are_none_of_them() 
     let queries = clinc150::classification(&data).unwrap();
     let embed = |rows: &[usize]| {
         let texts: Vec<&str> = rows.iter().map(|&row| queries.text(row)).collect();
-        dml_train::evaluation::embed_texts(&encoder.network, &tokenizer, &texts, &Device::Cpu).unwrap()
+        dml_train::embedding::embed_texts(&encoder.network, &tokenizer, &texts, &Device::Cpu).unwrap()
     };
     let part = |name: &str| (0..queries.len()).filter(|&row| queries.part_of(row) == name).collect::<Vec<_>>();
     // Samples to enrol are training queries, probes those of the test.

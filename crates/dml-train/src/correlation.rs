@@ -1,7 +1,7 @@
 //! Scored pairs of texts, to choose by and to report.
 
 use crate::Result;
-use crate::evaluation::embed_texts;
+use crate::embedding::embed_texts;
 use candle_core::Device;
 use dml_core::{Matrix, Metric};
 use dml_data::TextPairs;

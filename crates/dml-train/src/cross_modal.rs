@@ -1,7 +1,7 @@
 //! Images found by texts, and texts by images.
 
 use crate::Result;
-use crate::evaluation::{Embeddings, embed_texts};
+use crate::embedding::{Embeddings, embed_texts};
 use candle_core::Device;
 use dml_core::{Exclude, Matrix, Metric, nearest};
 use dml_data::ClassTexts;

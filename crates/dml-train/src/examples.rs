@@ -32,6 +32,12 @@ pub trait Examples: Send + Sync {
         None
     }
 
+    /// The text of example `index`, or the first one of a pair, if that is what they are.
+    fn text(&self, index: usize) -> Option<&str> {
+        let _ = index;
+        None
+    }
+
     /// What makes tokens of the texts, if that is what they are.
     fn tokenizer(&self) -> Option<&TextTokenizer> {
         None
@@ -188,6 +194,10 @@ impl Examples for LabelledTexts {
         self.texts.class_names()
     }
 
+    fn text(&self, index: usize) -> Option<&str> {
+        Some(self.texts.text(index))
+    }
+
     fn tokenizer(&self) -> Option<&TextTokenizer> {
         Some(&self.tokenizer)
     }
@@ -232,6 +242,10 @@ impl Examples for PairedTexts {
 
     fn class_names(&self) -> &[String] {
         &[]
+    }
+
+    fn text(&self, index: usize) -> Option<&str> {
+        Some(self.pairs.pair(index)[0])
     }
 
     fn tokenizer(&self) -> Option<&TextTokenizer> {

@@ -7,6 +7,7 @@ mod batch_gradient;
 pub mod checkpoint;
 pub mod correlation;
 pub mod cross_modal;
+pub mod embedding;
 mod error;
 pub mod evaluation;
 pub mod events;

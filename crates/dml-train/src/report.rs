@@ -3,7 +3,8 @@
 mod curves;
 
 use crate::cross_modal::{CrossModal, FoundByText};
-use crate::evaluation::{Embeddings, Evaluation};
+use crate::embedding::Embeddings;
+use crate::evaluation::Evaluation;
 use crate::examples::Examples;
 use crate::recipe::Evaluated;
 use crate::run::RunFolder;

@@ -1,7 +1,8 @@
 //! What the beginnings of embeddings are good for, where a recipe has trained them to be (Matryoshka).
 
 use crate::Result;
-use crate::evaluation::{Embedded, Embeddings};
+use crate::embedding::Embeddings;
+use crate::evaluation::Embedded;
 use dml_core::{Matrix, Metric};
 use dml_eval::Retrieval;
 use serde::{Deserialize, Serialize};

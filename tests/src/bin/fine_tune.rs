@@ -20,7 +20,7 @@ use dml_data::sources::banking77;
 use dml_eval::statistics::{ci95, mean};
 use dml_train::run::RunFolder;
 use dml_train::sets::Sets;
-use dml_train::{Event, Recipe, Trainer, evaluation, sets};
+use dml_train::{Event, Recipe, Trainer, embedding, sets};
 use serde::Deserialize;
 use serde_json::json;
 
@@ -147,7 +147,7 @@ fn train(trainer: &mut Trainer, sets: &Sets, folder: &Path) -> Result<Outcome> {
 /// R@1 and MAP@R of the test intents.
 fn measure(trainer: &Trainer, sets: &Sets) -> Result<(f64, f64)> {
     let test = sets.test.as_deref().context("the set has no test intents")?;
-    let found = evaluation::embed(trainer.encoder(), test, &Device::Cpu)?;
+    let found = embedding::embed(trainer.encoder(), test, &Device::Cpu)?;
     retrieval(found.matrix()?, &found.labels)
 }
 

@@ -1,6 +1,7 @@
 //! What is enrolled or asked: embeddings in a file, or pictures or texts and the encoder of a run folder.
 
 use super::served::RunEncoder;
+use crate::embed::progress_bar;
 use crate::evaluate::column_names;
 use crate::train::Parent;
 use anyhow::{Result, bail};
@@ -9,6 +10,7 @@ use dml_core::Matrix;
 use dml_eval::input::{Labelled, open_table, open_vectors};
 use dml_gallery::{Embeddings, Model, sha256_of};
 use dml_serve::Encode as _;
+use std::io::IsTerminal as _;
 use std::path::PathBuf;
 
 #[derive(Args)]
@@ -73,8 +75,19 @@ impl Input {
             let model = encoder.model().clone();
             // Before the work of embedding anything.
             gallery.check(&model)?;
-            let found = encoder.embed(&self.input)?;
-            return Ok(Rows { model, values: found.values, ids: found.ids, labels: found.labels });
+            let found = encoder.list(&self.input)?;
+            let mut values = Vec::with_capacity(found.ids.len() * model.dim);
+            let bar = std::io::stderr().is_terminal().then(|| progress_bar(found.ids.len())).transpose()?;
+            for rows in encoder.embed(&found) {
+                values.extend(rows?);
+                if let Some(bar) = &bar {
+                    bar.set_position((values.len() / model.dim) as u64);
+                }
+            }
+            if let Some(bar) = bar {
+                bar.finish_and_clear();
+            }
+            return Ok(Rows { model, values, ids: found.ids, labels: found.labels });
         }
         if self.input.is_dir() {
             bail!("{} is a folder: give --run-dir with the encoder that embeds its pictures", self.input.display());

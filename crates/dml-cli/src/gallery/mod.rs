@@ -25,7 +25,7 @@ use serde::Serialize;
 pub(crate) use enroll::{Enroll, enroll};
 pub(crate) use identify::{Identify, identify};
 pub(crate) use place::Place;
-pub(crate) use served::open as open_encoder;
+pub(crate) use served::{RunEncoder, open as open_encoder};
 pub(crate) use verify::{Verify, verify};
 
 #[derive(Args)]

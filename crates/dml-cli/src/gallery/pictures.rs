@@ -7,11 +7,9 @@ use dml_data::rng::{Purpose, stream};
 use dml_data::{Draw, Image, Inputs, Normalize};
 use dml_models::Network;
 use dml_train::Recipe;
-use dml_train::evaluation::embed_images;
+use dml_train::embedding::embed_images;
 use dml_train::sets::Sets;
-use indicatif::{ProgressBar, ProgressStyle};
 use std::fs;
-use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -33,13 +31,6 @@ pub(super) struct How {
     steps: Option<(Decoder, Pipeline)>,
     normalize: Normalize,
     shape: [usize; 3],
-}
-
-/// Embeddings of pictures.
-pub(super) struct Found {
-    pub(super) values: Vec<f32>,
-    pub(super) ids: Vec<String>,
-    pub(super) labels: Option<Vec<String>>,
 }
 
 impl Pictures {
@@ -86,29 +77,9 @@ impl Pictures {
         Ok(format!("{steps}; {normalize}"))
     }
 
-    /// The embeddings of a picture, of those in a folder, or of those in its folders, which are called by identities.
-    pub(super) fn embed(&self, input: &Path) -> Result<Found> {
-        /// Pictures between two looks at the bar.
-        const CHUNK: usize = 100;
-        let (files, labels) = pictures(input)?;
-        let bar = std::io::stderr().is_terminal().then(|| ProgressBar::new(files.len() as u64));
-        if let Some(bar) = &bar {
-            bar.set_style(ProgressStyle::with_template("{bar:30} {pos}/{len} pictures, {per_sec}, {eta} left")?);
-        }
-        let mut values = Vec::new();
-        for chunk in files.chunks(CHUNK) {
-            let how = &self.how;
-            values.extend(self.embed_each(chunk.len(), &|index| how.read(&chunk[index]))?);
-            if let Some(bar) = &bar {
-                bar.inc(chunk.len() as u64);
-            }
-        }
-        if let Some(bar) = bar {
-            bar.finish_and_clear();
-        }
-        let root = if input.is_dir() { input } else { input.parent().unwrap_or(Path::new("")) };
-        let id = |file: &PathBuf| file.strip_prefix(root).unwrap_or(file).display().to_string();
-        Ok(Found { values, ids: files.iter().map(id).collect(), labels })
+    /// The embeddings of picture files.
+    pub(super) fn embed_files(&self, files: &[PathBuf]) -> dml_train::Result<Vec<f32>> {
+        self.embed_each(files.len(), &|index| self.how.read(&files[index]))
     }
 
     /// The embeddings of `n` pictures.
@@ -131,8 +102,8 @@ impl Pictures {
 /// A picture, by its number.
 type Picture<'a> = &'a (dyn Fn(usize) -> dml_data::Result<Image> + Sync);
 
-/// Picture files, and whose they are where they lie in folders.
-fn pictures(input: &Path) -> Result<(Vec<PathBuf>, Option<Vec<String>>)> {
+/// Picture files: one, those in a folder, or those in its folders, which are called by whose they are.
+pub(super) fn files(input: &Path) -> Result<(Vec<PathBuf>, Option<Vec<String>>)> {
     if !input.is_dir() {
         return Ok((vec![input.to_owned()], None));
     }

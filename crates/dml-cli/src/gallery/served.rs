@@ -1,7 +1,7 @@
 //! The encoder of a run folder: of pictures, of texts, or of both.
 
-use super::pictures::{Found, How, Pictures};
-use super::texts::{Texts, holds_texts};
+use super::pictures::{self, How, Pictures};
+use super::texts::{self, Texts, holds_texts};
 use crate::train::{Parent, reopen};
 use anyhow::{Result, bail};
 use dml_data::Image;
@@ -12,7 +12,7 @@ use dml_train::run::RunFolder;
 use image::ImageReader;
 use rayon::prelude::*;
 use std::io::Cursor;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 /// Most pixels of a picture: a small file may claim as many as it likes, and they all take memory.
@@ -50,15 +50,55 @@ impl RunEncoder {
         Ok(Self { pictures, texts, model })
     }
 
-    /// The embeddings of what `input` holds: texts, a picture, or a folder of them.
-    pub(super) fn embed(&self, input: &Path) -> Result<Found> {
-        match (&self.pictures, &self.texts) {
-            (Some(pictures), None) => pictures.embed(input),
-            (Some(pictures), Some(_)) if !holds_texts(input) => pictures.embed(input),
-            (_, Some(texts)) => texts.embed(input),
-            (None, None) => bail!("the run has learned from neither pictures nor texts"),
+    /// What `input` holds: texts, a picture, or a folder of them.
+    pub(crate) fn list(&self, input: &Path) -> Result<Listed> {
+        if self.texts.is_some() && (self.pictures.is_none() || holds_texts(input)) {
+            let (texts, labels) = texts::read(input)?;
+            return Ok(Listed { ids: texts.clone(), labels, items: Items::Texts(texts) });
+        }
+        let (files, labels) = pictures::files(input)?;
+        let root = if input.is_dir() { input } else { input.parent().unwrap_or(Path::new("")) };
+        let id = |file: &PathBuf| file.strip_prefix(root).unwrap_or(file).display().to_string();
+        Ok(Listed { ids: files.iter().map(id).collect(), labels, items: Items::Files(files) })
+    }
+
+    /// Embeddings of what is listed, a block of rows after the other.
+    pub(crate) fn embed<'a>(&'a self, listed: &'a Listed) -> Box<dyn Iterator<Item = Result<Vec<f32>>> + 'a> {
+        match (&listed.items, &self.pictures, &self.texts) {
+            (Items::Files(files), Some(pictures), _) => {
+                Box::new(files.chunks(FILES).map(|files| Ok(pictures.embed_files(files)?)))
+            }
+            (Items::Texts(all), _, Some(texts)) => {
+                Box::new(all.chunks(TEXTS).map(|chunk| Ok(texts.embed_each(chunk)?)))
+            }
+            // Nothing is listed that there is no encoder for.
+            _ => Box::new(std::iter::empty()),
         }
     }
+
+    /// Length of an embedding.
+    pub(crate) fn dim(&self) -> usize {
+        self.model.dim
+    }
+}
+
+/// Pictures that are embedded at a time.
+const FILES: usize = 100;
+/// Texts that are embedded at a time: those of about one length go together, and the more there are the better they fit.
+const TEXTS: usize = 4096;
+
+/// Pictures or texts of the user's.
+pub(crate) struct Listed {
+    /// What each is called.
+    pub(crate) ids: Vec<String>,
+    /// Whose each is, if that is known.
+    pub(crate) labels: Option<Vec<String>>,
+    items: Items,
+}
+
+enum Items {
+    Files(Vec<PathBuf>),
+    Texts(Vec<String>),
 }
 
 /// The encoder of a run, as a server wants it.

@@ -1,13 +1,12 @@
 //! Texts through the encoder of a run folder.
 
-use super::pictures::Found;
 use anyhow::{Context, Result, bail};
 use candle_core::Device;
 use dml_data::sources::own_texts;
 use dml_data::text::TextTokenizer;
 use dml_models::Network;
 use dml_serve::{EncodeError, Item};
-use dml_train::evaluation::embed_texts;
+use dml_train::embedding::embed_texts;
 use std::fs;
 use std::path::Path;
 use std::sync::Arc;
@@ -47,16 +46,6 @@ impl Texts {
     pub(super) fn embed_each(&self, texts: &[String]) -> dml_train::Result<Vec<f32>> {
         embed_texts(self.encoder.as_ref(), &self.tokenizer, texts, &self.device)
     }
-
-    /// The embeddings of the lines of a text file, or of the texts of a table, which says whose they are.
-    pub(super) fn embed(&self, input: &Path) -> Result<Found> {
-        let (texts, labels) = read(input)?;
-        if let Some(i) = texts.iter().position(|text| text.trim().is_empty()) {
-            bail!("{}: text {} is empty: remove it", input.display(), i + 1);
-        }
-        let values = self.embed_each(&texts)?;
-        Ok(Found { values, ids: texts, labels })
-    }
 }
 
 /// Whether a file holds texts, by what its name ends in.
@@ -69,7 +58,7 @@ fn ending(input: &Path) -> String {
 }
 
 /// The texts of a file, and whose they are if it is a table.
-fn read(input: &Path) -> Result<(Vec<String>, Option<Vec<String>>)> {
+pub(super) fn read(input: &Path) -> Result<(Vec<String>, Option<Vec<String>>)> {
     let (texts, labels) = match ending(input).as_str() {
         "csv" | "tsv" => {
             let table = own_texts::open(input)?;
@@ -86,8 +75,11 @@ fn read(input: &Path) -> Result<(Vec<String>, Option<Vec<String>>)> {
             input.display()
         ),
     };
-    match texts.is_empty() {
-        true => bail!("{} holds no texts: give one or more", input.display()),
-        false => Ok((texts, labels)),
+    if texts.is_empty() {
+        bail!("{} holds no texts: give one or more", input.display());
+    }
+    match texts.iter().position(|text| text.trim().is_empty()) {
+        Some(i) => bail!("{}: text {} is empty: remove it", input.display(), i + 1),
+        None => Ok((texts, labels)),
     }
 }

@@ -7,7 +7,7 @@ use candle_core::Device;
 use dml_core::{Exclude, nearest};
 use dml_data::{Dataset, ImageSet};
 use dml_train::checkpoint::write_atomically;
-use dml_train::evaluation;
+use dml_train::embedding;
 use std::io::Cursor;
 use std::path::Path;
 
@@ -36,7 +36,7 @@ pub(super) fn draw(run: &Path, out: &Path) -> Result<()> {
     let (recipe, sets, trainer) = reopen(run, None, &Device::Cpu)?;
     let test = sets.images[1].as_deref().context("the run has no test images in memory to draw")?;
     let inputs = sets.test.as_deref().context("the run has no test images to draw")?;
-    let embeddings = evaluation::embed(trainer.encoder(), inputs, &Device::Cpu)?;
+    let embeddings = embedding::embed(trainer.encoder(), inputs, &Device::Cpu)?;
     let queries: Vec<usize> = (0..QUERIES).map(|i| (2 * i + 1) * test.len() / (2 * QUERIES)).collect();
     let (matrix, metric) = (embeddings.matrix()?, recipe.metric()?);
     let found = nearest(metric, matrix, matrix, NEIGHBOURS, Exclude::SelfIndex)?;

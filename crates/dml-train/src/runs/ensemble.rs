@@ -1,7 +1,8 @@
 //! The models of all folds as one.
 
 use super::{Member, Setting};
-use crate::evaluation::{Embedded, Embeddings, Evaluation};
+use crate::embedding::Embeddings;
+use crate::evaluation::{Embedded, Evaluation};
 use crate::run::RunFolder;
 use crate::{Error, Result, checkpoint, sets};
 use dml_core::Metric;
