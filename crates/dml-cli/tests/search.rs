@@ -50,7 +50,7 @@ fn a_killed_search_goes_on_ends_alike_and_its_best_recipe_trains() {
         assert!(place.read(&format!("whole/{file}")) == place.read(&format!("killed/{file}")), "{file}");
     }
     let done = trials(&place, "whole");
-    let achieved = |trial: &Value| trial["map_at_r"].as_f64().unwrap();
+    let achieved = |trial: &Value| trial["achieved"].as_f64().unwrap();
     let best = done.iter().max_by(|a, b| achieved(a).total_cmp(&achieved(b))).unwrap();
     for (i, trial) in done.iter().enumerate() {
         let run = format!("whole/trial-{i:03}/evaluation.json");
@@ -84,7 +84,7 @@ fn folds_judge_a_trial_and_chance_is_another_way_to_draw() {
             assert!((run["validation"]["retrieval"]["map_at_r"].as_f64().unwrap() - found).abs() < 1e-12);
         }
         assert_eq!(folds.len(), 3);
-        assert!((trial["map_at_r"].as_f64().unwrap() - folds.iter().sum::<f64>() / 3.0).abs() < 1e-12);
+        assert!((trial["achieved"].as_f64().unwrap() - folds.iter().sum::<f64>() / 3.0).abs() < 1e-12);
     }
     // Side by side, the same.
     succeed(search(&place, "jobs", "2").args(arguments).args(["--jobs", "3"]));
@@ -99,7 +99,7 @@ fn a_trial_that_grows_beyond_all_numbers_is_the_worst_and_no_end() {
     std::fs::write(place.path("space.toml"), "optimizer.lr = { choice = [1e-3, 1e30] }").unwrap();
     succeed(search(&place, "search", "6").args(["--set", "optimizer.kind=sgd"]));
     let done = trials(&place, "search");
-    let lost: Vec<&Value> = done.iter().filter(|trial| trial["map_at_r"].is_null()).collect();
+    let lost: Vec<&Value> = done.iter().filter(|trial| trial["achieved"].is_null()).collect();
     assert!(!lost.is_empty() && lost.len() < done.len(), "{done:?}");
     assert!(lost.iter().all(|trial| trial["values"]["optimizer.lr"] == 1e30), "{lost:?}");
     let best = String::from_utf8(place.read("search/best.toml")).unwrap();

@@ -34,7 +34,7 @@ const fn lower(key: &'static str, heading: &'static str, value: fn(&Evaluation) 
     Figure { key, heading, lower_is_better: true, value }
 }
 
-/// All figures, in the order of tables. On the test classes unless it says otherwise.
+/// All figures, in the order of tables. On the test classes or pairs unless it says otherwise.
 pub const FIGURES: &[Figure] = &[
     higher("recall_at_1", "R@1", |e| Some(e.test.as_ref()?.retrieval.recall_at.first()?.1)),
     higher("r_precision", "R-precision", |e| Some(e.test.as_ref()?.retrieval.r_precision)),
@@ -48,7 +48,9 @@ pub const FIGURES: &[Figure] = &[
     higher("five_way_five_shot", "5-way 5-shot", |e| few_shot(e.test.as_ref()?, 5, 5)),
     higher("twenty_way_one_shot", "20-way 1-shot", |e| few_shot(e.test.as_ref()?, 20, 1)),
     higher("twenty_way_five_shot", "20-way 5-shot", |e| few_shot(e.test.as_ref()?, 20, 5)),
+    higher("spearman", "Spearman", |e| Some(e.correlation.test.as_ref()?.spearman)),
     higher("validation_map_at_r", "validation MAP@R", |e| Some(e.validation.as_ref()?.retrieval.map_at_r)),
+    higher("validation_spearman", "validation Spearman", |e| Some(e.correlation.validation.as_ref()?.spearman)),
 ];
 
 fn few_shot(measures: &Measures, ways: usize, shots: usize) -> Option<f64> {

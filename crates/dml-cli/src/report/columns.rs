@@ -13,6 +13,8 @@ pub(super) enum Kind {
     OneShot,
     /// N-way K-shot.
     FewShot,
+    /// Retrieval of texts, and how pairs of them follow what people found.
+    Texts,
 }
 
 /// The columns of a table.
@@ -31,6 +33,9 @@ pub(super) fn of(kind: Kind) -> Vec<&'static Figure> {
         ],
         Kind::OneShot => &["one_shot_error"],
         Kind::FewShot => &["five_way_one_shot", "five_way_five_shot", "twenty_way_one_shot", "twenty_way_five_shot"],
+        Kind::Texts => {
+            &["recall_at_1", "r_precision", "map_at_r", "eer", "spearman", "validation_map_at_r", "validation_spearman"]
+        }
     };
     keys.iter().filter_map(|key| Figure::find(key)).collect()
 }
@@ -41,6 +46,7 @@ mod tests {
 
     #[test]
     fn every_key_names_a_figure() {
-        assert_eq!([Kind::Retrieval, Kind::OneShot, Kind::FewShot].map(|kind| of(kind).len()), [9, 1, 4]);
+        let kinds = [Kind::Retrieval, Kind::OneShot, Kind::FewShot, Kind::Texts];
+        assert_eq!(kinds.map(|kind| of(kind).len()), [9, 1, 4, 7]);
     }
 }
