@@ -120,6 +120,18 @@ fn a_finished_run_is_measured_again_and_another_begins_with_its_weights() {
 }
 
 #[test]
+fn weights_that_are_not_to_be_had_are_named_and_nothing_is_left() {
+    let place = Place::new();
+    let mut train = place.train("run");
+    train.env("HF_HUB_OFFLINE", "1").env("HF_HOME", place.path("hub"));
+    let message = refusal(train.args(["--set", "model.weights=hf://owner/name/w.safetensors"]));
+    // As the last line, by which `cargo xtask reproduce-paper` knows that it can do without.
+    let last = message.lines().last().unwrap();
+    assert!(last.starts_with("error: hub: owner/name@main/w.safetensors is not to be had: "), "{message}");
+    assert!(!place.path("run/recipe.toml").exists());
+}
+
+#[test]
 fn mistakes_are_named_with_the_value_and_the_mend_and_leave_nothing() {
     let place = Place::new();
     let cases: &[(&[&str], &[&str])] = &[
