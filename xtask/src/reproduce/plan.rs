@@ -27,6 +27,9 @@ pub(crate) struct Job {
     /// Class folds that it is trained on, in folders of their own below.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) folds: Option<u64>,
+    /// What it does less of than the published protocol.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) shortened: Option<String>,
     /// How to get the weights that it begins with, where they lie on the hub. Whether they are here only `dml` knows.
     #[serde(skip)]
     pub(crate) weights: Option<String>,
@@ -131,6 +134,7 @@ impl Plan {
                 work: Work::Baseline,
                 skipped: missing(baseline.needs.as_deref(), data)?,
                 folds: None,
+                shortened: None,
                 weights: None,
             });
             check_name(&baseline.name, &mut names)?;
@@ -174,6 +178,7 @@ impl Plan {
                     },
                     skipped: skipped.clone(),
                     folds: job.folds,
+                    shortened: job.shortened.clone(),
                     weights: weights.clone(),
                 });
             }
@@ -190,6 +195,7 @@ impl Plan {
             if let Work::Train { set, steps: all, .. } = &mut job.work {
                 set.push(format!("train.steps={steps}"));
                 *all = steps * job.folds.unwrap_or(1);
+                job.shortened = Some(format!("--quick, {steps} steps"));
             }
         }
     }
@@ -281,6 +287,7 @@ pub(super) mod tests {
             work,
             skipped: None,
             folds: None,
+            shortened: None,
             weights: None,
         };
         fs::create_dir_all(&job.dir).unwrap();
@@ -355,8 +362,9 @@ pub(super) mod tests {
         assert_eq!(size(&plan), (40, vec!["data.folds=4".to_owned()]));
         assert_eq!(plan.jobs[0].result(), out.join("few/row/seed-3/summary.json"));
         plan.shorten(5);
-        assert_eq!(size(&plan).0, 20);
-        assert_eq!(size(&read("").unwrap()), (10, vec![]));
+        assert_eq!((size(&plan).0, plan.jobs[0].shortened.as_deref()), (20, Some("--quick, 5 steps")));
+        let few = read("shortened = \"fewer steps\"").unwrap();
+        assert_eq!((size(&few), few.jobs[0].shortened.as_deref()), ((10, vec![]), Some("fewer steps")));
         let error = format!("{:#}", read("folds = 1").err().unwrap());
         assert!(error.contains("`row` has less than 2 folds"), "{error}");
     }

@@ -50,6 +50,8 @@ pub(super) struct SuiteJob {
     /// Whether it would take days without a GPU.
     #[serde(default)]
     pub(super) gpu: bool,
+    /// What it does less of than the published protocol, which its figures are then not held to.
+    pub(super) shortened: Option<String>,
     /// A file of weights that is on no hub: it must lie in the data folder, and the recipe then begins with it.
     pub(super) file: Option<String>,
 }
