@@ -104,6 +104,19 @@ fn a_trial_that_grows_beyond_all_numbers_is_the_worst_and_no_end() {
     assert!(lost.iter().all(|trial| trial["values"]["optimizer.lr"] == 1e30), "{lost:?}");
     let best = String::from_utf8(place.read("search/best.toml")).unwrap();
     assert!(best.contains("lr = 0.001"), "{best}");
+    // After the last step no loss tells: what is measured does, between steps and in the end.
+    for (run, every) in [("end", "0"), ("between", "1")] {
+        let set = ["--set", "optimizer.kind=sgd", "--set", "train.steps=1"];
+        let every = format!("train.validate_every={every}");
+        succeed(search(&place, run, "6").args(set).args(["--set", &every]));
+        let done = trials(&place, run);
+        let lost = |trial: &&Value| trial["achieved"].is_null();
+        assert!(done.iter().any(|trial| lost(&trial)), "{done:?}");
+        assert!(done.iter().all(|trial| lost(&trial) == (trial["values"]["optimizer.lr"] == 1e30)), "{done:?}");
+    }
+    let train = ["--set", "optimizer.kind=sgd", "--set", "optimizer.lr=1e30", "--set", "train.steps=1"];
+    let message = refusal(place.train("run").args(train));
+    assert!(message.contains("not finite") && message.contains("after step 1: lower optimizer.lr"), "{message}");
 }
 
 #[cfg(unix)]

@@ -187,7 +187,8 @@ pub fn run_on(
     let encoder = trainer.encoder();
     let (mut evaluation, test) = with_weights(encoder.weights(), measured.as_deref(), || {
         evaluation::of_encoder(encoder, recipe.metric()?, recipe.loss.dims(), sets, device)
-    })?;
+    })
+    .map_err(|e| e.of_measure(trainer.step()))?;
     let mut weights = measured.unwrap_or_else(|| trainer.own_weights());
     // Without them the weights of an image encoder cannot be used elsewhere.
     if let Some(normalize) = &sets.normalize {

@@ -48,7 +48,7 @@ pub struct Trial {
     /// The figure that trials are judged by, as [`Figure`] calls it.
     #[serde(default = "of_classes")]
     pub judged_by: String,
-    /// That figure, over folds the mean; nothing where loss or gradient did not stay finite.
+    /// That figure, over folds the mean; nothing where loss, gradient or embeddings did not stay finite.
     #[serde(alias = "map_at_r")]
     pub achieved: Option<f64>,
     /// The figure of each fold.
@@ -159,7 +159,7 @@ impl Search {
         let found = in_turn(&members, setting, |member| {
             let sets = sets::open(&member.recipe, setting.data_dir)?.without_test();
             match member.train(&sets, root, setting) {
-                Err(Error::NotFinite { .. } | Error::GradientNotFinite { .. }) => Ok(None),
+                Err(e) if e.is_divergence() => Ok(None),
                 ran => judge.of(&ran?).map(Some).ok_or_else(|| {
                     Error::Recipe(
                         "no validation class has two images, so that nothing can be chosen by them".to_owned(),
