@@ -117,6 +117,7 @@ fn a_finished_run_is_measured_again_and_another_begins_with_its_weights() {
         "{first}"
     );
     assert!(first["became"].as_str().unwrap().contains(" loaded, "), "{first}");
+    assert!(first["sha256"].as_str().unwrap().len() == 64 && first["commit"].is_null(), "{first}");
 }
 
 #[test]

@@ -9,7 +9,7 @@ use crate::moving_mean::with_weights;
 use crate::recipe::Evaluated;
 use crate::sets::Sets;
 use crate::tensorboard::EventFile;
-use crate::{Error, Event, Recipe, Result, Trainer, checkpoint, report, sets};
+use crate::{Error, Event, Recipe, Result, Trainer, checkpoint, report, sets, weights};
 use candle_core::{Device, Tensor};
 use dml_models::{Encoder, Network};
 use std::fs::{File, OpenOptions};
@@ -174,7 +174,9 @@ pub fn run_on(
         keep(&Event::Damaged { problem, step: trainer.step() })?;
     }
     if let Some((file, report)) = trainer.loaded.as_ref().filter(|_| trainer.step() == 0) {
-        keep(&Event::Weights { file: file.display().to_string(), became: report.to_string() })?;
+        let commit = recipe.model.weights.as_deref().and_then(|weights| weights::commit(weights, file));
+        let (sha256, became) = (weights::sha256(file)?, report.to_string());
+        keep(&Event::Weights { file: file.display().to_string(), sha256, commit, became })?;
     }
     trainer.fit(sets, folder, stop, &mut keep)?;
     keep(&Event::Evaluating)?;
