@@ -2,7 +2,7 @@
 
 mod place;
 
-use place::{Place, refusal, succeed};
+use place::{Place, kill_at, refusal, succeed};
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -41,6 +41,21 @@ fn a_killed_run_goes_on_and_ends_like_an_undisturbed_one() {
     for file in ["encoder.safetensors", "evaluation.json", "checkpoint.safetensors"] {
         assert_eq!(place.read(&format!("whole/{file}")), place.read(&format!("killed/{file}")), "{file}");
     }
+}
+
+#[test]
+fn a_killed_run_drops_what_it_would_have_dropped() {
+    let place = Place::new();
+    let dropout = ["--set", "model.head.dropout=0.3", "--set", "train.steps=40"];
+    succeed(place.train("whole").args(dropout));
+    kill_at(place.train("killed").args(dropout), &["\"checkpoint\",\"step\":10}"]);
+    let resumed = succeed(place.train("killed").args(dropout));
+    let said = String::from_utf8(resumed.stdout).unwrap();
+    assert!(!said.contains("\"step\":9,"), "it began anew");
+    assert_eq!(place.read("whole/encoder.safetensors"), place.read("killed/encoder.safetensors"));
+    succeed(place.train("without").args(&dropout[2..]));
+    let first_loss = |run: &str| place.events(run)[1]["loss"].clone();
+    assert_ne!(first_loss("whole"), first_loss("without"));
 }
 
 /// Where a kill falls is drawn anew each time: the same weights must come out, wherever it was.
