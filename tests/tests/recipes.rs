@@ -24,6 +24,11 @@ struct Job {
     recipe: String,
     #[serde(default)]
     set: Vec<String>,
+    needs: Option<String>,
+}
+
+fn suite(path: &Path) -> Suite {
+    toml::from_str(&std::fs::read_to_string(path).unwrap()).unwrap()
 }
 
 #[test]
@@ -32,16 +37,41 @@ fn every_row_of_a_suite_is_understood() {
     let suites = std::fs::read_dir(folder.join("suites")).unwrap().map(|entry| entry.unwrap().path());
     let mut rows = 0;
     for path in suites {
-        let suite: Suite = toml::from_str(&std::fs::read_to_string(&path).unwrap()).unwrap();
-        for job in suite.job {
+        for job in suite(&path).job {
             let row = format!("{}, {}", path.display(), job.name);
             let recipe = Recipe::read(&folder.join(&job.recipe), &job.set).unwrap_or_else(|e| panic!("{row}: {e}"));
             let context = Context { device: Device::Cpu, ..Context::new(8, 5) };
             recipe.loss.objective().build(&context).unwrap_or_else(|e| panic!("{row}: {e}"));
+            // Omniglot is one set to fetch and several to name.
+            assert!(job.needs.is_none_or(|needs| recipe.data.set.starts_with(&needs)), "{row}: {}", recipe.data.set);
             rows += 1;
         }
     }
     assert!(rows > 100, "{rows}");
+}
+
+#[test]
+fn every_method_of_the_papers_is_there_on_every_set() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../recipes");
+    let jobs = suite(&folder.join("suites/papers.toml")).job;
+    let names: Vec<&str> = jobs.iter().map(|job| job.name.as_str()).collect();
+    for method in [
+        "proxy_anchor",
+        "proxy_nca_plus_plus",
+        "norm_softmax",
+        "soft_triple",
+        "multi_similarity",
+        "margin",
+        "contrastive_xbm",
+        "hyp_dino",
+    ] {
+        for set in ["cub", "cars", "sop", "in_shop"] {
+            let row = format!("{method}-{set}");
+            let job = jobs.iter().find(|job| job.name == row).unwrap_or_else(|| panic!("no {row} among {names:?}"));
+            let recipe = Recipe::read(&folder.join(&job.recipe), &job.set).unwrap();
+            assert_eq!(recipe.name, format!("{method}_{set}"));
+        }
+    }
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! `dml report`: the page of a run folder; or many run folders to tables, beside published figures.
 
 mod columns;
+mod comparison;
 mod picture;
 mod plan;
 
@@ -60,7 +61,12 @@ fn of_run(run_dir: &Path, parent: &Parent) -> Result<()> {
 
 fn of_runs(runs: &Path, out: &Path) -> Result<()> {
     let plan = Plan::read(runs)?;
-    let tables = plan.suites.iter().map(|suite| table(suite, &plan.jobs)).collect::<Result<Vec<_>>>()?;
+    let mut tables = Vec::new();
+    for suite in &plan.suites {
+        let jobs: Vec<&Job> = plan.jobs.iter().filter(|job| job.suite == suite.suite).collect();
+        tables.push(table(suite, &jobs)?);
+        tables.extend(comparison::table(suite, &jobs)?);
+    }
     let body: Vec<String> = tables.iter().map(Table::markdown).collect();
     let mut markdown = format!("# {TITLE}\n\n{}", body.join("\n"));
     let mut html = html_page(TITLE, &tables);
@@ -80,26 +86,25 @@ fn of_runs(runs: &Path, out: &Path) -> Result<()> {
     Ok(())
 }
 
-fn table(suite: &Suite, jobs: &[Job]) -> Result<Table> {
+fn table(suite: &Suite, jobs: &[&Job]) -> Result<Table> {
     let columns = columns::of(suite.table);
-    let jobs: Vec<&Job> = jobs.iter().filter(|job| job.suite == suite.suite).collect();
     let mut rows = Vec::new();
     let mut done: Vec<&str> = Vec::new();
-    for job in &jobs {
+    for job in jobs {
         if !done.contains(&job.name.as_str()) {
             done.push(&job.name);
             // Of folds each model by itself, and all as one.
             let folds = job.folds.is_some() && job.skipped.is_none();
             let models = [Some(Models::Separated), folds.then_some(Models::Concatenated)];
             for models in models.into_iter().flatten() {
-                rows.push(row(&job.name, &[&job.name], models, &jobs, &columns)?);
+                rows.push(row(&job.name, &[&job.name], models, jobs, &columns)?);
             }
         }
     }
     // Of a single job there is a row already.
     for comparison in suite.comparison.iter().filter(|comparison| comparison.of.len() > 1) {
         let names: Vec<&str> = comparison.of.iter().map(String::as_str).collect();
-        rows.push(row(&comparison.name, &names, comparison.models, &jobs, &columns)?);
+        rows.push(row(&comparison.name, &names, comparison.models, jobs, &columns)?);
     }
     for published in &suite.published {
         let figures = columns
@@ -107,12 +112,11 @@ fn table(suite: &Suite, jobs: &[Job]) -> Result<Table> {
             .map(|column| published.figures.get(column.key).map_or("–".to_owned(), |v| format!("{v:.1}")));
         rows.push([published.name.clone(), "published".to_owned()].into_iter().chain(figures).collect());
     }
-    let verdicts = suite.comparison.iter().map(|c| c.verdict(suite, &jobs)).collect::<Result<Vec<_>>>()?;
     Ok(Table {
         title: suite.title.clone(),
         columns: ["method", "seeds"].into_iter().chain(columns.iter().map(|c| c.heading)).map(str::to_owned).collect(),
         rows,
-        note: [verdicts, vec![NOTE.to_owned(), suite.note.clone()]].concat().join(" ").trim().to_owned(),
+        note: format!("{NOTE} {}", suite.note).trim().to_owned(),
     })
 }
 

@@ -1,10 +1,11 @@
-//! `dml search`: trials of a recipe's values, chosen by validation classes.
+//! `dml search`: trials of a recipe's values, chosen by validation classes or pairs.
 
 use crate::several::Progress;
 use crate::train::{Parent, stop_on_signal};
 use anyhow::{Context, Result, bail};
 use clap::{Args, ValueEnum};
 use dml_eval::report::Table;
+use dml_train::figures::Figure;
 use dml_train::runs::{Runs, Setting};
 use dml_train::search::{self, Sampler, Space, Trial};
 use dml_train::{Recipe, search::Search as Task};
@@ -104,21 +105,22 @@ pub(crate) fn search(arguments: &Search) -> Result<()> {
 }
 
 fn achieved(trial: &Trial) -> String {
-    trial.map_at_r.map_or("not finite".to_owned(), |found| format!("{:.1}", 100.0 * found))
+    trial.achieved.map_or("not finite".to_owned(), |found| format!("{:.1}", 100.0 * found))
 }
 
 /// Trials, the best first.
 fn table(title: &str, space: &Space, trials: &[Trial]) -> Table {
     let mut order: Vec<&Trial> = trials.iter().collect();
-    order.sort_by(|a, b| b.map_at_r.unwrap_or(-1.0).total_cmp(&a.map_at_r.unwrap_or(-1.0)));
+    order.sort_by(|a, b| b.achieved.unwrap_or(f64::MIN).total_cmp(&a.achieved.unwrap_or(f64::MIN)));
+    let judge = trials.first().and_then(|trial| Figure::find(&trial.judged_by)).map_or("–", |figure| figure.heading);
     let row = |trial: &&Trial| {
         let values = space.keys().map(|key| trial.values.get(key).map_or("–".to_owned(), ToString::to_string));
         [trial.trial.to_string(), achieved(trial)].into_iter().chain(values).collect()
     };
     Table {
         title: title.to_owned(),
-        columns: ["trial", "validation MAP@R"].into_iter().chain(space.keys()).map(str::to_owned).collect(),
+        columns: ["trial", judge].into_iter().chain(space.keys()).map(str::to_owned).collect(),
         rows: order.iter().map(row).collect(),
-        note: "Percent, on validation classes; the test classes were not looked at.".to_owned(),
+        note: "Percent; nothing of the test was looked at.".to_owned(),
     }
 }

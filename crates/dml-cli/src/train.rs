@@ -107,7 +107,7 @@ pub(crate) fn train(arguments: &Train) -> Result<()> {
             said = format!(", test R@1 {:.1} %{}", 100.0 * recall_at_1, if *best { ", the best" } else { "" });
             bar.tick();
         }
-        (Some(bar), Event::Weights { file, became }) => bar.println(format!("weights of {file}: {became}")),
+        (Some(bar), Event::Weights { file, became, .. }) => bar.println(format!("weights of {file}: {became}")),
         (Some(bar), Event::Damaged { problem, step }) => {
             bar.println(format!("{problem}; going on from an older checkpoint, of step {step}"));
         }

@@ -143,7 +143,8 @@ fn ones_own_pictures_and_texts_are_embedded_into_a_file() {
     let table = String::from_utf8(place.read("test.csv")).unwrap();
     let first = table.lines().nth(1).unwrap();
     let at = ids.iter().position(|id| first.contains(id.as_str())).unwrap();
-    let of_test: Vec<f32> = place.read("test.npy")[128..].as_chunks().0.iter().map(|b| f32::from_le_bytes(*b)).collect();
+    let of_test: Vec<f32> =
+        place.read("test.npy")[128..].as_chunks().0.iter().map(|b| f32::from_le_bytes(*b)).collect();
     assert_eq!(values[16 * at..][..16], of_test[..16]);
     let message = refusal(&mut dml(&place, &["embed", "--run-dir", "@run", "--input", "@nowhere", "--out", "@e.npy"]));
     assert!(message.contains("nowhere"), "{message}");

@@ -2,7 +2,7 @@
 
 mod place;
 
-use place::{Place, refusal, succeed};
+use place::{Place, kill_at, refusal, succeed};
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -41,6 +41,21 @@ fn a_killed_run_goes_on_and_ends_like_an_undisturbed_one() {
     for file in ["encoder.safetensors", "evaluation.json", "checkpoint.safetensors"] {
         assert_eq!(place.read(&format!("whole/{file}")), place.read(&format!("killed/{file}")), "{file}");
     }
+}
+
+#[test]
+fn a_killed_run_drops_what_it_would_have_dropped() {
+    let place = Place::new();
+    let dropout = ["--set", "model.head.dropout=0.3", "--set", "train.steps=40"];
+    succeed(place.train("whole").args(dropout));
+    kill_at(place.train("killed").args(dropout), &["\"checkpoint\",\"step\":10}"]);
+    let resumed = succeed(place.train("killed").args(dropout));
+    let said = String::from_utf8(resumed.stdout).unwrap();
+    assert!(!said.contains("\"step\":9,"), "it began anew");
+    assert_eq!(place.read("whole/encoder.safetensors"), place.read("killed/encoder.safetensors"));
+    succeed(place.train("without").args(&dropout[2..]));
+    let first_loss = |run: &str| place.events(run)[1]["loss"].clone();
+    assert_ne!(first_loss("whole"), first_loss("without"));
 }
 
 /// Where a kill falls is drawn anew each time: the same weights must come out, wherever it was.
@@ -117,6 +132,19 @@ fn a_finished_run_is_measured_again_and_another_begins_with_its_weights() {
         "{first}"
     );
     assert!(first["became"].as_str().unwrap().contains(" loaded, "), "{first}");
+    assert!(first["sha256"].as_str().unwrap().len() == 64 && first["commit"].is_null(), "{first}");
+}
+
+#[test]
+fn weights_that_are_not_to_be_had_are_named_and_nothing_is_left() {
+    let place = Place::new();
+    let mut train = place.train("run");
+    train.env("HF_HUB_OFFLINE", "1").env("HF_HOME", place.path("hub"));
+    let message = refusal(train.args(["--set", "model.weights=hf://owner/name/w.safetensors"]));
+    // As the last line, by which `cargo xtask reproduce-paper` knows that it can do without.
+    let last = message.lines().last().unwrap();
+    assert!(last.starts_with("error: hub: owner/name@main/w.safetensors is not to be had: "), "{message}");
+    assert!(!place.path("run/recipe.toml").exists());
 }
 
 #[test]

@@ -50,7 +50,7 @@ fn a_killed_search_goes_on_ends_alike_and_its_best_recipe_trains() {
         assert!(place.read(&format!("whole/{file}")) == place.read(&format!("killed/{file}")), "{file}");
     }
     let done = trials(&place, "whole");
-    let achieved = |trial: &Value| trial["map_at_r"].as_f64().unwrap();
+    let achieved = |trial: &Value| trial["achieved"].as_f64().unwrap();
     let best = done.iter().max_by(|a, b| achieved(a).total_cmp(&achieved(b))).unwrap();
     for (i, trial) in done.iter().enumerate() {
         let run = format!("whole/trial-{i:03}/evaluation.json");
@@ -84,7 +84,7 @@ fn folds_judge_a_trial_and_chance_is_another_way_to_draw() {
             assert!((run["validation"]["retrieval"]["map_at_r"].as_f64().unwrap() - found).abs() < 1e-12);
         }
         assert_eq!(folds.len(), 3);
-        assert!((trial["map_at_r"].as_f64().unwrap() - folds.iter().sum::<f64>() / 3.0).abs() < 1e-12);
+        assert!((trial["achieved"].as_f64().unwrap() - folds.iter().sum::<f64>() / 3.0).abs() < 1e-12);
     }
     // Side by side, the same.
     succeed(search(&place, "jobs", "2").args(arguments).args(["--jobs", "3"]));
@@ -99,11 +99,24 @@ fn a_trial_that_grows_beyond_all_numbers_is_the_worst_and_no_end() {
     std::fs::write(place.path("space.toml"), "optimizer.lr = { choice = [1e-3, 1e30] }").unwrap();
     succeed(search(&place, "search", "6").args(["--set", "optimizer.kind=sgd"]));
     let done = trials(&place, "search");
-    let lost: Vec<&Value> = done.iter().filter(|trial| trial["map_at_r"].is_null()).collect();
+    let lost: Vec<&Value> = done.iter().filter(|trial| trial["achieved"].is_null()).collect();
     assert!(!lost.is_empty() && lost.len() < done.len(), "{done:?}");
     assert!(lost.iter().all(|trial| trial["values"]["optimizer.lr"] == 1e30), "{lost:?}");
     let best = String::from_utf8(place.read("search/best.toml")).unwrap();
     assert!(best.contains("lr = 0.001"), "{best}");
+    // After the last step no loss tells: what is measured does, between steps and in the end.
+    for (run, every) in [("end", "0"), ("between", "1")] {
+        let set = ["--set", "optimizer.kind=sgd", "--set", "train.steps=1"];
+        let every = format!("train.validate_every={every}");
+        succeed(search(&place, run, "6").args(set).args(["--set", &every]));
+        let done = trials(&place, run);
+        let lost = |trial: &&Value| trial["achieved"].is_null();
+        assert!(done.iter().any(|trial| lost(&trial)), "{done:?}");
+        assert!(done.iter().all(|trial| lost(&trial) == (trial["values"]["optimizer.lr"] == 1e30)), "{done:?}");
+    }
+    let train = ["--set", "optimizer.kind=sgd", "--set", "optimizer.lr=1e30", "--set", "train.steps=1"];
+    let message = refusal(place.train("run").args(train));
+    assert!(message.contains("not finite") && message.contains("after step 1: lower optimizer.lr"), "{message}");
 }
 
 #[cfg(unix)]

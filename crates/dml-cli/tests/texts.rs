@@ -165,6 +165,46 @@ fn pairs_are_learned_and_nothing_is_lost() {
 }
 
 #[test]
+fn pairs_have_seeds_and_a_search_that_chooses_by_their_correlation() {
+    let place = pairs();
+    let correlation = |run: &str, part: &str| place.evaluation(run)["correlation"][part]["spearman"].as_f64();
+    let short = ["--set", "train.steps=10"];
+    succeed(place.train("seeds").args(short).args(["--seeds", "2"]));
+    let summary: Value = serde_json::from_slice(&place.read("seeds/summary.json")).unwrap();
+    for (key, part) in [("spearman", "test"), ("validation_spearman", "validation")] {
+        let figures = summary["rows"][0]["figures"].as_array().unwrap();
+        let figure = figures.iter().find(|figure| figure["key"] == key).unwrap();
+        let wanted = [0, 1].map(|seed| correlation(&format!("seeds/seed-{seed}"), part).unwrap());
+        assert_eq!(figure["values"], serde_json::json!(wanted));
+        // Student's t of one degree of freedom, 12.706, times half of the difference.
+        let interval = 12.7062 * (wanted[0] - wanted[1]).abs() / 2.0;
+        assert!((figure["ci95"].as_f64().unwrap() - interval).abs() < 1e-4, "{figure}");
+    }
+    fs::write(place.path("space.toml"), "optimizer.lr = { choice = [1e-12, 5e-3] }").unwrap();
+    let mut search = Command::new(env!("CARGO_BIN_EXE_dml"));
+    search.arg("search").arg(place.path("recipe.toml")).arg("--space").arg(place.path("space.toml"));
+    search.arg("--run-dir").arg(place.path("search")).args(["--trials", "4"]).args(short);
+    let said = String::from_utf8(succeed(&mut search).stdout).unwrap();
+    assert!(said.contains("| trial | validation Spearman | optimizer.lr |"), "{said}");
+    let trials = String::from_utf8(place.read("search/trials.jsonl")).unwrap();
+    let trials: Vec<Value> = trials.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    for (i, trial) in trials.iter().enumerate() {
+        let run = format!("search/trial-{i:03}");
+        assert_eq!(trial["achieved"].as_f64(), correlation(&run, "validation"));
+        assert_eq!((correlation(&run, "test"), &trial["judged_by"]), (None, &"validation_spearman".into()));
+    }
+    let drawn: Vec<f64> = trials.iter().map(|trial| trial["values"]["optimizer.lr"].as_f64().unwrap()).collect();
+    assert!(drawn.contains(&1e-12) && drawn.contains(&5e-3), "{drawn:?}");
+    assert!(String::from_utf8(place.read("search/best.toml")).unwrap().contains("lr = 0.005"));
+    // Without pairs to choose by.
+    let rows = String::from_utf8(place.read("rows.csv")).unwrap().replace(",validation\n", ",test\n");
+    fs::write(place.path("rows.csv"), rows).unwrap();
+    let whole = ["--set", "train.validate_every=0", "--set", "train.evaluate=last"];
+    let message = refusal(search.args(whole));
+    assert!(message.contains("give pairs a part `validation`"), "{message}");
+}
+
+#[test]
 fn a_sentence_encoders_folder_says_what_it_is() {
     let place = texts();
     succeed(&mut place.train("first"));

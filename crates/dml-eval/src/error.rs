@@ -12,6 +12,9 @@ pub enum Error {
     /// Input that the measure is not defined for.
     #[error("{0}")]
     Input(String),
+    /// Embeddings that are no numbers.
+    #[error("{0}")]
+    NotFinite(String),
     /// A file that could not be opened, read or written.
     #[error("{}: {source}: check the path and who may use it", path.display())]
     Io {

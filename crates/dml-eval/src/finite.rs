@@ -17,7 +17,7 @@ pub(crate) fn check_rows(what: &str, x: Matrix<'_>, least: usize) -> Result<()> 
 /// Refuses rows with a value that is not finite. `what` says what a row is; the first is number `first`.
 pub(crate) fn check_finite(what: &str, x: Matrix<'_>, first: usize) -> Result<()> {
     match x.data().iter().position(|v| !v.is_finite()) {
-        Some(at) => Err(Error::Input(format!(
+        Some(at) => Err(Error::NotFinite(format!(
             "{what} {} holds a value that is not finite: check the model",
             first + at / x.cols()
         ))),

@@ -29,7 +29,15 @@ pub enum Error {
         /// What fits, and what does not.
         report: Box<crate::pretrained::Report>,
     },
-    /// A hub that did not give the file.
+    /// A file of a hub that is another than it must be, or has no place.
     #[error("hub: {0}")]
     Hub(String),
+    /// A file that is not here, and that the hub does not give.
+    #[error("hub: {file} is not to be had: {problem}")]
+    NotToBeHad {
+        /// Its repository, revision and path.
+        file: String,
+        /// Why, and the mend.
+        problem: String,
+    },
 }

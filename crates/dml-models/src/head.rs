@@ -182,4 +182,80 @@ mod tests {
             run.check(title, &embedding, &named, ours, Some(&x), allowed);
         }
     }
+
+    #[test]
+    fn layers_with_relu_are_those_of_candle() {
+        let config = HeadConfig { hidden: vec![5, 4], dim: 3, ..HeadConfig::default() };
+        let builder = Builder::new(7, &Device::Cpu);
+        let head = Head::new(&builder.root(), &config, 6, Pooling::Mean, 0).unwrap();
+        let named = builder.finish().named();
+        let names: Vec<&str> = named.iter().map(|(name, _)| name.as_str()).collect();
+        let layers = ["hidden0.", "hidden1.", ""];
+        assert_eq!(names, layers.map(|layer| [format!("{layer}weight"), format!("{layer}bias")]).concat());
+        // Biases begin at zero, where a mistake would not show.
+        for (name, bias) in named.iter().filter(|(name, _)| name.ends_with("bias")) {
+            bias.set(&uniform_tensor(name, bias.dims())).unwrap();
+        }
+        let x = Var::from_tensor(&uniform_tensor("input", &[8, 6])).unwrap();
+        let ours = head.forward(&Features::Vectors(x.as_tensor().clone()), Mode::Train).unwrap();
+        let mut composed = x.as_tensor().clone();
+        for (i, layer) in named.chunks(2).enumerate() {
+            let [(_, weight), (_, bias)] = layer else { panic!("{layer:?}") };
+            let product = composed.matmul(&weight.t().unwrap()).unwrap().broadcast_add(bias).unwrap();
+            composed = if i < 2 { product.relu().unwrap() } else { product };
+        }
+        let close = |what: &str, a: &Tensor, b: &Tensor| {
+            let distance = (a - b).unwrap().abs().unwrap().max_all().unwrap().to_scalar::<f32>().unwrap();
+            let size = b.abs().unwrap().max_all().unwrap().to_scalar::<f32>().unwrap();
+            assert!(size > 1e-3 && distance <= 1e-5 * size, "{what}: {distance} of {size}");
+        };
+        close("embedding", &ours, &composed);
+        let slopes =
+            |y: &Tensor| (y * uniform_tensor("slope", &[8, 3])).unwrap().sum_all().unwrap().backward().unwrap();
+        let (found, wanted) = (slopes(&ours), slopes(&composed));
+        for (name, var) in named.iter().chain([&("input".to_owned(), x)]) {
+            close(name, found.get(var).unwrap(), wanted.get(var).unwrap());
+        }
+    }
+
+    /// A head that is nothing but dropout, and the number of its passes.
+    fn dropout(share: f64, seed: u64) -> (Head, Var) {
+        let config = HeadConfig { dropout: share, ..HeadConfig::default() };
+        let builder = Builder::new(0, &Device::Cpu);
+        let head = Head::new(&builder.root(), &config, 50, Pooling::Mean, seed).unwrap();
+        let [(_, passes)] = <[_; 1]>::try_from(builder.finish().named()).unwrap();
+        (head, passes)
+    }
+
+    fn dropped(head: &Head, x: &Tensor, mode: Mode) -> Vec<f32> {
+        head.forward(&Features::Vectors(x.clone()), mode).unwrap().flatten_all().unwrap().to_vec1().unwrap()
+    }
+
+    #[test]
+    fn dropout_keeps_the_mean_and_leaves_what_is_measured_alone() {
+        let (head, _) = dropout(0.3, 1);
+        let x = Tensor::ones((800, 50), DType::F32, &Device::Cpu).unwrap();
+        let found = dropped(&head, &x, Mode::Train);
+        let kept = found.iter().filter(|&&value| value != 0.0);
+        assert!(kept.clone().all(|value| (value - 1.0 / 0.7).abs() < 1e-6));
+        // Four standard errors of a share of 40,000.
+        let share = kept.count() as f64 / 40_000.0;
+        assert!((share - 0.7).abs() < 4.0 * (0.3 * 0.7 / 40_000.0f64).sqrt(), "{share}");
+        assert_eq!(dropped(&head, &x, Mode::Eval), vec![1.0; 40_000]);
+    }
+
+    #[test]
+    fn what_is_dropped_follows_from_seed_and_passes() {
+        let x = uniform_tensor("input", &[4, 50]);
+        let (whole, passes) = dropout(0.5, 1);
+        let found: Vec<Vec<f32>> = (0..4).map(|_| dropped(&whole, &x, Mode::Train)).collect();
+        assert!((1..4).all(|i| found[i] != found[i - 1]), "it drops the same in each pass");
+        assert_eq!(passes.to_vec1::<f32>().unwrap(), [4.0]);
+        // Measuring in between takes no pass.
+        let (resumed, passes) = dropout(0.5, 1);
+        passes.set(&Tensor::new(&[2f32], &Device::Cpu).unwrap()).unwrap();
+        dropped(&resumed, &x, Mode::Eval);
+        assert_eq!([0, 1].map(|_| dropped(&resumed, &x, Mode::Train)), found[2..]);
+        assert_ne!(dropped(&dropout(0.5, 2).0, &x, Mode::Train), found[0]);
+    }
 }

@@ -119,11 +119,13 @@ fn what_came_damaged_or_does_not_come_is_said() {
     says(&online, HubFile { file: "other.bin", ..wanted("main") }, "other.bin");
     let offline = Hub { offline: true, ..online.clone() };
     says(&offline, wanted("v2"), "HF_HUB_OFFLINE");
+    says(&offline, wanted("v2"), "is not to be had: ");
     for (repo, revision, file) in [("../name", "main", "a"), ("owner/name", "/main", "a"), ("owner/name", "main", "")] {
         says(&online, HubFile { repo, revision, file, sha256: None }, "is no name");
     }
     let nobody = hub("http://127.0.0.1:9", folder.path());
     says(&nobody, wanted("v2"), "http://127.0.0.1:9");
+    says(&nobody, wanted("v2"), "is not to be had: ");
 }
 
 #[test]

@@ -44,6 +44,14 @@ pub enum Error {
         /// The first parameter whose gradient is broken.
         parameter: String,
     },
+    /// Embeddings that are no numbers, measured during training or after it.
+    #[error("{what}, after step {step}: lower optimizer.lr or set optimizer.clip_norm, in another --run-dir")]
+    EmbeddingNotFinite {
+        /// Steps done.
+        step: u64,
+        /// What is no number.
+        what: String,
+    },
     /// Asked to stop before the end.
     #[error("interrupted at step {step}: the checkpoint has all of it, the same command goes on from there")]
     Interrupted {
@@ -90,6 +98,19 @@ impl Error {
     /// Whether it only says that it was asked to stop.
     pub fn is_interruption(&self) -> bool {
         matches!(self, Self::Interrupted { .. } | Self::InterruptedBefore { .. })
+    }
+
+    /// Whether it says that training has grown beyond all numbers.
+    pub fn is_divergence(&self) -> bool {
+        matches!(self, Self::NotFinite { .. } | Self::GradientNotFinite { .. } | Self::EmbeddingNotFinite { .. })
+    }
+
+    /// The error of a measure of an encoder after `step` steps.
+    pub(crate) fn of_measure(self, step: u64) -> Self {
+        match self {
+            Self::Eval(dml_eval::Error::NotFinite(what)) => Self::EmbeddingNotFinite { step, what },
+            other => other,
+        }
     }
 
     /// A file error that names the file.

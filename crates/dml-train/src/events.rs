@@ -15,8 +15,14 @@ pub enum Event {
     },
     /// The encoder began with weights of a file.
     Weights {
-        /// The file; one of the hub lies in a folder that is called like its commit.
+        /// The file.
         file: String,
+        /// Its SHA-256, as hexadecimal digits.
+        #[serde(default)]
+        sha256: String,
+        /// The commit that it is of, if it came from the hub: with it as the revision the very same file is fetched again.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        commit: Option<String>,
         /// How many were loaded, and the names of those that were scaled, left out or drawn anew.
         became: String,
     },

@@ -35,7 +35,7 @@ const fn lower(key: &'static str, heading: &'static str, value: fn(&Evaluation) 
     Figure { key, heading, lower_is_better: true, value }
 }
 
-/// All figures, in the order of tables. On the test classes unless it says otherwise.
+/// All figures, in the order of tables. On the test classes or pairs unless it says otherwise.
 pub const FIGURES: &[Figure] = &[
     higher("recall_at_1", "R@1", |e| Some(e.test.as_ref()?.retrieval.recall_at.first()?.1)),
     higher("r_precision", "R-precision", |e| Some(e.test.as_ref()?.retrieval.r_precision)),
@@ -61,7 +61,9 @@ pub const FIGURES: &[Figure] = &[
     higher("validation_cross_modal_map_at_r", "validation MAP@R both ways", |e| {
         Some(e.cross_modal.validation.as_ref()?.map_at_r())
     }),
+    higher("spearman", "Spearman", |e| Some(e.correlation.test.as_ref()?.spearman)),
     higher("validation_map_at_r", "validation MAP@R", |e| Some(e.validation.as_ref()?.retrieval.map_at_r)),
+    higher("validation_spearman", "validation Spearman", |e| Some(e.correlation.validation.as_ref()?.spearman)),
 ];
 
 fn recall(retrieval: &Retrieval, at: usize) -> Option<f64> {

@@ -59,3 +59,42 @@ pub(crate) fn with_weights<T>(
     }
     result
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use candle_core::Device;
+    use dml_models::{Encoder as _, EncoderConfig, Network};
+
+    #[test]
+    fn it_is_the_weighted_sum_of_all_steps_and_running_statistics_are_the_last() {
+        let encoder = Network::new(&EncoderConfig::default(), [3, 16, 16], 0, &Device::Cpu).unwrap();
+        let weights = encoder.weights();
+        let set = |value: f64| {
+            for (_, var) in weights.named() {
+                var.set(&var.ones_like().unwrap().affine(value, 0.0).unwrap()).unwrap();
+            }
+        };
+        set(8.0);
+        let mean = MovingMean::new(weights, 0.75).unwrap();
+        for value in [4.0, -2.0] {
+            set(value);
+            mean.follow(weights).unwrap();
+        }
+        // s² w₀ + (1 − s)(s w₁ + w₂) = 0.5625 · 8 + 0.25 · (0.75 · 4 − 2).
+        let state: HashMap<String, Tensor> = mean.state().into_iter().collect();
+        let numbers = |name: &str| state[name].flatten_all().unwrap().to_vec1::<f32>().unwrap();
+        assert!(weights.parameters().len() > 2 && weights.buffers().len() > 2);
+        for parameter in weights.parameters() {
+            assert!(numbers(parameter.name()).iter().all(|value| (value - 4.75).abs() < 1e-6), "{}", parameter.name());
+        }
+        for (name, _) in weights.buffers() {
+            assert!(numbers(name).iter().all(|&value| value == -2.0), "{name}");
+        }
+        // For as long as it is measured the encoder has the mean, and then its own again.
+        let first = &weights.parameters()[0];
+        let now = || first.var().flatten_all().unwrap().to_vec1::<f32>().unwrap()[0];
+        let within = with_weights(weights, Some(&mean.state()), || Ok(now())).unwrap();
+        assert!((within - 4.75).abs() < 1e-6 && now() == -2.0, "{within} {}", now());
+    }
+}

@@ -9,7 +9,7 @@ use crate::moving_mean::with_weights;
 use crate::recipe::Evaluated;
 use crate::sets::Sets;
 use crate::tensorboard::EventFile;
-use crate::{Error, Event, Recipe, Result, Trainer, checkpoint, report, sets};
+use crate::{Error, Event, Recipe, Result, Trainer, checkpoint, report, sets, weights};
 use candle_core::{Device, Tensor};
 use dml_models::{Encoder, Network};
 use std::fs::{File, OpenOptions};
@@ -173,8 +173,9 @@ pub fn run_on(
     if let Some(problem) = damaged {
         keep(&Event::Damaged { problem, step: trainer.step() })?;
     }
-    for (file, report) in trainer.loaded.iter().filter(|_| trainer.step() == 0) {
-        keep(&Event::Weights { file: file.display().to_string(), became: report.to_string() })?;
+    for (weights, file, report) in trainer.loaded.iter().filter(|_| trainer.step() == 0) {
+        let (commit, sha256) = (weights::commit(weights, file), weights::sha256(file)?);
+        keep(&Event::Weights { file: file.display().to_string(), sha256, commit, became: report.to_string() })?;
     }
     trainer.fit(sets, folder, stop, &mut keep)?;
     keep(&Event::Evaluating)?;
@@ -187,7 +188,8 @@ pub fn run_on(
     let encoder = trainer.encoder();
     let (mut evaluation, test) = with_weights(encoder.weights(), measured.as_deref(), || {
         evaluation::of_encoder(encoder, recipe.metric()?, recipe.loss.dims(), sets, device)
-    })?;
+    })
+    .map_err(|e| e.of_measure(trainer.step()))?;
     let mut weights = measured.unwrap_or_else(|| trainer.own_weights());
     // Without them the weights of an image encoder cannot be used elsewhere.
     if let Some(normalize) = &sets.normalize {

@@ -27,8 +27,8 @@ pub struct Trainer {
     pub(crate) moving_mean: Option<MovingMean>,
     pub(crate) progress: Progress,
     pub(crate) device: Device,
-    /// The files of the first weights, and what became of each weight.
-    pub(crate) loaded: Vec<(PathBuf, Report)>,
+    /// What the recipe says of first weights, their file, and what became of each.
+    pub(crate) loaded: Vec<(String, PathBuf, Report)>,
 }
 
 impl Trainer {
@@ -46,7 +46,7 @@ impl Trainer {
             let Some(file) = weights::locate(model)? else { continue };
             let loading = Loading { new_head: true, towers, ..Loading::default() };
             let report = dml_models::pretrained::load_with(&encoder, &file, loading)?;
-            loaded.push((file, report));
+            loaded.push((model.weights.clone().unwrap_or_default(), file, report));
         }
         agreement::of_chunks(recipe, &encoder)?;
         // Each pair is a class of its own.

@@ -37,7 +37,8 @@ impl Trainer {
                 }
                 (false, None, None) => Err(agreement::no_validation()),
             }
-        })?;
+        })
+        .map_err(|e| e.of_measure(step))?;
         let best = self.progress.measured(measured.value(), self.recipe.schedule.plateau_patience);
         if best {
             checkpoint::save_plain(&folder.best(), weights.unwrap_or_else(|| self.own_weights()))?;

@@ -39,7 +39,7 @@ fn state(job: &Job, seeds: usize) -> String {
         },
         Work::Baseline => "no training".to_owned(),
     };
-    let weights = if job.weights { ", weights from the hub" } else { "" };
+    let weights = if job.weights.is_some() { ", weights from the hub" } else { "" };
     match &job.skipped {
         None => format!("{size}{weights}: ready"),
         Some(lacks) => format!("{size}{weights}: needs {lacks}"),

@@ -72,7 +72,9 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
         eprintln!("{} skipped, it needs {why}", job.title());
     }
     let pool = Pool { dml: &dml, data: &data, device: &arguments.device, threads: pool::threads()? };
-    pool.run(&plan.open_jobs())?;
+    let lacking = pool.run(&plan.open_jobs())?;
+    plan.skip_without(&lacking);
+    plan.write(&out)?;
     report(&dml, &out)?;
     let elapsed = started.elapsed().as_secs();
     eprintln!("finished in {} min {} s", elapsed / 60, elapsed % 60);

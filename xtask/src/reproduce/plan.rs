@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail};
 use serde::Serialize;
 
-use super::suite::{Suite, overridden_steps, recipe_size, suite_files};
+use super::suite::{Suite, hub_command, overridden, recipe_needs, suite_files};
 use crate::dataset;
 use crate::workspace;
 
@@ -27,9 +27,12 @@ pub(crate) struct Job {
     /// Class folds that it is trained on, in folders of their own below.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) folds: Option<u64>,
-    /// Whether it begins with weights from the hub.
+    /// What it does less of than the published protocol.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) shortened: Option<String>,
+    /// How to get the weights that it begins with, where they lie on the hub. Whether they are here only `dml` knows.
     #[serde(skip)]
-    pub(crate) weights: bool,
+    pub(crate) weights: Option<String>,
 }
 
 /// What a job does.
@@ -131,7 +134,8 @@ impl Plan {
                 work: Work::Baseline,
                 skipped: missing(baseline.needs.as_deref(), data)?,
                 folds: None,
-                weights: false,
+                shortened: None,
+                weights: None,
             });
             check_name(&baseline.name, &mut names)?;
         }
@@ -141,21 +145,25 @@ impl Plan {
                 bail!("job `{}` has no seeds: give at least one, e.g. seeds = [0, 1, 2]", job.name);
             }
             let recipe = recipes.join(&job.recipe);
-            let size = recipe_size(&recipe).with_context(|| format!("job `{}`: {}", job.name, recipe.display()))?;
+            let size = recipe_needs(&recipe).with_context(|| format!("job `{}`: {}", job.name, recipe.display()))?;
             let no_gpu = (job.gpu && !gpu).then(|| "a GPU: add --device cuda".to_owned());
-            let weights = job.file.as_ref().map(|file| data.join(file));
-            let no_file = weights.as_ref().filter(|file| !file.is_file());
+            let file = job.file.as_ref().map(|file| data.join(file));
+            let no_file = file.as_ref().filter(|file| !file.is_file());
             let no_file = no_file.map(|file| format!("the weights {}: lay them there", file.display()));
             let needs = missing(job.needs.as_deref(), data)?;
             let lacks: Vec<String> = needs.into_iter().chain(no_file).chain(no_gpu).collect();
-            let begins = weights.map(|file| format!("model.weights={}", file.display()));
+            let begins = file.map(|file| format!("model.weights={}", file.display()));
             if job.folds.is_some_and(|folds| folds < 2) {
                 bail!("job `{}` has less than 2 folds: give more, or leave `folds` out", job.name);
             }
             let folds = job.folds.map(|folds| format!("data.folds={folds}"));
             let set: Vec<String> = job.set.iter().cloned().chain(begins).chain(folds).collect();
             let skipped = (!lacks.is_empty()).then(|| lacks.join("; and "));
-            let steps = overridden_steps(&job.set)?.unwrap_or(size.train.steps);
+            let steps = match overridden(&job.set, "train.steps") {
+                Some(steps) => steps.parse().with_context(|| format!("job `{}`: train.steps={steps}", job.name))?,
+                None => size.train.steps,
+            };
+            let weights = overridden(&set, "model.weights").or(size.model.weights.as_deref()).and_then(hub_command);
             for &seed in &job.seeds {
                 self.jobs.push(Job {
                     suite: stem.clone(),
@@ -170,7 +178,8 @@ impl Plan {
                     },
                     skipped: skipped.clone(),
                     folds: job.folds,
-                    weights: job.weights,
+                    shortened: job.shortened.clone(),
+                    weights: weights.clone(),
                 });
             }
         }
@@ -186,6 +195,7 @@ impl Plan {
             if let Work::Train { set, steps: all, .. } = &mut job.work {
                 set.push(format!("train.steps={steps}"));
                 *all = steps * job.folds.unwrap_or(1);
+                job.shortened = Some(format!("--quick, {steps} steps"));
             }
         }
     }
@@ -204,7 +214,15 @@ impl Plan {
 
     /// Whether a job that can run begins with weights from the hub.
     pub(crate) fn wants_weights(&self) -> bool {
-        self.jobs.iter().any(|job| job.weights && job.skipped.is_none())
+        self.jobs.iter().any(|job| job.weights.is_some() && job.skipped.is_none())
+    }
+
+    /// Takes the jobs that begin with weights out of it which `commands` would bring.
+    pub(crate) fn skip_without(&mut self, commands: &BTreeSet<String>) {
+        for job in self.jobs.iter_mut().filter(|job| job.skipped.is_none()) {
+            let lacks = job.weights.as_ref().filter(|command| commands.contains(*command));
+            job.skipped = lacks.map(|command| format!("{command}, where the hub is reached"));
+        }
     }
 
     /// All suites.
@@ -262,8 +280,16 @@ pub(super) mod tests {
 
     fn job(out: &Path, name: &str, work: Work, complete: bool) -> Job {
         let dir = out.join(name);
-        let job =
-            Job { suite: "suite".into(), name: name.into(), dir, work, skipped: None, folds: None, weights: false };
+        let job = Job {
+            suite: "suite".into(),
+            name: name.into(),
+            dir,
+            work,
+            skipped: None,
+            folds: None,
+            shortened: None,
+            weights: None,
+        };
         fs::create_dir_all(&job.dir).unwrap();
         if complete {
             fs::write(job.result(), "{}").unwrap();
@@ -287,6 +313,34 @@ pub(super) mod tests {
         let names: Vec<&str> = plan.open_jobs().iter().map(|job| job.name.as_str()).collect();
         assert_eq!(names, ["old", "new-baseline", "new"]);
     }
+
+    #[test]
+    fn weights_that_cannot_be_had_are_the_reason_and_the_command_the_mend() {
+        let folder = tempfile::tempdir().unwrap();
+        let recipes = folder.path();
+        fs::create_dir(recipes.join("suites")).unwrap();
+        let recipe = "[model]\nweights = \"hf://timm/vit/model.safetensors\"\n[train]\nsteps = 10\n[sampler]\nclasses = 2\nper_class = 3\n";
+        fs::write(recipes.join("one.toml"), recipe).unwrap();
+        let row = |name: &str, more: &str| {
+            format!("[[job]]\nname = \"{name}\"\nrecipe = \"one.toml\"\nseeds = [0]\n{more}\n")
+        };
+        let rows = [
+            row("hub", ""),
+            row("own", "set = [\"model.weights=own.safetensors\"]"),
+            row("file", "file = \"one.toml\""),
+        ];
+        fs::write(recipes.join("suites/few.toml"), format!("title = \"few\"\n{}", rows.concat())).unwrap();
+        let place = Place { out: &recipes.join("out"), data: recipes, gpu: false };
+        let mut plan = Plan::read(recipes, None, true, &place).unwrap();
+        let command = "hf download timm/vit model.safetensors";
+        assert_eq!([0, 1, 2].map(|i| plan.jobs[i].weights.as_deref()), [Some(command), None, None]);
+        assert!(plan.wants_weights());
+        plan.skip_without(&BTreeSet::from([command.to_owned()]));
+        let skipped: Vec<(&str, &str)> = plan.skipped().iter().map(|(job, why)| (job.name.as_str(), *why)).collect();
+        assert_eq!(skipped, [("hub", "hf download timm/vit model.safetensors, where the hub is reached")]);
+        assert!(!plan.wants_weights());
+    }
+
     #[test]
     fn a_row_of_folds_is_one_job_with_all_their_steps() {
         let folder = tempfile::tempdir().unwrap();
@@ -308,8 +362,9 @@ pub(super) mod tests {
         assert_eq!(size(&plan), (40, vec!["data.folds=4".to_owned()]));
         assert_eq!(plan.jobs[0].result(), out.join("few/row/seed-3/summary.json"));
         plan.shorten(5);
-        assert_eq!(size(&plan).0, 20);
-        assert_eq!(size(&read("").unwrap()), (10, vec![]));
+        assert_eq!((size(&plan).0, plan.jobs[0].shortened.as_deref()), (20, Some("--quick, 5 steps")));
+        let few = read("shortened = \"fewer steps\"").unwrap();
+        assert_eq!((size(&few), few.jobs[0].shortened.as_deref()), ((10, vec![]), Some("fewer steps")));
         let error = format!("{:#}", read("folds = 1").err().unwrap());
         assert!(error.contains("`row` has less than 2 folds"), "{error}");
     }

@@ -1,6 +1,6 @@
 //! Jobs as processes, as many at once as there are threads to share.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::env;
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader};
@@ -38,6 +38,9 @@ enum Message {
 
 /// How `dml train` says that a folder's runs would no longer be those of the recipe.
 const OTHER_RECIPE: &str = "the folder was begun with another recipe or seed";
+
+/// How `dml train` says that the hub does not give the weights that a recipe begins with.
+const NOT_TO_BE_HAD: &str = "is not to be had: ";
 
 /// The lines of `dml train`'s standard output that matter here; the others are for people and for `metrics.jsonl`.
 #[derive(Deserialize)]
@@ -120,8 +123,10 @@ pub(crate) fn threads() -> Result<usize> {
 }
 
 impl Pool<'_> {
-    /// Runs the jobs to their end. The first that fails stops the others, which keep their checkpoints.
-    pub(crate) fn run(&self, jobs: &[&Job]) -> Result<()> {
+    /// Runs the jobs to their end. The first that fails stops the others, which keep their checkpoints; but those that begin with
+    /// weights which cannot be had are left out. Returns the commands that would bring these.
+    pub(crate) fn run(&self, jobs: &[&Job]) -> Result<BTreeSet<String>> {
+        let mut lacking = BTreeSet::new();
         let mut progress = Progress::new(jobs);
         let (sender, receiver) = channel();
         let mut waiting: VecDeque<usize> = (0..jobs.len()).collect();
@@ -137,13 +142,26 @@ impl Pool<'_> {
             }
             if running.is_empty() {
                 progress.finish();
-                return Ok(());
+                return Ok(lacking);
             }
             let ended = listen(&receiver, &mut progress)?;
             let at = running.iter().position(|running| running.job == ended).expect("only running jobs speak");
             let status = running.swap_remove(at).child.wait()?;
-            check(jobs[ended], status)?;
-            progress.complete(ended);
+            if let Some(command) = lacks(jobs[ended], status) {
+                lacking.insert(command.clone());
+                progress.leave_out(ended, &command);
+                // The others would ask in vain.
+                waiting.retain(|&job| {
+                    let asks = jobs[job].weights.as_ref() == Some(&command);
+                    if asks {
+                        progress.leave_out(job, &command);
+                    }
+                    !asks
+                });
+            } else {
+                check(jobs[ended], status)?;
+                progress.complete(ended);
+            }
         }
     }
 
@@ -209,6 +227,14 @@ fn listen(receiver: &Receiver<Message>, progress: &mut Progress) -> Result<usize
     }
 }
 
+/// The command that would bring the weights for want of which the job failed.
+fn lacks(job: &Job, status: ExitStatus) -> Option<String> {
+    let log = fs::read_to_string(job.log()).unwrap_or_default();
+    // The log goes on over several runs: only its last line is surely of this one.
+    let refused = !status.success() && log.lines().last()?.contains(NOT_TO_BE_HAD);
+    job.weights.clone().filter(|_| refused)
+}
+
 fn check(job: &Job, status: ExitStatus) -> Result<()> {
     match (status.success(), job.result().exists()) {
         (true, true) => Ok(()),
@@ -257,6 +283,37 @@ mod tests {
     #[test]
     fn the_refusal_is_worded_as_dml_train_words_it() {
         assert!(include_str!("../../../crates/dml-train/src/run.rs").contains(OTHER_RECIPE));
+        assert!(include_str!("../../../crates/dml-models/src/error.rs").contains(NOT_TO_BE_HAD));
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn jobs_without_their_weights_are_left_out_and_the_others_run() {
+        use std::os::unix::fs::PermissionsExt;
+        let out = tempfile::tempdir().unwrap();
+        // In place of `dml train RECIPE --run-dir DIR`: counts its calls, and lacks the weights in folders that are called so.
+        let dml = out.path().join("dml");
+        let script = format!(
+            "#!/bin/sh\necho >> {}\ncase $4 in\n*lacks*) echo 'error: hub: a@main/b {NOT_TO_BE_HAD}no network' >&2; exit 1;;\n\
+             *) echo '{{}}' > $4/evaluation.json;;\nesac\n",
+            out.path().join("calls").display(),
+        );
+        fs::write(&dml, script).unwrap();
+        fs::set_permissions(&dml, fs::Permissions::from_mode(0o755)).unwrap();
+        let job = |name: &str, weights: Option<&str>| Job {
+            weights: weights.map(str::to_owned),
+            ..training(out.path(), name, false)
+        };
+        let jobs =
+            [job("lacks-0", Some("get b")), job("lacks-1", Some("get b")), job("has", Some("get c")), job("own", None)];
+        let pool = Pool { dml: &dml, data: out.path(), device: "cpu", threads: 1 };
+        let lacking = pool.run(&jobs.iter().collect::<Vec<_>>()).unwrap();
+        assert_eq!(lacking, BTreeSet::from(["get b".to_owned()]));
+        assert_eq!(jobs.each_ref().map(Job::was_complete), [false, false, true, true]);
+        assert_eq!(fs::read_to_string(out.path().join("calls")).unwrap().lines().count(), 3);
+        // Without weights of the hub it is a failure like any other.
+        let lacks = job("lacks-2", None);
+        assert!(pool.run(&[&lacks]).unwrap_err().to_string().contains("no network"));
     }
 
     #[test]

@@ -76,6 +76,15 @@ impl Progress {
         self.show();
     }
 
+    /// Job `job` is not done: it lacks what `command` would bring.
+    pub(crate) fn leave_out(&mut self, job: usize, command: &str) {
+        self.complete += 1;
+        (self.jobs[job].images, self.jobs[job].done) = (0, 0);
+        self.bar.set_length(self.total());
+        let title = &self.jobs[job].title;
+        self.say(&format!("{:>3}/{} {title} skipped, it needs {command}", self.complete, self.jobs.len()));
+    }
+
     /// All jobs are complete.
     pub(crate) fn finish(&self) {
         self.bar.finish_and_clear();

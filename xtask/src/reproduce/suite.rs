@@ -50,9 +50,8 @@ pub(super) struct SuiteJob {
     /// Whether it would take days without a GPU.
     #[serde(default)]
     pub(super) gpu: bool,
-    /// Whether it begins with weights from the hub.
-    #[serde(default)]
-    pub(super) weights: bool,
+    /// What it does less of than the published protocol, which its figures are then not held to.
+    pub(super) shortened: Option<String>,
     /// A file of weights that is on no hub: it must lie in the data folder, and the recipe then begins with it.
     pub(super) file: Option<String>,
 }
@@ -67,11 +66,18 @@ pub(super) struct SuiteBaseline {
     pub(super) needs: Option<String>,
 }
 
-/// The part of a recipe that says how much work it is. The rest is for `dml` to read and check.
+/// The part of a recipe that says how much work it is and what it begins with. The rest is for `dml` to read and check.
 #[derive(Deserialize)]
-pub(super) struct RecipeSize {
+pub(super) struct RecipeNeeds {
     pub(super) train: TrainSize,
     pub(super) sampler: SamplerSize,
+    #[serde(default)]
+    pub(super) model: Model,
+}
+
+#[derive(Deserialize, Default)]
+pub(super) struct Model {
+    pub(super) weights: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -106,12 +112,48 @@ pub(super) fn suite_files(dir: &Path, only: Option<&str>) -> Result<Vec<PathBuf>
     }
 }
 
-pub(super) fn recipe_size(recipe: &Path) -> Result<RecipeSize> {
+pub(super) fn recipe_needs(recipe: &Path) -> Result<RecipeNeeds> {
     Ok(toml::from_str(&fs::read_to_string(recipe)?)?)
 }
 
-/// The last `train.steps=N` among the changes to a recipe.
-pub(super) fn overridden_steps(set: &[String]) -> Result<Option<u64>> {
-    let last = set.iter().rev().find_map(|change| change.strip_prefix("train.steps="));
-    last.map(|steps| steps.trim().parse().with_context(|| format!("train.steps={steps}"))).transpose()
+/// What the last of the changes to a recipe makes of `key`.
+pub(super) fn overridden<'a>(set: &'a [String], key: &str) -> Option<&'a str> {
+    set.iter().rev().find_map(|change| change.strip_prefix(key)?.strip_prefix('=')).map(str::trim)
+}
+
+/// The command of the hub's own client that brings `weights` into the cache that `dml` reads, where they lie on the hub.
+pub(super) fn hub_command(weights: &str) -> Option<String> {
+    let mut parts = weights.strip_prefix("hf://")?.splitn(3, '/');
+    let (owner, name, file) = (parts.next()?, parts.next()?, parts.next());
+    let (name, revision) = name.split_once('@').map_or((name, None), |(name, revision)| (name, Some(revision)));
+    let file = file.map_or(String::new(), |file| format!(" {file}"));
+    let revision = revision.map_or(String::new(), |revision| format!(" --revision {revision}"));
+    Some(format!("hf download {owner}/{name}{file}{revision}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_of_the_hub_is_a_command_of_its_client() {
+        for (weights, command) in [
+            ("hf://timm/vit/model.safetensors", Some("hf download timm/vit model.safetensors")),
+            ("hf://timm/vit@c0ffee/a/b.bin", Some("hf download timm/vit a/b.bin --revision c0ffee")),
+            ("hf://owner/sentences", Some("hf download owner/sentences")),
+            ("hf://owner/sentences@v2", Some("hf download owner/sentences --revision v2")),
+            ("weights.pth", None),
+        ] {
+            assert_eq!(hub_command(weights).as_deref(), command, "{weights}");
+        }
+    }
+
+    #[test]
+    fn the_last_change_of_a_key_counts() {
+        let set = ["train.steps=3", "train.steps_more=7", "train.steps= 5", "name=x"].map(str::to_owned);
+        assert_eq!(
+            (overridden(&set, "train.steps"), overridden(&set, "train"), overridden(&set, "name")),
+            (Some("5"), None, Some("x"))
+        );
+    }
 }

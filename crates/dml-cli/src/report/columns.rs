@@ -15,6 +15,8 @@ pub(super) enum Kind {
     FewShot,
     /// Texts found by images and images by texts.
     CrossModal,
+    /// Retrieval of texts, and how pairs of them follow what people found.
+    Texts,
 }
 
 /// The columns of a table.
@@ -42,6 +44,9 @@ pub(super) fn of(kind: Kind) -> Vec<&'static Figure> {
             "validation_cross_modal_map_at_r",
         ],
         Kind::FewShot => &["five_way_one_shot", "five_way_five_shot", "twenty_way_one_shot", "twenty_way_five_shot"],
+        Kind::Texts => {
+            &["recall_at_1", "r_precision", "map_at_r", "eer", "spearman", "validation_map_at_r", "validation_spearman"]
+        }
     };
     keys.iter().filter_map(|key| Figure::find(key)).collect()
 }
@@ -52,7 +57,7 @@ mod tests {
 
     #[test]
     fn every_key_names_a_figure() {
-        let kinds = [Kind::Retrieval, Kind::OneShot, Kind::FewShot, Kind::CrossModal];
-        assert_eq!(kinds.map(|kind| of(kind).len()), [9, 1, 4, 7]);
+        let kinds = [Kind::Retrieval, Kind::OneShot, Kind::FewShot, Kind::CrossModal, Kind::Texts];
+        assert_eq!(kinds.map(|kind| of(kind).len()), [9, 1, 4, 7, 7]);
     }
 }

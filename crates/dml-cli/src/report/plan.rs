@@ -1,8 +1,8 @@
 //! What `cargo xtask reproduce-paper` planned: `plan.json`.
 
-use super::columns::{self, Kind};
+use super::columns::Kind;
+use super::comparison::Comparison;
 use anyhow::{Context, Result};
-use dml_eval::statistics::{ci95, mean};
 use dml_train::evaluation::Evaluation;
 use dml_train::figures::Figure;
 use dml_train::runs::{Row, Summary};
@@ -30,7 +30,7 @@ pub(super) struct Suite {
     /// Rows of others.
     #[serde(default)]
     pub(super) published: Vec<Published>,
-    /// Rows over several jobs, judged against a published figure.
+    /// Figures of papers, to set beside the mean of some jobs; of several jobs also a row.
     #[serde(default)]
     pub(super) comparison: Vec<Comparison>,
 }
@@ -41,24 +41,6 @@ pub(super) struct Published {
     pub(super) name: String,
     #[serde(flatten)]
     pub(super) figures: BTreeMap<String, f64>,
-}
-
-/// The mean of some jobs beside a published figure.
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct Comparison {
-    pub(super) name: String,
-    /// The jobs.
-    pub(super) of: Vec<String>,
-    /// The column that is compared.
-    column: String,
-    /// What the paper says, percent.
-    figure: f64,
-    /// Which paper.
-    source: String,
-    /// Which of the models of folds, of jobs that have folds. Default: each by itself.
-    #[serde(default)]
-    pub(super) models: Models,
 }
 
 /// Which models of a job's class folds are meant; a job without folds has one.
@@ -82,32 +64,6 @@ impl Models {
     }
 }
 
-impl Comparison {
-    /// A sentence: ours, theirs, and what follows. The interval is over our runs only: papers rarely give theirs.
-    pub(super) fn verdict(&self, suite: &Suite, jobs: &[&Job]) -> Result<String> {
-        let column = columns::of(suite.table).into_iter().find(|column| column.key == self.column);
-        let column = column
-            .with_context(|| format!("{}: comparison column {:?} is not in its table", suite.suite, self.column))?;
-        let jobs: Vec<&&Job> = jobs.iter().filter(|job| self.of.contains(&job.name)).collect();
-        if jobs.is_empty() || jobs.iter().any(|job| job.skipped.is_some()) {
-            return Ok(String::new());
-        }
-        let runs = jobs.iter().map(|job| job.achieved(self.models)).collect::<Result<Vec<_>>>()?;
-        let values: Vec<f64> = runs.iter().filter_map(|run| Some(100.0 * run.figure(column)?)).collect();
-        let (ours, interval) = (mean(&values), if values.len() > 1 { ci95(&values) } else { f64::INFINITY });
-        let gain = if column.lower_is_better { self.figure - ours } else { ours - self.figure };
-        let verdict = match (gain.abs() <= interval, gain > 0.0) {
-            (true, _) => "no difference that these runs can show".to_owned(),
-            (false, true) => format!("better by {gain:.1} points"),
-            (false, false) => format!("worse by {:.1} points", -gain),
-        };
-        Ok(format!(
-            "{}: {} {ours:.1} ± {interval:.1}, {} {:.1}: {verdict}.",
-            self.name, column.heading, self.source, self.figure
-        ))
-    }
-}
-
 /// One run.
 #[derive(Deserialize)]
 pub(super) struct Job {
@@ -117,6 +73,8 @@ pub(super) struct Job {
     pub(super) skipped: Option<String>,
     /// Class folds that it was trained on.
     pub(super) folds: Option<u64>,
+    /// What it does less of than the published protocol.
+    pub(super) shortened: Option<String>,
 }
 
 impl Job {
@@ -200,13 +158,5 @@ mod tests {
             assert_eq!((achieved.models(), achieved.figure(map)), (Some(name), Some(share)));
             assert_eq!(achieved.figure(Figure::find("eer").unwrap()), None);
         }
-        let suite = json!({"suite": "s", "title": "t", "table": "retrieval", "comparison": [
-            {"name": "A", "of": ["a"], "column": "map_at_r", "figure": 20.0, "source": "B"},
-            {"name": "A", "of": ["a"], "column": "map_at_r", "figure": 20.0, "source": "B", "models": "concatenated"},
-        ]});
-        let suite: Suite = serde_json::from_value(suite).unwrap();
-        let verdict = |of: &Comparison| of.verdict(&suite, &[&job]).unwrap();
-        assert!(verdict(&suite.comparison[0]).contains("MAP@R 21.0"), "{}", verdict(&suite.comparison[0]));
-        assert!(verdict(&suite.comparison[1]).contains("MAP@R 26.0"), "{}", verdict(&suite.comparison[1]));
     }
 }

@@ -73,6 +73,7 @@ impl Hub {
     pub fn fetch(&self, wanted: HubFile<'_>) -> Result<Fetched> {
         let HubFile { repo, revision, file, sha256 } = wanted;
         let wrong = |problem: String| Error::Hub(format!("{repo}@{revision}/{file}: {problem}"));
+        let lacking = |problem| Error::NotToBeHad { file: format!("{repo}@{revision}/{file}"), problem };
         for (what, path) in [("repository", repo), ("revision", revision), ("file", file)] {
             // They become paths in the cache.
             let inside = Path::new(path).components().all(|part| matches!(part, Component::Normal(_)));
@@ -84,7 +85,7 @@ impl Hub {
             Some(found) => found,
             None if self.offline => {
                 let cache = self.cache.display();
-                return Err(wrong(format!("it is not in {cache}, and HF_HUB_OFFLINE forbids to ask: unset it once")));
+                return Err(lacking(format!("it is not in {cache}, and HF_HUB_OFFLINE forbids to ask: unset it once")));
             }
             None => {
                 let builder = ApiBuilder::from_cache(Cache::new(self.cache.clone()));
@@ -92,7 +93,7 @@ impl Hub {
                 let api = builder.with_endpoint(endpoint).with_progress(false).with_retries(2).build();
                 let api = api.map_err(|error| wrong(error.to_string()))?;
                 api.repo(repository(wanted)).download(file).map_err(|error| {
-                    wrong(format!("{error}: is it there, is {} reached, must you log in?", self.endpoint))
+                    lacking(format!("{error}: is it there, is {} reached, must you log in?", self.endpoint))
                 })?;
                 self.cached(wanted).ok_or_else(|| wrong("it came, but is not in the cache".to_owned()))?
             }

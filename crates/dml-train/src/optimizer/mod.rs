@@ -207,6 +207,45 @@ mod tests {
         assert_eq!(other.slots.iter().map(|slot| slot.steps).collect::<Vec<_>>(), [4, 4]);
     }
 
+    /// Where one step takes matrices and vectors of all groups from 2, by a gradient of 3 and half of the rate.
+    fn after_a_step(config: &OptimizerConfig) -> Vec<[f32; 2]> {
+        let var = |shape: &[usize]| Var::from_tensor(&Tensor::full(2f32, shape, &Device::Cpu).unwrap()).unwrap();
+        let groups = [Group::Backbone, Group::Head, Group::Proxies];
+        let vars = groups.map(|_| [var(&[1, 1]), var(&[1])]);
+        let slots = groups.iter().zip(&vars).flat_map(|(&group, vars)| vars.iter().map(move |var| (group, var)));
+        let slots = slots.enumerate().map(|(i, (group, var))| (i.to_string(), var.clone(), group)).collect();
+        let sum = vars.iter().flatten().map(|var| var.sum_all().unwrap());
+        let loss = sum.reduce(|a, b| (a + b).unwrap()).unwrap().affine(3.0, 0.0).unwrap();
+        Optimizer::new(config.clone(), slots).unwrap().step(&loss.backward().unwrap(), 0.5).unwrap();
+        let value = |var: &Var| var.flatten_all().unwrap().to_vec1::<f32>().unwrap()[0];
+        vars.iter().map(|[matrix, vector]| [value(matrix), value(vector)]).collect()
+    }
+
+    #[test]
+    fn each_group_learns_at_its_rate_and_vectors_decay_only_if_asked() {
+        for decay_all in [false, true] {
+            let config = OptimizerConfig {
+                lr: 0.2,
+                backbone_lr_factor: 0.1,
+                proxy_lr_factor: 10.0,
+                weight_decay: 0.25,
+                momentum: 0.0,
+                decay_all,
+                ..Default::default()
+            };
+            let rates = [0.01f32, 0.1, 1.0];
+            let decays = [0.25, if decay_all { 0.25f32 } else { 0.0 }];
+            // SGD: w − r (g + λw). AdamW, in its first step: w − r λ w − r g / |g|.
+            let sgd = rates.map(|rate| decays.map(|decay| 2.0 - rate * (3.0 + 2.0 * decay)));
+            let adamw = rates.map(|rate| decays.map(|decay| 2.0 - rate * (2.0 * decay + 1.0)));
+            for (kind, wanted) in [(Kind::Sgd, sgd), (Kind::AdamW, adamw)] {
+                let found = after_a_step(&OptimizerConfig { kind, ..config.clone() });
+                let pairs = found.iter().flatten().zip(wanted.iter().flatten());
+                assert!(pairs.clone().all(|(a, b)| (a - b).abs() < 1e-5), "{kind:?}: {found:?}, want {wanted:?}");
+            }
+        }
+    }
+
     #[test]
     fn what_stands_still_has_no_part_in_the_norm() {
         let var = |value: f32| Var::from_tensor(&Tensor::new(&[value], &Device::Cpu).unwrap()).unwrap();

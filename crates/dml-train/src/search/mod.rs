@@ -1,4 +1,4 @@
-//! Search for the values of a recipe's keys that do best on the validation classes. The test classes are never measured.
+//! Search for the values of a recipe's keys that do best on the validation classes or pairs. Those of the test are never measured.
 //!
 //! ```text
 //! ROOT/search.toml       what is searched: recipe, space, sampler, seed
@@ -16,9 +16,10 @@ mod space;
 pub use sampler::{STARTUP, Sampler};
 pub use space::{Space, Values};
 
-use crate::evaluation::Evaluation;
+use crate::figures::Figure;
 use crate::runs::{Member, Runs, Setting, in_turn};
-use crate::{Error, Recipe, Result, Trainer, checkpoint, sets};
+use crate::sets::{self, Sets};
+use crate::{Error, Recipe, Result, Trainer, checkpoint};
 use serde::{Deserialize, Serialize};
 use space::Distribution;
 use std::collections::BTreeMap;
@@ -44,12 +45,26 @@ pub struct Trial {
     pub trial: u64,
     /// Its values.
     pub values: Values,
-    /// MAP@R on the validation classes, over folds the mean; nothing where loss or gradient did not stay finite.
-    pub map_at_r: Option<f64>,
-    /// MAP@R of each fold.
+    /// The figure that trials are judged by, as [`Figure`] calls it.
+    #[serde(default = "of_classes")]
+    pub judged_by: String,
+    /// That figure, over folds the mean; nothing where loss, gradient or embeddings did not stay finite.
+    #[serde(alias = "map_at_r")]
+    pub achieved: Option<f64>,
+    /// The figure of each fold.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub folds: Vec<f64>,
 }
+
+/// What trials were judged by before there were any over pairs.
+fn of_classes() -> String {
+    BY_CLASSES.to_owned()
+}
+
+const BY_CLASSES: &str = "validation_map_at_r";
+const BY_PAIRS: &str = "validation_spearman";
+/// What a trial without a figure counts as: no correlation is lower, and no MAP@R.
+const WORST: f64 = -1.0;
 
 /// The echo of a search: `search.toml`.
 #[derive(Serialize)]
@@ -64,7 +79,7 @@ impl Search {
     /// Does what is left of `trials` trials below `root`; all trials. `on_trial` hears of each that ends.
     ///
     /// # Errors
-    /// When a recipe of the space refuses its values, there are no validation classes, the folder is that of another search, or a run
+    /// When a recipe of the space refuses its values, there are no validation classes or pairs, the folder is that of another search, or a run
     /// fails otherwise than by growing beyond all numbers.
     pub fn run(
         &self,
@@ -73,17 +88,16 @@ impl Search {
         setting: &Setting<'_>,
         on_trial: &mut dyn FnMut(&Trial),
     ) -> Result<Vec<Trial>> {
-        self.check(setting)?;
+        let judge = self.check(setting)?;
         self.keep_echo(root)?;
         let mut done = self.read(root)?;
         self.keep_best(root, &done)?;
         while (done.len() as u64) < trials {
             let number = done.len() as u64;
-            // A trial without a figure did as badly as can be.
             let history: Vec<(&Values, f64)> =
-                done.iter().map(|trial| (&trial.values, trial.map_at_r.unwrap_or(0.0))).collect();
+                done.iter().map(|trial| (&trial.values, trial.achieved.unwrap_or(WORST))).collect();
             let values = self.sampler.suggest(&self.space, self.seed, number, &history)?;
-            let trial = self.try_values(number, values, root, setting)?;
+            let trial = self.try_values((number, values), judge, root, setting)?;
             done.push(trial);
             write(root, &done)?;
             // What follows must not depend on whether it was read or remembered.
@@ -114,48 +128,53 @@ impl Search {
         Ok(members)
     }
 
-    /// Refuses what would only be refused after hours.
-    fn check(&self, setting: &Setting<'_>) -> Result<()> {
+    /// Refuses what would only be refused after hours; the figure that trials are judged by.
+    fn check(&self, setting: &Setting<'_>) -> Result<&'static Figure> {
+        let mut judge: Option<&Figure> = None;
         for values in self.space.corners() {
             let said = |e: Error| Error::Recipe(format!("the space has {}: {e}", shown(&values)));
             let members = self.members(0, &values).map_err(said)?;
             let recipe = &members[0].recipe;
             let sets = sets::open(recipe, setting.data_dir)?;
-            if sets.validation.is_none() {
-                return Err(Error::Recipe(
-                    "a search chooses by validation classes but there are none: set data.validation or data.folds"
-                        .to_owned(),
-                ));
+            let figure = judge_of(&sets)?;
+            if let Some(other) = judge.replace(figure).filter(|other| other.key != figure.key) {
+                let (a, b) = (other.heading, figure.heading);
+                return Err(Error::Recipe(format!(
+                    "some trials of the space would be judged by {a}, others by {b}: search sets of one kind"
+                )));
             }
             Trainer::new(recipe, &sets, setting.device).map_err(said)?;
         }
-        Ok(())
+        judge.ok_or_else(|| Error::Recipe("the space has no key: name one to search".to_owned()))
     }
 
-    fn try_values(&self, number: u64, values: Values, root: &Path, setting: &Setting<'_>) -> Result<Trial> {
+    fn try_values(
+        &self,
+        (number, values): (u64, Values),
+        judge: &Figure,
+        root: &Path,
+        setting: &Setting<'_>,
+    ) -> Result<Trial> {
         let members = self.members(number, &values)?;
-        let ran = in_turn(&members, setting, |member| {
+        let found = in_turn(&members, setting, |member| {
             let sets = sets::open(&member.recipe, setting.data_dir)?.without_test();
             match member.train(&sets, root, setting) {
-                Err(Error::NotFinite { .. } | Error::GradientNotFinite { .. }) => Ok(None),
-                ran => ran.map(Some),
+                Err(e) if e.is_divergence() => Ok(None),
+                ran => judge.of(&ran?).map(Some).ok_or_else(|| {
+                    Error::Recipe(
+                        "no validation class has two images, so that nothing can be chosen by them".to_owned(),
+                    )
+                }),
             }
         });
-        let ran = ran.map_err(|e| match e.is_interruption() {
+        let found = found.map_err(|e| match e.is_interruption() {
             true => e,
             false => Error::Trial { trial: number, values: shown(&values), source: Box::new(e) },
         })?;
-        let of_run = |run: &Evaluation| match &run.validation {
-            Some(measures) => Ok(measures.retrieval.map_at_r),
-            None => Err(Error::Recipe(
-                "no validation class has two images, so that nothing can be chosen by them".to_owned(),
-            )),
-        };
-        let found: Option<Vec<f64>> =
-            ran.iter().map(|run| run.as_ref().map(of_run)).map(Option::transpose).collect::<Result<_>>()?;
-        let map_at_r = found.as_ref().map(|found| dml_eval::statistics::mean(found));
+        let found: Option<Vec<f64>> = found.into_iter().collect();
+        let achieved = found.as_ref().map(|found| dml_eval::statistics::mean(found));
         let folds = found.filter(|found| found.len() > 1).unwrap_or_default();
-        Ok(Trial { trial: number, values, map_at_r, folds })
+        Ok(Trial { trial: number, values, judged_by: judge.key.to_owned(), achieved, folds })
     }
 
     /// Writes what is searched, or refuses a folder in which something else is.
@@ -207,6 +226,19 @@ impl Search {
     }
 }
 
+/// What a search over `sets` chooses by.
+fn judge_of(sets: &Sets) -> Result<&'static Figure> {
+    let key = match (&sets.validation, &sets.scored[0]) {
+        (Some(_), _) => Some(BY_CLASSES),
+        (None, Some(_)) => Some(BY_PAIRS),
+        (None, None) => None,
+    };
+    key.and_then(Figure::find).ok_or_else(|| {
+        let mend = "set data.validation or data.folds, or give pairs a part `validation`";
+        Error::Recipe(format!("a search chooses by validation classes or pairs but there are none: {mend}"))
+    })
+}
+
 const TRIALS: &str = "trials.jsonl";
 
 fn write(root: &Path, trials: &[Trial]) -> Result<()> {
@@ -218,8 +250,8 @@ fn write(root: &Path, trials: &[Trial]) -> Result<()> {
 
 /// The trial that did best, of equals the first.
 pub fn best(trials: &[Trial]) -> Option<&Trial> {
-    let measured = trials.iter().filter(|trial| trial.map_at_r.is_some());
-    measured.rev().max_by(|a, b| a.map_at_r.unwrap_or(0.0).total_cmp(&b.map_at_r.unwrap_or(0.0)))
+    let measured = trials.iter().filter_map(|trial| Some((trial.achieved?, trial)));
+    measured.rev().max_by(|(a, _), (b, _)| a.total_cmp(b)).map(|(_, trial)| trial)
 }
 
 /// Values for a message: `optimizer.lr = 0.01, …`.
