@@ -1,8 +1,9 @@
 #!/usr/bin/env python3
-"""Fine-tunes a sentence encoder with sentence-transformers on given batches of pairs. `tests/src/bin/fine_tune.rs` calls it.
+"""Fine-tunes a sentence encoder with sentence-transformers on given batches. `tests/src/bin/fine_tune.rs` calls it.
 
-`fine_tune_peers.py WEIGHTS BATCHES EMBEDDINGS`: the encoder's folder; a JSON file with the batches, the texts to embed in the end,
-the learning rate and the length of texts; and where their embeddings go, rows of little-endian float32. Prints the seconds and the
+`fine_tune_peers.py WEIGHTS BATCHES EMBEDDINGS`: the encoder's folder; a JSON file with the lesson (pairs, classes or graded pairs),
+its batches, the texts to embed in the end, the learning rate and the length of texts; and where their embeddings go, rows of
+little-endian float32. Classes are learned by pytorch-metric-learning's loss on sentence-transformers' embeddings. Prints the seconds and the
 loss of each step. Nothing is dropped out, as with us: sentence-transformers leaves it to the model's configuration.
 """
 
@@ -14,6 +15,7 @@ import time
 import numpy
 import sentence_transformers
 import torch
+from pytorch_metric_learning.losses import MultiSimilarityLoss
 from sentence_transformers import SentenceTransformer, losses
 
 threads = os.environ.get("OMP_NUM_THREADS")
@@ -27,16 +29,26 @@ model.max_seq_length = given["max_length"]
 for module in model.modules():
     if isinstance(module, torch.nn.Dropout):
         module.p = 0.0
-loss_of = losses.MultipleNegativesRankingLoss(
-    model, scale=20.0, directions=("query_to_doc", "doc_to_query"), partition_mode="per_direction"
-)
+
+
+def loss_by_classes(features, labels):
+    return MultiSimilarityLoss()(model(features[0])["sentence_embedding"], labels)
+
+
+loss_of = {
+    "pairs": losses.MultipleNegativesRankingLoss(
+        model, scale=20.0, directions=("query_to_doc", "doc_to_query"), partition_mode="per_direction"
+    ),
+    "classes": loss_by_classes,
+    "graded": losses.CoSENTLoss(model, scale=20.0),
+}[given["lesson"]]
 optimizer = torch.optim.AdamW(model.parameters(), lr=given["lr"], weight_decay=0.0)
 model.train()
 seconds, found = [], []
 for batch in given["batches"]:
     before = time.perf_counter()
-    columns = [model.tokenize([pair[side] for pair in batch]) for side in (0, 1)]
-    loss = loss_of(columns, None)
+    columns = [model.tokenize(column) for column in batch["columns"]]
+    loss = loss_of(columns, torch.tensor(batch["labels"]))
     optimizer.zero_grad()
     loss.backward()
     optimizer.step()

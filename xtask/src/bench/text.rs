@@ -35,8 +35,10 @@ pub(super) struct Arguments {
 
 pub(super) fn run(arguments: &Arguments) -> Result<()> {
     let data = arguments.data_dir.clone().map_or_else(dml_data::data_dir, Ok)?;
-    if let Some(fetch) = dataset::missing("banking77", &data)? {
-        bail!("banking77 is not below {}: run {fetch}", data.display());
+    for name in ["banking77", "clinc150", "stsb"] {
+        if let Some(fetch) = dataset::missing(name, &data)? {
+            bail!("{name} is not below {}: run {fetch}", data.display());
+        }
     }
     if !arguments.weights.join("modules.json").exists() {
         bail!("{} holds no sentence encoder: want a folder with modules.json", arguments.weights.display());
@@ -58,8 +60,8 @@ pub(super) fn run(arguments: &Arguments) -> Result<()> {
         bail!("fine_tune failed: {}", output.status);
     }
     let table = format!(
-        "{} steps of AdamW at 2e-5 on two questions of each of 16 intents, the same for both, nothing dropped out; on the \
-         intents that neither has seen, percent, mean ± half-width of its 95 % interval over the seeds. {threads} threads.\n\n{}",
+        "{} steps of AdamW at 2e-5 on 32 questions or 32 pairs, the same for both, nothing dropped out; on intents or pairs that \
+         neither has seen, percent, mean ± half-width of its 95 % interval over the seeds. {threads} threads.\n\n{}",
         arguments.steps,
         String::from_utf8_lossy(&output.stdout).trim()
     );

@@ -62,6 +62,7 @@ fn of_classes() -> String {
 }
 
 const BY_CLASSES: &str = "validation_map_at_r";
+const BY_BOTH_WAYS: &str = "validation_cross_modal_map_at_r";
 const BY_PAIRS: &str = "validation_spearman";
 /// What a trial without a figure counts as: no correlation is lower, and no MAP@R.
 const WORST: f64 = -1.0;
@@ -228,10 +229,11 @@ impl Search {
 
 /// What a search over `sets` chooses by.
 fn judge_of(sets: &Sets) -> Result<&'static Figure> {
-    let key = match (&sets.validation, &sets.scored[0]) {
-        (Some(_), _) => Some(BY_CLASSES),
-        (None, Some(_)) => Some(BY_PAIRS),
-        (None, None) => None,
+    let key = match (&sets.validation, &sets.scored[0], &sets.captions[0]) {
+        (Some(_), _, Some(_)) => Some(BY_BOTH_WAYS),
+        (Some(_), _, None) => Some(BY_CLASSES),
+        (None, Some(_), _) => Some(BY_PAIRS),
+        (None, None, _) => None,
     };
     key.and_then(Figure::find).ok_or_else(|| {
         let mend = "set data.validation or data.folds, or give pairs a part `validation`";
