@@ -133,7 +133,6 @@ fn bring(manifest: &Manifest, data: &Path, source: Source) -> Result<()> {
     let outcome = Fetcher::new(source).fetch(manifest, data, &mut |progress| {
         if bar.message() != progress.file.name {
             bar.set_message(progress.file.name.clone());
-            bar.set_length(progress.file.bytes.unwrap_or_default());
             bar.set_position(progress.done);
             // What an earlier fetch left says nothing about the speed of this one.
             bar.reset_eta();
@@ -141,6 +140,11 @@ fn bring(manifest: &Manifest, data: &Path, source: Source) -> Result<()> {
         bar.set_position(progress.done);
     });
     bar.finish_and_clear();
+        // That of a server's file is known only when it answers.
+        match progress.size {
+            Some(size) => bar.set_length(size),
+            None => bar.unset_length(),
+        }
     for file in outcome.with_context(|| format!("cannot {begun} {name}"))? {
         println!("{done} {file}");
     }
@@ -159,6 +163,7 @@ fn bring(manifest: &Manifest, data: &Path, source: Source) -> Result<()> {
     } else {
         println!("{name} still lacks {}", absent.join(", "));
     }
+        tell_trust(manifest);
     Ok(())
 }
 
@@ -172,7 +177,12 @@ fn verify(manifest: &Manifest, data: &Path) -> Result<()> {
     for file in manifest.files.iter().filter(|file| !file.unchecked().is_empty()) {
         println!("{} is taken on trust: no {} is published", file.name, file.unchecked().join(" and no "));
     }
+    tell_trust(manifest);
     Ok(())
+}
+
+/// Says which files no owner's word could be checked for.
+fn tell_trust(manifest: &Manifest) {
 }
 
 #[cfg(test)]
