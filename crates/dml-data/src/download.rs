@@ -11,7 +11,7 @@ mod http;
 mod part;
 
 use crate::manifest::Difference;
-use crate::{Error, Manifest, ManifestFile, Result};
+use crate::{Error, Manifest, ManifestFile, Result, room, unpack};
 use http::Outcome;
 use part::Part;
 use std::fs::File;
@@ -204,29 +204,20 @@ fn kept(part: &mut Part, file: &ManifestFile) -> Result<String> {
 }
 
 /// Refuses to begin what the disk has no room for. Files of unknown size count for nothing, and what is already there of a part
-/// for what it is.
+/// for what it is; an archive that is to be unpacked counts twice, as what it holds has at least its own size. Unpacking counts
+/// once more, and better.
 fn check_room(manifest: &Manifest, data: &Path, lacking: &[&ManifestFile]) -> Result<()> {
     let here =
         |file: &ManifestFile| std::fs::metadata(part::path_of(&manifest.path(data, file))).map_or(0, |part| part.len());
-    let rest = |file: &&ManifestFile| file.bytes.unwrap_or(0).saturating_sub(here(file));
-    let needed = lacking.iter().map(rest).fold(0u64, u64::saturating_add);
-    let there = data.ancestors().find(|folder| folder.exists()).unwrap_or(Path::new("."));
-    // A file system that does not say is no reason to fail.
-    match fs4::available_space(there) {
-        Ok(free) if free < needed => {
-            let (name, megabytes) = (&manifest.name, |bytes: u64| bytes as f64 / 1e6);
-            Err(Error::Invalid(format!(
-                "{name} takes {:.1} MB more but {} has {:.1} MB free: make room or choose another folder",
-                megabytes(needed),
-                there.display(),
-                megabytes(free)
-            )))
-        }
-        _ => Ok(()),
-    }
+    let unpacked = |file: &ManifestFile| {
+        let to_come = file.unpack && !unpack::folder_of(manifest, data, file).exists();
+        if to_come { file.bytes.unwrap_or(0) } else { 0 }
+    };
+    let rest = |file: &ManifestFile| file.bytes.unwrap_or(0).saturating_sub(here(file));
+    let sizes = lacking.iter().flat_map(|file| [rest(file), unpacked(file)]);
+    room::check(&manifest.name, sizes.fold(0, u64::saturating_add), data)
 }
 
-    let size = file.bytes.or(source.metadata().ok().map(|source| source.len()));
 /// Copies a local file into the part, from its beginning.
 fn copy(path: &Path, part: &mut Part, file: &ManifestFile, progress: &mut dyn FnMut(Progress<'_>)) -> Result<()> {
     let missing = || Error::Missing { path: path.to_owned(), mend: format!("the source must hold {}", file.name) };
@@ -235,6 +226,7 @@ fn copy(path: &Path, part: &mut Part, file: &ManifestFile, progress: &mut dyn Fn
         _ => Error::io(path)(error),
     })?;
     part.restart()?;
+    let size = file.bytes.or(source.metadata().ok().map(|source| source.len()));
     let mut buffer = vec![0; 1 << 16];
     while file.bytes.is_none_or(|bytes| part.len() <= bytes) {
         progress(Progress { file, done: part.len(), size });

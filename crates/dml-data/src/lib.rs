@@ -38,6 +38,7 @@ mod loader;
 mod manifest;
 mod prefetch;
 pub mod rng;
+mod room;
 pub mod sampler;
 pub mod sources;
 mod split;

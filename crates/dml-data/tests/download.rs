@@ -313,3 +313,13 @@ fn a_disk_that_fills_up_is_named_with_the_mend() {
     assert!(message.contains("/toy/digits.txt.part: ") && message.contains("make room"), "{message}");
     bench.holds_nothing();
 }
+    // Room for the archive alone is not enough for what it is to become.
+    let bytes = fs4::available_space(data.path()).unwrap() / 3 * 2;
+    let files = format!("[[files]]\nname = 'a.tgz'\nbytes = {bytes}\nsha256 = '{SHA256}'\n");
+    for (unpack, expected) in [("unpack = true", "make room"), ("", "the source must hold a.tgz")] {
+        let manifest = format!("name = 'v'\nsummary = 's'\nlicence = 'l'\nhomepage = 'h'\n{files}{unpack}");
+        let manifest = Manifest::parse(&manifest).unwrap();
+        let outcome = fetcher.fetch(&manifest, data.path(), &mut |_| ());
+        let message = outcome.unwrap_err().to_string();
+        assert!(message.contains(expected), "{message}");
+    }

@@ -112,6 +112,27 @@ fn limits_hold_whatever_a_header_claims() {
 
 /// Few bytes, but gigabytes of memory if they were taken at their word.
 #[test]
+/// A zip archive of one file that is empty but said to hold so many bytes.
+fn zip_of_claim(bytes: u64) -> Vec<u8> {
+    let local = [b"PK\x03\x04".as_slice(), &[45, 0], &[0; 20], &[1, 0, 0, 0], b"a"].concat();
+    // The size does not fit 32 bits and so stands behind the name.
+    let sizes = [[0; 4], [0xff; 4]].concat();
+    let lengths = [1, 0, 12, 0];
+    let extra = [[1, 0, 8, 0].as_slice(), &bytes.to_le_bytes()].concat();
+    let directory =
+        [b"PK\x01\x02".as_slice(), &[45, 0, 45, 0], &[0; 12], &sizes, &lengths, &[0; 14], b"a", &extra].concat();
+    let end = [&(directory.len() as u32).to_le_bytes(), &(local.len() as u32).to_le_bytes()].map(|le| le.to_vec());
+    [local, directory, [b"PK\x05\x06".as_slice(), &[0, 0, 0, 0, 1, 0, 1, 0]].concat(), end.concat(), vec![0, 0]]
+        .concat()
+}
+
+#[test]
+fn what_the_disk_has_no_room_for_is_not_unpacked() {
+    let message = refused(&zip_of_claim(1 << 60));
+    assert!(message.contains("what x.tar holds takes 1152921504606.9 MB more but"), "{message}");
+    assert!(message.contains("make room or choose another folder"), "{message}");
+}
+
 fn names_and_headers_have_a_limit() {
     let long = tar_of_long_name(3 << 20);
     assert!(refused(&tiny::gz(&long)).contains("headers and names of more than 1048576 bytes"));
