@@ -190,10 +190,15 @@ fn workers_change_no_bit_of_a_batch() {
 #[test]
 fn a_misfit_is_the_only_item() {
     let set = toy();
-    let sampler = PkSampler::new(set.labels(), 3, 2, 1).unwrap();
     let normalize = Normalize::measure(set.as_ref()).unwrap();
     let augment = Augment { rotate: 999.0, ..Augment::default() };
-    let mut loader = Loader::new(set, Box::new(sampler), augment, normalize, 0, 0);
-    assert!(loader.next().unwrap().unwrap_err().to_string().contains("augment.rotate = 999"));
-    assert!(loader.next().is_none());
+    let inputs = Arc::new(AugmentedSet { dataset: set.clone(), augment, normalize });
+    // Also of a run that has no step left.
+    for until in [None, Some(9), Some(4), Some(0)] {
+        let sampler = Box::new(PkSampler::new(set.labels(), 3, 2, 1).unwrap());
+        let options = LoaderOptions { until, ..LoaderOptions::default() };
+        let mut loader = Loader::over(inputs.clone(), sampler, (0, 4), options);
+        assert!(loader.next().unwrap().unwrap_err().to_string().contains("augment.rotate = 999"), "{until:?}");
+        assert!(loader.next().is_none(), "{until:?}");
+    }
 }
