@@ -41,7 +41,8 @@ pub(crate) fn finish_folder(whole: &Path, target: &Path) -> io::Result<()> {
     settle_name(target)
 }
 
-/// One call for all of the file system: to put Omniglot's 2,720 drawings on the disk one by one took 7 s, and so 0.07 s.
+/// One call for all of the file system. Seen on a virtual disk: 3,000 small files in 0.04 s, where one by one they took 0.9 s; beside
+/// a build Omniglot's 2,720 drawings in 0.07 s, where they took 7 s.
 #[cfg(target_os = "linux")]
 fn settle_tree(folder: &Path) -> io::Result<()> {
     match rustix::fs::syncfs(File::open(folder)?).map_err(io::Error::from) {
