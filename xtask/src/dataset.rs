@@ -67,13 +67,7 @@ pub(crate) fn run(arguments: Arguments) -> Result<()> {
     match arguments.action {
         Action::List => list(&data),
         Action::Fetch { name, from, mirror } => {
-            let mirror = mirror.or_else(|| env::var("DML_MIRROR").ok().filter(|mirror| !mirror.is_empty()));
-            let source = match (from, mirror) {
-                (Some(path), _) => Source::Local(path),
-                (None, Some(mirror)) => Source::Mirror(mirror),
-                (None, None) => Source::Owner,
-            };
-            bring(&Manifest::find(&name)?, &data, source)
+            bring(&Manifest::find(&name)?, &data, source(from, mirror, env::var("DML_MIRROR").ok()))
         }
         Action::Import { name, from } => bring(&Manifest::find(&name)?, &data, Source::Local(from)),
         Action::Verify { name } => verify(&Manifest::find(&name)?, &data),
@@ -85,6 +79,15 @@ pub(crate) fn run(arguments: Arguments) -> Result<()> {
             println!("{}", manifest.folder(&data).display());
             Ok(())
         }
+    }
+}
+
+/// Where files are fetched from: what the command names goes before the `variable` DML_MIRROR, and that before the owner.
+fn source(from: Option<PathBuf>, mirror: Option<String>, variable: Option<String>) -> Source {
+    match (from, mirror.or(variable.filter(|mirror| !mirror.is_empty()))) {
+        (Some(path), _) => Source::Local(path),
+        (None, Some(mirror)) => Source::Mirror(mirror),
+        (None, None) => Source::Owner,
     }
 }
 
@@ -133,10 +136,14 @@ fn bring(manifest: &Manifest, data: &Path, source: Source) -> Result<()> {
     let outcome = Fetcher::new(source).fetch(manifest, data, &mut |progress| {
         if bar.message() != progress.file.name {
             bar.set_message(progress.file.name.clone());
-            bar.set_length(progress.file.bytes.unwrap_or_default());
             bar.set_position(progress.done);
             // What an earlier fetch left says nothing about the speed of this one.
             bar.reset_eta();
+        }
+        // That of a server's file is known only when it answers.
+        match progress.size {
+            Some(size) => bar.set_length(size),
+            None => bar.unset_length(),
         }
         bar.set_position(progress.done);
     });
@@ -156,6 +163,7 @@ fn bring(manifest: &Manifest, data: &Path, source: Source) -> Result<()> {
             println!("unpacked {}", workspace::shown(&folder));
         }
         println!("{name} is complete in {} ({})", workspace::shown(&folder), manifest.licence);
+        tell_trust(manifest);
     } else {
         println!("{name} still lacks {}", absent.join(", "));
     }
@@ -169,15 +177,21 @@ fn verify(manifest: &Manifest, data: &Path) -> Result<()> {
     }
     manifest.verify(data)?;
     println!("{}: {} files, {} bytes, all as the manifest says", manifest.name, manifest.files.len(), manifest.bytes());
+    tell_trust(manifest);
+    Ok(())
+}
+
+/// Says which files no owner's word could be checked for.
+fn tell_trust(manifest: &Manifest) {
     for file in manifest.files.iter().filter(|file| !file.unchecked().is_empty()) {
         println!("{} is taken on trust: no {} is published", file.name, file.unchecked().join(" and no "));
     }
-    Ok(())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use clap::Parser;
     use std::fs;
 
     #[test]
@@ -214,6 +228,30 @@ mod tests {
         bring(&manifest, data.path(), Source::Local(mine.path().to_owned())).unwrap();
         assert!(data.path().join("toy/birds").is_dir());
         assert_eq!(fs::read(list).unwrap(), b"wren", "what was given stays");
+    }
+
+    #[test]
+    fn what_the_command_names_goes_before_the_variable() {
+        #[derive(clap::Parser)]
+        struct Command {
+            #[command(flatten)]
+            arguments: Arguments,
+        }
+        let parsed = |flags: &[&str]| -> Result<Source, clap::Error> {
+            let words = ["dataset", "fetch", "toy"].iter().chain(flags);
+            let Action::Fetch { from, mirror, .. } = Command::try_parse_from(words)?.arguments.action else {
+                unreachable!("it was told to fetch")
+            };
+            Ok(source(from, mirror, Some("http://variable".into())))
+        };
+        let mirror = |address: &str| Source::Mirror(address.into());
+        assert_eq!(parsed(&["--mirror", "http://flag"]).unwrap(), mirror("http://flag"));
+        assert_eq!(parsed(&["--from", "mine"]).unwrap(), Source::Local("mine".into()));
+        assert_eq!(parsed(&[]).unwrap(), mirror("http://variable"));
+        assert_eq!(source(None, None, Some(String::new())), Source::Owner, "set to nothing is not set");
+        assert_eq!(source(None, None, None), Source::Owner);
+        let both = parsed(&["--mirror", "http://flag", "--from", "mine"]).unwrap_err();
+        assert_eq!(both.kind(), clap::error::ErrorKind::ArgumentConflict);
     }
 
     #[test]

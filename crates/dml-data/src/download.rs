@@ -2,12 +2,16 @@
 //!
 //! A file grows as `<file>.part`; it gets its name only when it is whole, its SHA-256 is the manifest's and it is on the
 //! disk. An interrupted download goes on where it stopped; a part with a wrong checksum is removed.
+//!
+//! Where the manifest knows no size the server's word for it is taken. Where it knows no checksum either
+//! ([`ManifestFile::unchecked`]) what arrives is taken on trust, and an interrupted download goes on only in the same fetch
+//! and only while the server says that it is the same file (`If-Range`); a later fetch begins anew.
 
 mod http;
 mod part;
 
 use crate::manifest::Difference;
-use crate::{Error, Manifest, ManifestFile, Result};
+use crate::{Error, Manifest, ManifestFile, Result, room, unpack};
 use http::Outcome;
 use part::Part;
 use std::fs::File;
@@ -34,6 +38,8 @@ pub struct Progress<'a> {
     pub file: &'a ManifestFile,
     /// Bytes there are of it.
     pub done: u64,
+    /// Bytes there will be, if that is known.
+    pub size: Option<u64>,
 }
 
 /// Fetches data sets from one source.
@@ -165,14 +171,10 @@ impl Fetcher {
     ) -> Result<()> {
         let agent = http::agent(url, self.patience);
         let failure = |problem: String| Error::Download { url: url.to_owned(), problem };
-        let Some(size) = file.bytes else {
-            let problem = "the manifest does not know its size, so it cannot tell when it is whole: use --from DIR";
-            return Err(failure(problem.into()));
-        };
         // Against the best so far: a server that cannot resume may send less each time.
-        let (mut failures, mut best) = (0, part.len());
-        while part.len() < size {
-            let problem = match http::attempt(&agent, url, part, (file, size), progress)? {
+        let (mut failures, mut best, mut version) = (0, part.len(), None);
+        while file.bytes != Some(part.len()) {
+            let problem = match http::attempt(&agent, url, part, (file, &mut version), progress)? {
                 Outcome::Complete => break,
                 Outcome::Refused(problem) => return Err(failure(problem)),
                 Outcome::Interrupted(problem) => problem,
@@ -180,9 +182,9 @@ impl Fetcher {
             failures = if part.len() > best { 0 } else { failures + 1 };
             best = best.max(part.len());
             if failures >= self.attempts {
-                let (have, all) = (part.len(), size);
+                let kept = kept(part, file)?;
                 return Err(failure(format!(
-                    "{problem}; {failures} attempts, {have} of {all} bytes are kept: run the fetch again to go on, or use --from DIR or DML_MIRROR=DIR|URL"
+                    "{problem}; {failures} attempts, {kept}, or use --from DIR or DML_MIRROR=DIR|URL"
                 )));
             }
             thread::sleep(self.pause * (1 << failures.min(5)) / 2);
@@ -191,27 +193,29 @@ impl Fetcher {
     }
 }
 
+/// What a fetch that is given up leaves, and what the next one makes of it. What no checksum can vouch for is not kept.
+fn kept(part: &mut Part, file: &ManifestFile) -> Result<String> {
+    if !file.has_checksum() {
+        part.restart()?;
+        return Ok("nothing is kept, as no checksum is published: run the fetch again".into());
+    }
+    let of = file.bytes.map_or(String::new(), |bytes| format!(" of {bytes}"));
+    Ok(format!("{}{of} bytes are kept: run the fetch again to go on", part.len()))
+}
+
 /// Refuses to begin what the disk has no room for. Files of unknown size count for nothing, and what is already there of a part
-/// for what it is.
+/// for what it is; an archive that is to be unpacked counts twice, as what it holds has at least its own size. Unpacking counts
+/// once more, and better.
 fn check_room(manifest: &Manifest, data: &Path, lacking: &[&ManifestFile]) -> Result<()> {
     let here =
         |file: &ManifestFile| std::fs::metadata(part::path_of(&manifest.path(data, file))).map_or(0, |part| part.len());
-    let rest = |file: &&ManifestFile| file.bytes.unwrap_or(0).saturating_sub(here(file));
-    let needed = lacking.iter().map(rest).fold(0u64, u64::saturating_add);
-    let there = data.ancestors().find(|folder| folder.exists()).unwrap_or(Path::new("."));
-    // A file system that does not say is no reason to fail.
-    match fs4::available_space(there) {
-        Ok(free) if free < needed => {
-            let (name, megabytes) = (&manifest.name, |bytes: u64| bytes as f64 / 1e6);
-            Err(Error::Invalid(format!(
-                "{name} takes {:.1} MB more but {} has {:.1} MB free: make room or choose another folder",
-                megabytes(needed),
-                there.display(),
-                megabytes(free)
-            )))
-        }
-        _ => Ok(()),
-    }
+    let unpacked = |file: &ManifestFile| {
+        let to_come = file.unpack && !unpack::folder_of(manifest, data, file).exists();
+        if to_come { file.bytes.unwrap_or(0) } else { 0 }
+    };
+    let rest = |file: &ManifestFile| file.bytes.unwrap_or(0).saturating_sub(here(file));
+    let sizes = lacking.iter().flat_map(|file| [rest(file), unpacked(file)]);
+    room::check(&manifest.name, sizes.fold(0, u64::saturating_add), data)
 }
 
 /// Copies a local file into the part, from its beginning.
@@ -222,9 +226,10 @@ fn copy(path: &Path, part: &mut Part, file: &ManifestFile, progress: &mut dyn Fn
         _ => Error::io(path)(error),
     })?;
     part.restart()?;
+    let size = file.bytes.or(source.metadata().ok().map(|source| source.len()));
     let mut buffer = vec![0; 1 << 16];
     while file.bytes.is_none_or(|bytes| part.len() <= bytes) {
-        progress(Progress { file, done: part.len() });
+        progress(Progress { file, done: part.len(), size });
         let read = source.read(&mut buffer).map_err(Error::io(path))?;
         if read == 0 {
             break;

@@ -39,6 +39,7 @@ mod loader;
 mod manifest;
 mod prefetch;
 pub mod rng;
+mod room;
 pub mod sampler;
 mod selected;
 pub mod sources;

@@ -18,7 +18,8 @@ pub struct LoaderOptions {
     /// What becomes of samples whose files cannot be read. Default: the stream ends with the first of them. Left out, they are
     /// named in [`Batch::skipped`].
     pub unreadable: Unreadable,
-    /// The step before which the stream ends, so that nothing is prepared that nobody wants. Default none: it is endless.
+    /// The step before which the stream ends, so that nothing is prepared that nobody wants; of one that begins there or later
+    /// only inputs that do not fit are said. Default none: it is endless.
     pub until: Option<u64>,
 }
 
@@ -128,7 +129,10 @@ impl<B: Send + 'static> Stepped<B> {
         options: LoaderOptions,
         prepare: impl Fn(Dealt) -> Result<B> + Send + Sync + 'static,
     ) -> Self {
-        let jobs = (start_step..options.until.unwrap_or(u64::MAX)).map(move |step| steps.deal(step));
+        // Said even where no step is left: a run that is complete would hide it.
+        let misfit = steps.misfit.take().map(Err);
+        let dealt = (start_step..options.until.unwrap_or(u64::MAX)).map(move |step| steps.deal(step));
+        let jobs = misfit.into_iter().chain(dealt);
         let work = move |dealt: Result<Dealt>| prepare(dealt?);
         Self { batches: Prefetch::new(jobs, work, options.workers, options.ahead), start_step }
     }
@@ -158,20 +162,17 @@ pub(crate) struct Steps {
     sampler: Box<dyn BatchSampler>,
     samples: usize,
     epoch: Option<(u64, Plan)>,
-    /// What is said instead of the first step.
+    /// What is said before the first step, and ends them.
     misfit: Option<Error>,
 }
 
 impl Steps {
-    /// Steps over so many samples; a `misfit` is said instead of the first.
+    /// Steps over so many samples; a `misfit` is said instead of all.
     pub(crate) fn new(sampler: Box<dyn BatchSampler>, samples: usize, misfit: Option<Error>) -> Self {
         Self { sampler, samples, epoch: None, misfit }
     }
 
     fn deal(&mut self, step: u64) -> Result<Dealt> {
-        if let Some(misfit) = self.misfit.take() {
-            return Err(misfit);
-        }
         let per_epoch = self.sampler.batches_per_epoch();
         if per_epoch == 0 {
             return Err(Error::Sampler("the sampler deals 0 batches per epoch: give it data".into()));

@@ -2,11 +2,11 @@
 //!
 //! Zip, tar and gzipped tar, recognised by their first bytes. Links, device files, absolute paths and `..` are refused; what
 //! macOS adds (`__MACOSX/`, `._*`) is passed over. An archive grows in `<folder>.unpacking` and gets its name when it is
-//! whole; one process at a time does it, the others are told.
+//! whole and on the disk; one process at a time does it, the others are told. What the disk has no room for is not begun.
 
 use crate::catalog::stays_inside;
-use crate::growing::{beside, locked};
-use crate::{Error, Manifest, Result};
+use crate::growing::{beside, finish_folder, locked};
+use crate::{Error, Manifest, ManifestFile, Result, room};
 use flate2::read::MultiGzDecoder;
 use std::cell::Cell;
 use std::fs::{self, File};
@@ -17,6 +17,8 @@ use zip::ZipArchive;
 /// Most bytes of a tar archive from the end of one file to the next: its header, a long name, what a header has no room
 /// for. They are held in memory.
 const LARGEST_HEADER: u64 = 1 << 20;
+/// Bytes of a disk that a file takes at least.
+const BLOCK: u64 = 4096;
 
 /// How much an archive may unpack to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -37,12 +39,12 @@ impl Default for Limits {
 /// made. `car_ims.tgz` becomes `car_ims/`; what is there already stays as it is.
 ///
 /// # Errors
-/// When an archive is missing ([`Error::Missing`]), damaged, or holds what it must not.
+/// When an archive is missing ([`Error::Missing`]), damaged, holds what it must not, or more than the disk has room for.
 pub fn set(manifest: &Manifest, data: &Path, limits: Limits) -> Result<Vec<PathBuf>> {
     let mut made = vec![];
     for file in manifest.files.iter().filter(|file| file.unpack) {
         let path = manifest.path(data, file);
-        let folder = manifest.folder(data).join(stem(&file.name));
+        let folder = folder_of(manifest, data, file);
         if folder.exists() {
             // A process that was killed just after it had named the folder leaves the empty one around it.
             clear(&growing_of(&folder))?;
@@ -58,12 +60,18 @@ pub fn set(manifest: &Manifest, data: &Path, limits: Limits) -> Result<Vec<PathB
     Ok(made)
 }
 
+/// What the archive `file` becomes.
+pub(crate) fn folder_of(manifest: &Manifest, data: &Path, file: &ManifestFile) -> PathBuf {
+    manifest.folder(data).join(stem(&file.name))
+}
+
 /// Unpacks one archive into the new folder `target`. If all of it lies in one folder of the same name, that one becomes
 /// `target`.
 ///
 /// # Errors
-/// When `target` exists, the archive is none or damaged, holds what it must not, or more than `limits` allow. `target`
-/// is not made then.
+/// When `target` exists, the archive is none or damaged, holds what it must not, or more than `limits` allow or the disk has
+/// room for, as far as the archive says it: a zip archive in its directory; another is taken to hold as much as it is long.
+/// `target` is not made then.
 pub fn archive(archive: &Path, target: &Path, limits: Limits) -> Result<()> {
     let growing = growing_of(target);
     if let Some(folder) = target.parent() {
@@ -131,18 +139,25 @@ fn give_name(growing: &Path, target: &Path) -> Result<()> {
         [only] if only.path().is_dir() && Some(only.file_name().as_os_str()) == target.file_name() => only.path(),
         _ => growing.to_owned(),
     };
-    fs::rename(whole, target).map_err(Error::io(target))
+    finish_folder(&whole, target).map_err(Error::access(target))
 }
 
 fn unpack(archive: &Path, sink: &mut Sink<'_>) -> Result<()> {
     let mut file = File::open(archive).map_err(Error::io(archive))?;
     let mut magic = vec![];
     (&mut file).take(262).read_to_end(&mut magic).map_err(Error::io(archive))?;
+    let bytes = file.metadata().map_err(Error::io(archive))?.len();
     file.seek(SeekFrom::Start(0)).map_err(Error::io(archive))?;
     match magic.as_slice() {
         [b'P', b'K', ..] => from_zip(archive, file, sink),
-        [0x1f, 0x8b, ..] => from_tar(archive, MultiGzDecoder::new(BufReader::new(file)), sink),
-        _ if magic.get(257..262) == Some(b"ustar") => from_tar(archive, BufReader::new(file), sink),
+        [0x1f, 0x8b, ..] => {
+            sink.expect(bytes)?;
+            from_tar(archive, MultiGzDecoder::new(BufReader::new(file)), sink)
+        }
+        _ if magic.get(257..262) == Some(b"ustar") => {
+            sink.expect(bytes)?;
+            from_tar(archive, BufReader::new(file), sink)
+        }
         _ => Err(Error::format(archive, "not a zip, tar or tar.gz archive: bring it anew")),
     }
 }
@@ -151,7 +166,11 @@ fn from_zip(path: &Path, file: File, sink: &mut Sink<'_>) -> Result<()> {
     let damaged = |error: &dyn std::fmt::Display| {
         Error::format(path, format!("not a readable zip archive ({error}): bring it anew"))
     };
+    let bytes = file.metadata().map_err(Error::io(path))?.len();
     let mut archive = ZipArchive::new(BufReader::new(file)).map_err(|error| damaged(&error))?;
+    // A directory that was written before the sizes were known does not say them.
+    let said = archive.decompressed_size().map_or(bytes, |said| u64::try_from(said).unwrap_or(u64::MAX));
+    sink.expect(said.saturating_add(archive.len() as u64 * BLOCK))?;
     for i in 0..archive.len() {
         let entry = archive.by_index(i).map_err(|error| damaged(&error))?;
         let name = std::str::from_utf8(entry.name_raw()).map_err(|error| damaged(&error))?.to_owned();
@@ -220,6 +239,12 @@ struct Sink<'a> {
 impl Sink<'_> {
     fn refused(&self, name: &str, why: &str) -> Error {
         Error::format(self.archive, format!("entry `{name}` {why}: do not use this archive"))
+    }
+
+    /// Refuses to begin what the disk has no room for.
+    fn expect(&self, bytes: u64) -> Result<()> {
+        let name = self.archive.file_name().unwrap_or_default().to_string_lossy();
+        room::check(&format!("what {name} holds"), bytes, self.root)
     }
 
     /// Where `name` goes; none if macOS left it.

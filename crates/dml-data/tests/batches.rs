@@ -25,7 +25,7 @@ fn by_class(labels: &[u32], batch: &[usize]) -> BTreeMap<u32, Vec<usize>> {
 proptest! {
     #[test]
     fn pk_batches_have_p_classes_with_k_images(
-        sizes in prop::collection::vec(1usize..7, 2..12), p in 1usize..12, k in 1usize..5, seed: u64, epoch in 0u64..9,
+        sizes in prop::collection::vec(1usize..7, 2..12), p in 2usize..12, k in 1usize..5, seed: u64, epoch in 0u64..9,
     ) {
         let (labels, p) = (labels(&sizes), p.min(sizes.len()));
         let sampler = PkSampler::new(&labels, p, k, seed).unwrap();
@@ -50,7 +50,7 @@ proptest! {
 
     #[test]
     fn episodes_have_different_images(
-        sizes in prop::collection::vec(4usize..9, 2..12), ways in 1usize..12, support in 1usize..3, query in 1usize..3,
+        sizes in prop::collection::vec(4usize..9, 2..12), ways in 2usize..12, support in 1usize..3, query in 1usize..3,
         seed: u64, epoch in 0u64..9,
     ) {
         let (labels, ways) = (labels(&sizes), ways.min(sizes.len()));
@@ -95,21 +95,26 @@ fn what_cannot_be_drawn_is_refused_with_the_recipes_keys() {
     let pk = |p, k| PkSampler::new(&labels, p, k, 0).unwrap_err().to_string();
     let message = pk(99, 2);
     assert!(message.contains("sampler.classes = 99") && message.contains("lower sampler.classes to 3"), "{message}");
-    assert!(pk(0, 2).contains("sampler.classes = 0 classes: give at least 1"));
-    assert!(pk(2, 0).contains("sampler.per_class = 0 images per class: give at least 1"));
+    for p in [0, 1] {
+        let message = pk(p, 2);
+        let expected = format!("sampler.classes = {p}: a batch of one class has no negatives; give 2 or more");
+        assert!(message.contains(&expected), "{message}");
+    }
+    assert!(pk(2, 0).contains("sampler.per_class = 0: a class gives no images; give 1 or more"));
     let episodes = |ways, support, query, episodes| {
         EpisodicSampler::new(&labels, ways, support, query, episodes, 0).unwrap_err().to_string()
     };
     assert!(
         episodes(4, 1, 1, 1).contains("sampler.classes = 4 classes but the split has 3: lower sampler.classes to 3")
     );
-    assert!(episodes(2, 0, 1, 1).contains("sampler.support = 0 images per class: give at least 1"));
+    assert!(episodes(1, 1, 1, 1).contains("sampler.classes = 1: an episode of one class has nothing to tell apart"));
+    assert!(episodes(2, 0, 1, 1).contains("sampler.support = 0: a class has no prototype; give 1 or more"));
     assert!(episodes(2, 2, 0, 1).contains("sampler.support = 2 leaves no image"));
     assert!(episodes(2, 2, 0, 1).contains("raise sampler.per_class to 3"));
-    assert!(episodes(2, 1, 1, 0).contains("0 episodes"));
+    assert!(episodes(2, 1, 1, 0).contains("episodes = 0: an epoch is empty"));
     let message = episodes(2, 2, 2, 1);
     assert!(message.contains("sampler.per_class = 4") && message.contains("lower sampler.per_class to 3"), "{message}");
-    assert!(PkSampler::new(&[], 1, 1, 0).is_err());
+    assert!(PkSampler::new(&[], 2, 1, 0).is_err());
     // The size of a label is no size of memory.
     assert!(PkSampler::new(&[u32::MAX, 0], 2, 1, 0).is_ok());
 }
@@ -185,10 +190,15 @@ fn workers_change_no_bit_of_a_batch() {
 #[test]
 fn a_misfit_is_the_only_item() {
     let set = toy();
-    let sampler = PkSampler::new(set.labels(), 3, 2, 1).unwrap();
     let normalize = Normalize::measure(set.as_ref()).unwrap();
     let augment = Augment { rotate: 999.0, ..Augment::default() };
-    let mut loader = Loader::new(set, Box::new(sampler), augment, normalize, 0, 0);
-    assert!(loader.next().unwrap().unwrap_err().to_string().contains("augment.rotate = 999"));
-    assert!(loader.next().is_none());
+    let inputs = Arc::new(AugmentedSet { dataset: set.clone(), augment, normalize });
+    // Also of a run that has no step left.
+    for until in [None, Some(9), Some(4), Some(0)] {
+        let sampler = Box::new(PkSampler::new(set.labels(), 3, 2, 1).unwrap());
+        let options = LoaderOptions { until, ..LoaderOptions::default() };
+        let mut loader = Loader::over(inputs.clone(), sampler, (0, 4), options);
+        assert!(loader.next().unwrap().unwrap_err().to_string().contains("augment.rotate = 999"), "{until:?}");
+        assert!(loader.next().is_none(), "{until:?}");
+    }
 }

@@ -4,7 +4,7 @@
 use dml_data::Manifest;
 use dml_data::download::{Fetcher, Source};
 use std::fs;
-use std::io::Write;
+use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::path::PathBuf;
 use std::thread::{self, JoinHandle};
@@ -32,6 +32,10 @@ enum Answer {
     Other(&'static [u8]),
     /// A byte more than there should be, its length not announced.
     TooMuch,
+    /// 206 with another range than what was asked for.
+    WrongRange(&'static str),
+    /// What `Cut` sends, or nothing at all, and then no more until the client hangs up.
+    Silent(Option<usize>),
     /// A status and no body.
     Status(&'static str),
 }
@@ -55,6 +59,18 @@ fn reply(mut stream: TcpStream, answer: Answer) -> Option<usize> {
         Answer::CutWhole(bytes) => (whole, &CONTENT[..bytes], Some(CONTENT.len())),
         Answer::Other(bytes) => (whole, bytes, Some(bytes.len())),
         Answer::TooMuch => (whole, b"0123456789!".as_slice(), None),
+        Answer::WrongRange(range) => {
+            (("206 Partial Content", format!("content-range: {range}\r\n")), CONTENT, Some(CONTENT.len()))
+        }
+        Answer::Silent(bytes) => {
+            if let Some(bytes) = bytes {
+                loopback::head(&mut stream, &as_asked, Some(CONTENT.len() - first));
+                stream.write_all(&CONTENT[first..first + bytes]).unwrap();
+            }
+            // Ends when the client does.
+            let _ = stream.read(&mut [0]);
+            return asked;
+        }
         Answer::Status(status) => ((status, String::new()), b"".as_slice(), Some(0)),
     };
     loopback::head(&mut stream, &status, announced);
@@ -154,6 +170,34 @@ fn a_server_that_cannot_resume_sends_everything() {
     let (_, asked) = bench.fetch_over_http(&[Answer::Status("416 Range Not Satisfiable"), Answer::Range]);
     assert_eq!(asked, [Some(4), None]);
     bench.holds_the_file();
+}
+
+#[test]
+fn another_range_than_what_was_asked_for_is_not_taken() {
+    for range in ["bytes 0-9/10", "bytes 5-9/10", "bytes */10", "lines 4-9/10", ""] {
+        let bench = Bench::new();
+        bench.leave_part(&CONTENT[..4]);
+        let (outcome, asked) = bench.fetch_over_http(&[Answer::WrongRange(range), Answer::Range]);
+        assert_eq!((outcome, asked), (Ok(vec![0, 10]), vec![Some(4), None]), "{range}");
+        bench.holds_the_file();
+    }
+}
+
+#[test]
+fn a_server_that_falls_silent_is_given_up() {
+    let within = vec![Answer::Silent(Some(6)), Answer::Silent(Some(0))];
+    for (answers, kept) in [(vec![Answer::Silent(None)], 0), (within, 6)] {
+        let bench = Bench::new();
+        let (address, server) = serve(answers);
+        let source = Source::Mirror(address);
+        let fetcher = Fetcher { attempts: 1, patience: Duration::from_millis(100), ..Fetcher::new(source) };
+        // The server waits far longer than the client has patience, so only that can have ended it.
+        let outcome = fetcher.fetch(&bench.manifest, bench.data.path(), &mut |_| ());
+        let message = outcome.unwrap_err().to_string();
+        server.join().unwrap();
+        assert!(message.contains("timeout"), "{message}");
+        assert_eq!(fs::read(bench.part()).unwrap_or_default(), &CONTENT[..kept], "what came is kept");
+    }
 }
 
 #[test]
@@ -290,6 +334,16 @@ fn what_the_disk_has_no_room_for_is_not_begun() {
     let error = fetcher.fetch(&Manifest::parse(&manifest).unwrap(), data.path(), &mut |_| ()).unwrap_err().to_string();
     assert!(error.contains("vast takes 1152921504606.8 MB more") && error.contains("make room"), "{error}");
     assert_eq!(fs::read_dir(data.path()).unwrap().count(), 0);
+    // Room for the archive alone is not enough for what it is to become.
+    let bytes = fs4::available_space(data.path()).unwrap() / 3 * 2;
+    let files = format!("[[files]]\nname = 'a.tgz'\nbytes = {bytes}\nsha256 = '{SHA256}'\n");
+    for (unpack, expected) in [("unpack = true", "make room"), ("", "the source must hold a.tgz")] {
+        let manifest = format!("name = 'v'\nsummary = 's'\nlicence = 'l'\nhomepage = 'h'\n{files}{unpack}");
+        let manifest = Manifest::parse(&manifest).unwrap();
+        let outcome = fetcher.fetch(&manifest, data.path(), &mut |_| ());
+        let message = outcome.unwrap_err().to_string();
+        assert!(message.contains(expected), "{message}");
+    }
 }
 
 #[test]

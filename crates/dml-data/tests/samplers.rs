@@ -37,6 +37,18 @@ fn class_samplers(labels: &[u32], seed: u64) -> Vec<Box<dyn BatchSampler>> {
     ]
 }
 
+/// Every sampler there is, over the same labels.
+fn samplers(labels: &[u32], seed: u64) -> Vec<Box<dyn BatchSampler>> {
+    let pairs: Vec<[u32; 2]> = (0..labels.len() as u32).map(|row| [row / 2, 1000 + row]).collect();
+    let loose: [Box<dyn BatchSampler>; 4] = [
+        Box::new(RandomSampler::new(labels.len(), 7, seed).unwrap()),
+        Box::new(WeightedSampler::new(&vec![1.0; labels.len()], 7, 1.0, seed).unwrap()),
+        Box::new(EpisodicSampler::new(labels, 4, 1, 1, 5, seed).unwrap()),
+        Box::new(NoDuplicatesSampler::new(&pairs, 2, seed).unwrap()),
+    ];
+    class_samplers(labels, seed).into_iter().chain(loose).collect()
+}
+
 proptest! {
     #[test]
     fn no_batch_is_degenerate(sizes in prop::collection::vec(2usize..9, 4..14), seed: u64, epoch in 0u64..9) {
@@ -58,14 +70,8 @@ proptest! {
     #[test]
     fn the_same_seed_gives_the_same_plan(sizes in prop::collection::vec(4usize..9, 8..14), seed: u64) {
         let labels = labels(&sizes);
-        let plans = |seed, epoch| -> Vec<Plan> {
-            let loose: [Box<dyn BatchSampler>; 3] = [
-                Box::new(RandomSampler::new(labels.len(), 7, seed).unwrap()),
-                Box::new(WeightedSampler::new(&vec![1.0; labels.len()], 7, 1.0, seed).unwrap()),
-                Box::new(EpisodicSampler::new(&labels, 4, 1, 2, 5, seed).unwrap()),
-            ];
-            class_samplers(&labels, seed).iter().chain(&loose).map(|sampler| sampler.plan(epoch)).collect()
-        };
+        let plans =
+            |seed, epoch| -> Vec<Plan> { samplers(&labels, seed).iter().map(|sampler| sampler.plan(epoch)).collect() };
         prop_assert_eq!(plans(seed, 3), plans(seed, 3));
         for (other_seed, other_epoch) in [(seed, 4), (seed.wrapping_add(1), 3)] {
             let differ = plans(seed, 3).iter().zip(plans(other_seed, other_epoch)).all(|(a, b)| *a != b);
@@ -78,33 +84,57 @@ proptest! {
         sizes in prop::collection::vec(2usize..9, 4..14), seed: u64, epoch in 0u64..9, ranks in 1usize..5,
     ) {
         let labels = labels(&sizes);
-        let whole = || CoveringPkSampler::new(&labels, 2, 2, Short::Repeat, seed).unwrap();
-        let plan = whole().plan(epoch);
-        for rule in [ShardRule::Deal, ShardRule::Cut] {
-            let shard = |rank| ShardSampler::new(whole(), rule, rank, ranks);
-            if plan.len() < ranks {
-                prop_assert!(rule == ShardRule::Cut || shard(0).is_err());
-                continue;
-            }
-            let shards: Vec<_> = (0..ranks).map(|rank| shard(rank).unwrap()).collect();
-            let parts: Vec<Plan> = shards.iter().map(|shard| shard.plan(epoch)).collect();
-            prop_assert!(parts.iter().zip(&shards).all(|(part, shard)| part.len() == shard.batches_per_epoch()));
-            prop_assert!(parts.iter().all(|part| part.len() == parts[0].len()));
-            // Put together again, the parts are the plan up to the rest that the rule leaves out.
-            let batches = |step: usize| parts.iter().map(move |part| part.get(step).unwrap());
-            let together: Vec<&[u32]> = (0..parts[0].len()).flat_map(batches).collect();
-            match rule {
-                ShardRule::Deal => {
-                    let most = plan.len() - plan.len() % ranks;
-                    prop_assert_eq!(together, plan.iter().take(most).collect::<Vec<_>>());
+        for (number, sampler) in samplers(&labels, seed).into_iter().enumerate() {
+            let plan = sampler.plan(epoch);
+            for rule in [ShardRule::Deal, ShardRule::Cut] {
+                let shard = |rank| ShardSampler::new(samplers(&labels, seed).swap_remove(number), rule, rank, ranks);
+                let too_few = match rule {
+                    ShardRule::Deal => plan.len() < ranks,
+                    ShardRule::Cut => sampler.plan(0).iter().any(|batch| batch.len() < ranks),
+                };
+                prop_assert_eq!(shard(0).is_err(), too_few, "sampler {}", number);
+                if too_few {
+                    continue;
                 }
-                ShardRule::Cut => {
-                    for (pieces, batch) in together.chunks(ranks).zip(plan.iter()) {
-                        prop_assert!(pieces.iter().all(|piece| piece.len() == batch.len() / ranks));
-                        prop_assert_eq!(pieces.concat(), &batch[..batch.len() - batch.len() % ranks]);
+                let shards: Vec<_> = (0..ranks).map(|rank| shard(rank).unwrap()).collect();
+                let parts: Vec<Plan> = shards.iter().map(|shard| shard.plan(epoch)).collect();
+                prop_assert!(parts.iter().zip(&shards).all(|(part, shard)| part.len() == shard.batches_per_epoch()));
+                prop_assert!(parts.iter().all(|part| part.len() == parts[0].len()));
+                // Put together again, the parts are the plan up to the rest that the rule leaves out: no place is in two.
+                let batches = |step: usize| parts.iter().map(move |part| part.get(step).unwrap());
+                let together: Vec<&[u32]> = (0..parts[0].len()).flat_map(batches).collect();
+                match rule {
+                    ShardRule::Deal => {
+                        let most = plan.len() - plan.len() % ranks;
+                        prop_assert_eq!(together, plan.iter().take(most).collect::<Vec<_>>(), "sampler {}", number);
+                    }
+                    ShardRule::Cut => {
+                        for (pieces, batch) in together.chunks(ranks).zip(plan.iter()) {
+                            prop_assert!(pieces.iter().all(|piece| piece.len() == batch.len() / ranks));
+                            prop_assert_eq!(pieces.concat(), &batch[..batch.len() - batch.len() % ranks]);
+                        }
                     }
                 }
             }
+        }
+    }
+
+    #[test]
+    fn ranks_see_no_common_sample_where_none_comes_twice(
+        batches in 2usize..9, batch in 2usize..7, seed: u64, epoch in 0u64..9, ranks in 2usize..5,
+    ) {
+        let rows: Vec<[u32; 2]> = (0..(batches * batch) as u32).map(|row| [row, 1000 + row]).collect();
+        for rule in [ShardRule::Deal, ShardRule::Cut] {
+            let seen = |rank| -> Result<Vec<u32>, dml_data::Error> {
+                let random = RandomSampler::new(rows.len(), batch, seed)?;
+                let pairs = NoDuplicatesSampler::new(&rows, batch, seed)?;
+                let of_pairs = ShardSampler::new(pairs, rule, rank, ranks)?.plan(epoch).indices().to_vec();
+                let of_random = ShardSampler::new(random, rule, rank, ranks)?.plan(epoch);
+                Ok(of_random.indices().iter().copied().chain(of_pairs.into_iter().map(|row| 1000 + row)).collect())
+            };
+            let Ok(seen) = (0..ranks).map(seen).collect::<Result<Vec<_>, _>>() else { continue };
+            let different: BTreeSet<u32> = seen.iter().flatten().copied().collect();
+            prop_assert_eq!(different.len(), seen.iter().map(Vec::len).sum::<usize>());
         }
     }
 

@@ -110,6 +110,105 @@ fn pml_draws_short_classes_with_replacement() {
 }
 
 #[test]
+fn classes_of_at_least_k_join_by_their_images() {
+    // Two classes of two images each: drawn one after the other by their sizes.
+    let sizes = labels(&[2, 4, 6]);
+    let sampler = MinKSampler::new(&sizes, 4, 2, 9).unwrap();
+    let pairs = batches(&sampler, 1, 6000).map(|batch| (sizes[batch[0] as usize], sizes[batch[2] as usize]));
+    assert!(chi_square(&successive(&[2.0, 4.0, 6.0]), pairs) < 20.515, "5 degrees of freedom");
+    let images = batches(&sampler, 2, 9000).filter(|batch| sizes[batch[0] as usize] == 1);
+    let images = images.map(|batch| (batch[0].min(batch[1]), batch[0].max(batch[1])));
+    let law = uniform((2..6).flat_map(|b| (2..b).map(move |a| (a, b))));
+    assert!(chi_square(&law, images) < 20.515, "5 degrees of freedom");
+
+    // Of three classes of 8, two of which gave two images: the third has 8 of the 20 images that may come next. If another
+    // comes, the last place goes to either class.
+    let even = labels(&[8; 3]);
+    let sampler = MinKSampler::new(&even, 6, 2, 9).unwrap();
+    let joined = batches(&sampler, 1, 6000).map(|batch| {
+        let mut counts = [0; 3];
+        batch.iter().for_each(|&image| counts[even[image as usize] as usize] += 1);
+        let first = even[batch[0] as usize] as usize;
+        if counts.contains(&0) { 1 + counts[first] } else { 0 }
+    });
+    // 2 to 4 images of the first class: each of the last two places goes to it with probability ½.
+    assert!(chi_square(&[(0, 0.4), (3, 0.15), (4, 0.3), (5, 0.15)], joined) < 16.266, "3 degrees of freedom");
+}
+
+#[test]
+fn super_classes_deal_classes_and_images_alike() {
+    // Super-class s has the classes 4s to 4s + 3, and each of these 3 images.
+    let labels = labels(&[3; 16]);
+    let supers: Vec<u32> = labels.iter().map(|label| label / 4).collect();
+    let sampler = HierarchicalSampler::new(&labels, &supers, 4, 1, 2, 2, 10).unwrap();
+    let tuples = batches(&sampler, 3, 4000).map(|batch| (supers[batch[0] as usize], supers[batch[2] as usize]));
+    let law = uniform((0..4).flat_map(|b| (0..b).map(move |a| (a, b))));
+    assert!(chi_square(&law, tuples) < 20.515, "5 degrees of freedom");
+    let classes =
+        batches(&sampler, 3, 4000).map(|batch| (labels[batch[0] as usize] % 4, labels[batch[1] as usize] % 4));
+    assert!(chi_square(&successive(&[1.0; 4]), classes) < 31.264, "11 degrees of freedom");
+    let images = batches(&sampler, 3, 4000).map(|batch| batch[0] % 3);
+    assert!(chi_square(&uniform(0..3), images) < 13.816, "2 degrees of freedom");
+}
+
+#[test]
+fn categories_deal_classes_and_images_alike() {
+    let labels = labels(&[3; 16]);
+    let categories: Vec<u32> = labels.iter().map(|label| label / 4).collect();
+    let sampler = DistinctCategorySampler::new(&labels, &categories, 2, 2, 1, 3, 11).unwrap();
+    let pairs = batches(&sampler, 0, 4000).map(|batch| {
+        let (a, b) = (categories[batch[0] as usize], categories[batch[2] as usize]);
+        (a.min(b), a.max(b))
+    });
+    let law = uniform((0..4).flat_map(|b| (0..b).map(move |a| (a, b))));
+    assert!(chi_square(&law, pairs) < 20.515, "5 degrees of freedom");
+    let classes =
+        batches(&sampler, 0, 4000).map(|batch| (labels[batch[0] as usize] % 4, labels[batch[1] as usize] % 4));
+    assert!(chi_square(&successive(&[1.0; 4]), classes) < 31.264, "11 degrees of freedom");
+    let images = batches(&sampler, 0, 4000).map(|batch| batch[0] % 3);
+    assert!(chi_square(&uniform(0..3), images) < 13.816, "2 degrees of freedom");
+    // Where one class of three is unused, either of the two that came before joins it.
+    let few = &labels[..18];
+    let categories: Vec<u32> = few.iter().map(|label| label / 3).collect();
+    let sampler = DistinctCategorySampler::new(few, &categories, 2, 2, 1, 2, 11).unwrap();
+    let again = (0..4000).map(|epoch| {
+        let plan = sampler.plan(epoch);
+        let [before, now] = [0, 1].map(|batch| plan.get(batch).expect("a batch"));
+        let again = few[now[1] as usize];
+        before.iter().position(|&image| few[image as usize] == again).expect("it came before") % 2
+    });
+    assert!(chi_square(&uniform([0, 1]), again) < 10.828, "1 degree of freedom");
+}
+
+#[test]
+fn episodes_draw_classes_and_images_alike() {
+    let labels = labels(&[4; 5]);
+    let sampler = EpisodicSampler::new(&labels, 3, 1, 1, 4, 12).unwrap();
+    let classes = batches(&sampler, 1, 8000).map(|batch| (labels[batch[0] as usize], labels[batch[4] as usize]));
+    assert!(chi_square(&successive(&[1.0; 5]), classes) < 43.820, "19 degrees of freedom");
+    let images = batches(&sampler, 1, 8000).map(|batch| (batch[2] % 4, batch[3] % 4));
+    assert!(chi_square(&successive(&[1.0; 4]), images) < 31.264, "11 degrees of freedom");
+}
+
+#[test]
+fn pairs_are_dealt_as_they_were_shuffled() {
+    let rows: Vec<[u32; 2]> = (0..20).map(|row| [row, 100 + row]).collect();
+    let sampler = NoDuplicatesSampler::new(&rows, 6, 13).unwrap();
+    for place in [0, 5] {
+        let drawn = batches(&sampler, 2, 4000).map(|batch| batch[place]);
+        assert!(chi_square(&uniform(0..20), drawn) < 43.820, "19 degrees of freedom");
+    }
+    // Rows 0 and 1 share a text: whichever of them comes first is followed by 2 or 3, these by any other.
+    let sampler = NoDuplicatesSampler::new(&[[0, 1], [0, 2], [3, 4], [5, 6]], 2, 13).unwrap();
+    let pairs = batches(&sampler, 0, 6000).map(|batch| (batch[0], batch[1]));
+    let (few, many) = (1.0 / 12.0, 1.0 / 8.0);
+    let of_shared = [(0, 2), (0, 3), (1, 2), (1, 3)].map(|pair| (pair, many));
+    let of_others = [(2, 0), (2, 1), (2, 3), (3, 0), (3, 1), (3, 2)].map(|pair| (pair, few));
+    let law: Vec<_> = of_shared.into_iter().chain(of_others).collect();
+    assert!(chi_square(&law, pairs) < 27.877, "9 degrees of freedom");
+}
+
+#[test]
 fn weights_and_temperature_give_their_law() {
     // 1, 4, 9, 16 at T = 2 are 1, 2, 3, 4; the sample of weight 0 never comes.
     let sampler = WeightedSampler::new(&[1.0, 4.0, 9.0, 16.0, 0.0], 2, 2.0, 4).unwrap();

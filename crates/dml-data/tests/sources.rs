@@ -1,5 +1,5 @@
-//! The large published sets, each as a tiny copy with the same layout: verified, unpacked, opened, sampled. Real counts
-//! where lists alone have them.
+//! The large published sets, each as a tiny copy with the same layout: fetched, verified, unpacked, opened, sampled,
+//! batched. Real counts where lists alone have them.
 
 mod tiny;
 

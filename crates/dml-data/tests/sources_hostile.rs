@@ -2,7 +2,9 @@
 
 mod tiny;
 
-use dml_data::sources::{cars, cub, idx, in_shop, inaturalist, lfw, mini_imagenet, sop, table, tar_shards, vehicle_id};
+use dml_data::sources::{
+    cars, cub, idx, in_shop, inaturalist, lfw, mini_imagenet, own_texts, sop, table, tar_shards, vehicle_id,
+};
 use dml_data::unpack::{Limits, archive};
 use dml_data::{CatalogBuilder, Error, FileEntry, Files, Manifest, Membership};
 use proptest::prelude::*;
@@ -110,6 +112,27 @@ fn limits_hold_whatever_a_header_claims() {
     assert!(refused(b"no archive").contains("not a zip, tar or tar.gz archive"));
 }
 
+/// A zip archive of one file that is empty but said to hold so many bytes.
+fn zip_of_claim(bytes: u64) -> Vec<u8> {
+    let local = [b"PK\x03\x04".as_slice(), &[45, 0], &[0; 20], &[1, 0, 0, 0], b"a"].concat();
+    // The size does not fit 32 bits and so stands behind the name.
+    let sizes = [[0; 4], [0xff; 4]].concat();
+    let lengths = [1, 0, 12, 0];
+    let extra = [[1, 0, 8, 0].as_slice(), &bytes.to_le_bytes()].concat();
+    let directory =
+        [b"PK\x01\x02".as_slice(), &[45, 0, 45, 0], &[0; 12], &sizes, &lengths, &[0; 14], b"a", &extra].concat();
+    let end = [&(directory.len() as u32).to_le_bytes(), &(local.len() as u32).to_le_bytes()].map(|le| le.to_vec());
+    [local, directory, [b"PK\x05\x06".as_slice(), &[0, 0, 0, 0, 1, 0, 1, 0]].concat(), end.concat(), vec![0, 0]]
+        .concat()
+}
+
+#[test]
+fn what_the_disk_has_no_room_for_is_not_unpacked() {
+    let message = refused(&zip_of_claim(1 << 60));
+    assert!(message.contains("what x.tar holds takes 1152921504606.9 MB more but"), "{message}");
+    assert!(message.contains("make room or choose another folder"), "{message}");
+}
+
 /// Few bytes, but gigabytes of memory if they were taken at their word.
 #[test]
 fn names_and_headers_have_a_limit() {
@@ -210,6 +233,10 @@ fn read_all(content: &[u8]) -> Vec<Result<(), Error>> {
         lfw::pairs(&root.join("pairs.txt"), &people.finish()).map(drop),
         table::open(&root.join("table.csv"), None).map(drop),
         table::open(&root.join("table.tsv"), None).map(drop),
+        own_texts::open(&root.join("table.csv")).map(drop),
+        own_texts::open(&root.join("table.tsv")).map(drop),
+        own_texts::pairs(&root.join("table.csv")).map(drop),
+        own_texts::pairs(&root.join("table.tsv")).map(drop),
         Manifest::parse(&String::from_utf8_lossy(content)).map(|manifest| drop(manifest.fetch_command())),
         mini_imagenet::from_lists(root, root).map(drop),
         mini_imagenet::read(root).map(drop),
@@ -220,10 +247,12 @@ fn read_all(content: &[u8]) -> Vec<Result<(), Error>> {
 }
 
 /// One list of each form, and a manifest: all are read when nothing is altered.
-const TEXTS: [&str; 8] = [
+const TEXTS: [&str; 10] = [
     "2\t1\nAnn\t1\t2\nAnn\t1\tBob\t1\nAnn\t2\t1\nAnn\t2\tBob\t1\n",
     "path,label,split,is_query,box,group\na/1.jpg,\"wren, x\",train,yes,1 2 3 4,one\nb.jpg,gull,val,0,,\n",
     "path\tlabel\na/1.jpg\twren\n",
+    "text,label,split,group\n\"a wren, \"\"small\"\"\",bird,train,en\nein Zaunkönig,Vogel,val,\n",
+    "left\tright\tscore\tsplit\na wren\ta bird\t0.5\ttrain\na\tb\t1e3\tdev\n",
     "1\nimage_name item_id evaluation_status\nimg/W/Tees/id_1/1.jpg id_1 train\n",
     "image_id class_id super_class_id path\n1 1 1 bicycle_final/1_0.JPG\n",
     "train_val2018/Aves/27/a.jpg\n",
@@ -249,7 +278,7 @@ proptest! {
     /// Lines that look like the lists: numbers, names, tabs, the headers.
     #[test]
     fn any_lines_are_read_or_refused(
-        head in "(2|10\t300|image_id class_id super_class_id path|3\nimage_name item_id evaluation_status|)",
+        head in "(2|10\t300|text,label|right,left,score|image_id class_id super_class_id path|3\nimage_name item_id evaluation_status|)",
         lines in "([0-9]{1,20}|[a-z/_.]{0,12}|\t|\n| |train|query|-|\"|,){0,40}",
     ) {
         read_all(format!("{head}\n{lines}").as_bytes());

@@ -1,14 +1,15 @@
-//! The small published sets and tar shards, as tiny copies with the same layout: verified, unpacked, opened, sampled. The
-//! real ones where `DML_MIRROR` has them.
+//! The small published sets and tar shards, as tiny copies with the same layout: fetched, verified, unpacked, opened,
+//! sampled, batched. The real ones where `DML_MIRROR` has them.
 
 mod tiny;
 
 use dml_data::sources::{
-    att_faces, cars, cub, fashion_mnist, in_shop, inaturalist, lfw, mini_imagenet, sop, tar_shards, vehicle_id,
+    att_faces, cars, cub, fashion_mnist, in_shop, inaturalist, lfw, mini_imagenet, mnist, sop, tar_shards, vehicle_id,
 };
-use dml_data::{Catalog, Dataset, image};
+use dml_data::{Augment, AugmentedSet, Catalog, Dataset, ImageSet, Normalize, Split, image};
 use std::fs;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Instant;
 use tiny::{Files, Trimmed, picture, rows, sampled, text};
 
@@ -77,8 +78,8 @@ fn att_faces() {
     );
 }
 
-#[test]
-fn fashion_mnist() {
+/// The four files of MNIST and its kin: 30 and 10 images of one pixel, whose value is their label, of ten classes.
+fn idx_files() -> Files {
     let idx = |kind: u8, n: u32, values: Vec<u8>| {
         let mut bytes = vec![0, 0, 8, kind];
         bytes.extend(n.to_be_bytes());
@@ -93,19 +94,46 @@ fn fashion_mnist() {
             (format!("{file}-labels-idx1-ubyte.gz"), idx(1, n, labels)),
         ]
     };
-    let files: Files = half("train", 30).into_iter().chain(half("t10k", 10)).collect();
-    let set = Trimmed::new("fashion-mnist", files, &[("train", 10, 30), ("test", 10, 10)]);
-    set.manifest.verify(set.data.path()).unwrap();
-    let (train, test) = fashion_mnist::read(&set.folder()).unwrap();
-    assert_eq!((train.len(), test.len(), train.class_names()[9].as_str()), (30, 10, "Ankle boot"));
+    half("train", 30).into_iter().chain(half("t10k", 10)).collect()
+}
+
+type Halves = (ImageSet, ImageSet);
+
+/// Takes `idx_files` from the mirror of the set `name` to batches of both halves.
+fn of_idx_files(
+    name: &str,
+    read: fn(&Path) -> dml_data::Result<Halves>,
+    open: fn(&Path) -> dml_data::Result<Split>,
+    classification: fn(&Path) -> dml_data::Result<Halves>,
+) -> Halves {
+    let set = Trimmed::new(name, idx_files(), &[("train", 10, 30), ("test", 10, 10)]);
+    let data = set.ready();
+    let (train, test) = read(&set.folder()).unwrap();
+    assert_eq!((train.len(), test.len()), (30, 10));
     assert_eq!((train.labels()[13], train.pixels(13)), (3, [3].as_slice()));
+    for half in [&train, &test] {
+        let (augment, normalize) = (Augment::default(), Normalize::default());
+        let inputs = AugmentedSet { dataset: Arc::new(half.clone()), augment, normalize };
+        tiny::batched(Arc::new(inputs), |i| (i % 10) as u8);
+    }
     // The real manifest's checksums are not those of the tiny copy: nothing unverified is opened.
-    for error in [
-        fashion_mnist::open(set.data.path()).unwrap_err().to_string(),
-        fashion_mnist::classification(set.data.path()).unwrap_err().to_string(),
-    ] {
+    for error in [open(data).unwrap_err().to_string(), classification(data).unwrap_err().to_string()] {
         assert!(error.contains("train-images-idx3-ubyte.gz: has size"), "{error}");
     }
+    (train, test)
+}
+
+#[test]
+fn mnist() {
+    let (train, _) = of_idx_files("mnist", mnist::read, mnist::open, mnist::classification);
+    assert_eq!(train.class_names()[9], "9");
+}
+
+#[test]
+fn fashion_mnist() {
+    let (train, _) =
+        of_idx_files("fashion-mnist", fashion_mnist::read, fashion_mnist::open, fashion_mnist::classification);
+    assert_eq!(train.class_names()[9], "Ankle boot");
 }
 
 #[test]

@@ -95,6 +95,8 @@ fn main() {
             "table/table",
             "path,label,split,is_query,box,group\na/1.jpg,\"wren, x\",train,yes,1 2 3 4,one\nb.jpg,gull,val,0,,\n",
         ),
+        text("own_texts/texts", "text,label,split,group\n\"a wren, \"\"small\"\"\",bird,train,en\n"),
+        text("own_texts/pairs", "left,right,score,split\na wren,a bird,0.5,train\na,b,1e3,dev\n"),
         ("tar_shards/shard".into(), tiny::tar(&shard)),
         ("unpack/tar".into(), tiny::tar(&archive)),
         ("unpack/gz".into(), tiny::gz(&tiny::tar(&archive))),

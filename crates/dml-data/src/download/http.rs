@@ -40,17 +40,25 @@ fn is_loopback(url: &str) -> bool {
     host.is_some_and(|host| host == "localhost" || host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback()))
 }
 
-/// Asks for what `part` lacks of the `size` bytes of `file` and appends it. An error is one of this machine: the part cannot be written.
+/// Asks for what `part` lacks of `file` and appends it. `version` is the server's name for the bytes there are, kept from one
+/// attempt to the next. An error is one of this machine: the part cannot be written.
 pub(super) fn attempt(
     agent: &Agent,
     url: &str,
     part: &mut Part,
-    (file, size): (&ManifestFile, u64),
+    (file, version): (&ManifestFile, &mut Option<String>),
     progress: &mut dyn FnMut(Progress<'_>),
 ) -> Result<Outcome> {
+    // Without a checksum nobody would notice the end of one version behind the beginning of another: only the server knows.
+    if part.len() > 0 && !file.has_checksum() && version.is_none() {
+        part.restart()?;
+    }
     let mut request = agent.get(url);
     if part.len() > 0 {
         request = request.header("range", format!("bytes={}-", part.len()));
+        if let Some(version) = version.as_deref() {
+            request = request.header("if-range", version);
+        }
     }
     let response = match request.call() {
         Ok(response) => response,
@@ -58,11 +66,16 @@ pub(super) fn attempt(
         Err(error) => return Ok(Outcome::Interrupted(error.to_string())),
     };
     let status = response.status();
-    let range = response.headers().get("content-range").and_then(|range| range.to_str().ok()).map(str::to_owned);
+    let header = |name| response.headers().get(name).and_then(|value| value.to_str().ok()).map(str::to_owned);
+    let range = header("content-range").unwrap_or_default();
+    let offered = response.body().content_length();
+    let size = file.bytes.or(if status == 206 { total(&range) } else { offered });
     let first = match status.as_u16() {
         // The server cannot resume: it sends everything.
         200 => 0,
-        206 if range.as_deref().and_then(first_byte) == Some(part.len()) => part.len(),
+        206 if size.is_some() && first_byte(&range) == Some(part.len()) => part.len(),
+        // No byte is lacking, and only the server could know.
+        416 if file.bytes.is_none() && total(&range) == Some(part.len()) => return Ok(Outcome::Complete),
         206 | 416 => {
             let problem = format!("the server cannot go on at byte {} (status {status}): starting over", part.len());
             part.restart()?;
@@ -74,27 +87,41 @@ pub(super) fn attempt(
             return Ok(Outcome::Refused(format!("the server answered {status}; {mend}")));
         }
     };
-    let expected = size - first;
-    if let Some(offered) = response.body().content_length().filter(|&offered| offered != expected) {
-        let mend = "the file has changed or the address is wrong: use --from DIR or DML_MIRROR=DIR|URL";
+    if let (Some(size), Some(offered)) = (file.bytes, offered)
+        && offered != size - first
+    {
+        let (expected, mend) = (size - first, "the file has changed or the address is wrong");
         return Ok(Outcome::Refused(format!(
-            "the server offers {offered} bytes but the manifest leaves {expected}; {mend}"
+            "the server offers {offered} bytes but the manifest leaves {expected}; {mend}: use --from DIR or DML_MIRROR=DIR|URL"
         )));
+    }
+    let ends_with_a_word = header("transfer-encoding").is_some_and(|encoding| encoding.contains("chunked"));
+    if size.is_none() && !ends_with_a_word && !file.has_checksum() {
+        return Ok(Outcome::Refused(
+            "neither the server nor the manifest says how long the file is, and no checksum would tell it from the beginning \
+             of one: use --from DIR"
+                .into(),
+        ));
     }
     // Only now: what there was must outlive the answer of a login page.
     if first < part.len() {
         part.restart()?;
     }
+    if first == 0 {
+        // A weak tag (`W/"…"`) may stand for other bytes.
+        *version = header("etag").filter(|tag| tag.starts_with('"'));
+    }
     let mut body = response.into_body().into_reader();
     let mut buffer = vec![0; 1 << 16];
     loop {
-        progress(Progress { file, done: part.len() });
+        progress(Progress { file, done: part.len(), size });
         match body.read(&mut buffer) {
-            Ok(0) if part.len() == size => return Ok(Outcome::Complete),
+            Ok(0) if size.is_none_or(|size| part.len() == size) => return Ok(Outcome::Complete),
             Ok(0) => return Ok(Outcome::Interrupted("the connection ended early".into())),
-            Ok(read) if part.len() + read as u64 > size => {
+            Ok(read) if size.is_some_and(|size| part.len() + read as u64 > size) => {
                 part.restart()?;
-                return Ok(Outcome::Refused(format!("the server sends more than the manifest's {size} bytes")));
+                let (whose, size) = (if file.bytes.is_some() { "manifest's" } else { "announced" }, size.unwrap_or(0));
+                return Ok(Outcome::Refused(format!("the server sends more than the {whose} {size} bytes")));
             }
             Ok(read) => part.append(&buffer[..read])?,
             Err(error) => return Ok(Outcome::Interrupted(error.to_string())),
@@ -105,6 +132,11 @@ pub(super) fn attempt(
 /// The first position of `bytes 5-9/10`.
 fn first_byte(range: &str) -> Option<u64> {
     range.strip_prefix("bytes ")?.split_once('-')?.0.trim().parse().ok()
+}
+
+/// The size of the whole file of `bytes 5-9/10` or `bytes */10`.
+fn total(range: &str) -> Option<u64> {
+    range.strip_prefix("bytes ")?.rsplit_once('/')?.1.trim().parse().ok()
 }
 
 #[cfg(test)]

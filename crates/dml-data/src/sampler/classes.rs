@@ -123,11 +123,8 @@ pub(super) fn check_samples(samples: usize) -> Result<()> {
     Ok(())
 }
 
-/// Refuses zero sizes and batches with more classes than there are.
+/// Refuses batches with more classes than there are.
 pub(super) fn check_classes(what: &str, key: &str, wanted: usize, available: usize) -> Result<()> {
-    if wanted == 0 {
-        return Err(Error::Sampler(format!("{what} wants {key} = 0 classes: give at least 1")));
-    }
     if wanted > available {
         return Err(Error::Sampler(format!(
             "{what} wants {key} = {wanted} classes but the split has {available}: lower {key} to {available} or less"

@@ -1,6 +1,6 @@
 //! Episodes: the batches of few-shot training.
 
-use super::classes::{Classes, check_classes};
+use super::classes::{Classes, check_at_least, check_classes};
 use super::{BatchSampler, Plan};
 use crate::rng::{Purpose, stream};
 use crate::{Error, Result};
@@ -24,25 +24,21 @@ impl EpisodicSampler {
     /// A sampler over `labels` that deals `episodes` episodes per epoch.
     ///
     /// # Errors
-    /// When a size is 0, there are fewer than `ways` classes, or a class has fewer than `support + query` images.
+    /// When `ways` < 2, another size is 0, there are fewer than `ways` classes, or a class has fewer than `support + query`
+    /// images.
     pub fn new(labels: &[u32], ways: usize, support: usize, query: usize, episodes: usize, seed: u64) -> Result<Self> {
-        let classes = Classes::of(labels)?;
-        check_classes("an episode", "sampler.classes", ways, classes.len())?;
-        let per_class = support + query;
-        if support == 0 {
-            return Err(Error::Sampler(
-                "an episode wants sampler.support = 0 images per class: give at least 1".into(),
-            ));
-        }
+        check_at_least("sampler.classes", ways, 2, "an episode of one class has nothing to tell apart")?;
+        check_at_least("sampler.support", support, 1, "a class has no prototype")?;
         if query == 0 {
             return Err(Error::Sampler(format!(
                 "sampler.support = {support} leaves no image of a class for queries: raise sampler.per_class to {} or more",
-                support + 1
+                support.saturating_add(1)
             )));
         }
-        if episodes == 0 {
-            return Err(Error::Sampler("an epoch has 0 episodes: give at least 1".into()));
-        }
+        check_at_least("episodes", episodes, 1, "an epoch is empty")?;
+        let classes = Classes::of(labels)?;
+        check_classes("an episode", "sampler.classes", ways, classes.len())?;
+        let per_class = support.saturating_add(query);
         let smallest = classes.sizes().min().unwrap_or(0);
         if smallest < per_class {
             return Err(Error::Sampler(format!(

@@ -1,9 +1,9 @@
 //! P classes × K images: the batches of pair, triplet and proxy losses.
 
-use super::classes::{Classes, check_classes};
+use super::classes::{Classes, check_at_least, check_classes};
 use super::{BatchSampler, Plan};
+use crate::Result;
 use crate::rng::{Purpose, stream};
-use crate::{Error, Result};
 use rand::seq::SliceRandom;
 
 /// Batches of P different classes with K images each; every class comes in every epoch.
@@ -26,15 +26,12 @@ impl PkSampler {
     /// A sampler over `labels` (one per image) with P = `classes_per_batch` and K = `samples_per_class`.
     ///
     /// # Errors
-    /// When P or K is 0, or P is larger than the number of classes that have images.
+    /// When P < 2, K = 0, or P is larger than the number of classes that have images.
     pub fn new(labels: &[u32], classes_per_batch: usize, samples_per_class: usize, seed: u64) -> Result<Self> {
+        check_at_least("sampler.classes", classes_per_batch, 2, "a batch of one class has no negatives")?;
+        check_at_least("sampler.per_class", samples_per_class, 1, "a class gives no images")?;
         let classes = Classes::of(labels)?;
         check_classes("a P×K batch", "sampler.classes", classes_per_batch, classes.len())?;
-        if samples_per_class == 0 {
-            return Err(Error::Sampler(
-                "a P×K batch wants sampler.per_class = 0 images per class: give at least 1".into(),
-            ));
-        }
         Ok(Self { classes, classes_per_batch, samples_per_class, seed })
     }
 

@@ -1,4 +1,5 @@
 //! The server's end of a download: a connection, what it asks for, and the head of the answer.
+#![allow(dead_code, reason = "each test file takes what it needs")]
 
 use std::io::{BufRead, BufReader, ErrorKind, Write};
 use std::net::{TcpListener, TcpStream};
@@ -32,15 +33,25 @@ pub(crate) fn accept(listener: &TcpListener) -> TcpStream {
     }
 }
 
-/// Reads a request for `path`: the first byte that it asks for, none if it asks for all.
-pub(crate) fn asked(stream: &TcpStream, path: &str) -> Option<usize> {
+/// Reads a request for `path`: its lines in lower case.
+pub(crate) fn request(stream: &TcpStream, path: &str) -> Vec<String> {
     let lines: Vec<String> = BufReader::new(stream)
         .lines()
         .map(|line| line.unwrap().to_lowercase())
         .take_while(|line| !line.is_empty())
         .collect();
     assert!(lines[0].starts_with(&format!("get {path} ")), "{}", lines[0]);
-    lines.iter().find_map(|line| line.strip_prefix("range: bytes=")?.strip_suffix('-')?.parse().ok())
+    lines
+}
+
+/// The first byte that a request asks for, none if it asks for all.
+pub(crate) fn first_byte(request: &[String]) -> Option<usize> {
+    request.iter().find_map(|line| line.strip_prefix("range: bytes=")?.strip_suffix('-')?.parse().ok())
+}
+
+/// Reads a request for `path`: the first byte that it asks for, none if it asks for all.
+pub(crate) fn asked(stream: &TcpStream, path: &str) -> Option<usize> {
+    first_byte(&request(stream, path))
 }
 
 /// The status of the answer that gives what was `asked` for of `size` bytes, and the head's line that says which.

@@ -1,7 +1,8 @@
 //! Tiny data sets laid out and packed as the owners do it.
 #![allow(dead_code, reason = "each test file takes what it needs")]
 
-use dml_data::{Catalog, Manifest};
+use dml_data::image::{CenterCrop, Decoder, Extent, Pipeline, Step};
+use dml_data::{Catalog, FileImages, Inputs, Loader, LoaderOptions, Manifest, Normalize, PkSampler};
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use image::{GrayImage, ImageFormat, Luma};
@@ -9,6 +10,7 @@ use md5::{Digest, Md5};
 use std::fs;
 use std::io::{Cursor, Write};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use tempfile::TempDir;
 use zip::ZipWriter;
 use zip::write::SimpleFileOptions;
@@ -59,8 +61,10 @@ pub(crate) fn zip(files: &Files) -> Vec<u8> {
     writer.finish().unwrap().into_inner()
 }
 
-/// A data folder with a trimmed copy of a set, and the set's manifest with the counts, sizes and checksums of the copy.
+/// A mirror with a trimmed copy of a set, the set's manifest with the counts, sizes and checksums of the copy, and a data
+/// folder that is to hold it.
 pub(crate) struct Trimmed {
+    mirror: TempDir,
     pub(crate) data: TempDir,
     pub(crate) manifest: Manifest,
 }
@@ -69,8 +73,8 @@ impl Trimmed {
     /// The set `name` with `files` in place of the manifest's own, and the counts of `expected` (part, classes, samples).
     pub(crate) fn new(name: &str, files: Files, expected: &[(&str, usize, usize)]) -> Self {
         let mut manifest = Manifest::find(name).unwrap();
-        let data = tempfile::tempdir().unwrap();
-        let folder = manifest.folder(data.path());
+        let (mirror, data) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let folder = mirror.path().join(manifest.mirror_path());
         fs::create_dir_all(&folder).unwrap();
         for file in &mut manifest.files {
             let (_, bytes) = files.iter().find(|(name, _)| *name == file.name).expect("every file of the manifest");
@@ -86,18 +90,36 @@ impl Trimmed {
                 (part.to_owned(), counts)
             })
             .collect();
-        Self { data, manifest }
+        Self { mirror, data, manifest }
     }
 
     pub(crate) fn folder(&self) -> PathBuf {
         self.manifest.folder(self.data.path())
     }
 
-    /// Verifies the files and unpacks the archives.
+    /// Brings the files from the mirror, verifies them and unpacks the archives.
     pub(crate) fn ready(&self) -> &Path {
+        self.bring();
         self.manifest.verify(self.data.path()).unwrap();
         dml_data::unpack::set(&self.manifest, self.data.path(), dml_data::unpack::Limits::default()).unwrap();
         self.data.path()
+    }
+
+    #[cfg(feature = "download")]
+    fn bring(&self) {
+        use dml_data::download::{Fetcher, Source};
+        let source = Source::Mirror(self.mirror.path().to_string_lossy().into_owned());
+        let brought = Fetcher::new(source).fetch(&self.manifest, self.data.path(), &mut |_| ()).unwrap();
+        assert_eq!(brought, self.manifest.files.iter().map(|file| file.name.as_str()).collect::<Vec<_>>());
+    }
+
+    #[cfg(not(feature = "download"))]
+    fn bring(&self) {
+        fs::create_dir_all(self.folder()).unwrap();
+        for file in &self.manifest.files {
+            let of_mirror = self.mirror.path().join(self.manifest.mirror_path()).join(&file.name);
+            fs::copy(of_mirror, self.folder().join(&file.name)).unwrap();
+        }
     }
 }
 
@@ -154,7 +176,8 @@ pub(crate) fn rows(catalog: &Catalog) -> Vec<(&str, &str, &str)> {
         .collect()
 }
 
-/// Opens every sample and checks that its picture is the one that the tiny set drew.
+/// Opens every sample and checks that its picture is the one that the tiny set drew; then trains on them, as far as a loader
+/// goes.
 pub(crate) fn sampled(catalog: &Catalog, values: &[u8]) {
     catalog.check_files().unwrap();
     catalog.check_disjoint().unwrap();
@@ -164,4 +187,27 @@ pub(crate) fn sampled(catalog: &Catalog, values: &[u8]) {
         assert!(picture.pixels[0].abs_diff(value) < 3, "{}: {} is not {value}", path.display(), picture.pixels[0]);
     }
     assert_eq!(catalog.len(), values.len());
+    let pipeline = Pipeline { steps: vec![Step::CenterCrop(CenterCrop::from(Extent::Square(4)))] };
+    let images = FileImages::new(catalog.clone(), Decoder::default(), pipeline, Normalize::default()).unwrap();
+    batched(Arc::new(images), |i| values[i]);
+}
+
+/// Has a loader prepare two epochs of P×K batches and checks that each row is the picture, of one `value`, of its sample.
+pub(crate) fn batched(inputs: Arc<dyn Inputs>, value: impl Fn(usize) -> u8) {
+    let (labels, [channels, height, width]) = (inputs.labels().to_vec(), inputs.shape());
+    let sampler = PkSampler::new(&labels, 2, 2, 0).unwrap();
+    let epochs = 2 * dml_data::BatchSampler::batches_per_epoch(&sampler);
+    let options = LoaderOptions { until: Some(epochs as u64), ..LoaderOptions::default() };
+    let batches: Vec<_> = Loader::over(inputs, Box::new(sampler), (0, 0), options).collect::<Result<_, _>>().unwrap();
+    assert_eq!(batches.len(), epochs);
+    for batch in batches {
+        assert_eq!(batch.shape, [4, channels, height, width]);
+        assert_eq!(batch.labels, batch.indices.iter().map(|&i| labels[i]).collect::<Vec<_>>());
+        assert!(batch.labels[0] == batch.labels[1] && batch.labels[2] == batch.labels[3]);
+        assert_ne!(batch.labels[1], batch.labels[2], "two classes");
+        for (row, &i) in batch.pixels.chunks(channels * height * width).zip(&batch.indices) {
+            let right = |pixel: &f32| (pixel * 255.0 - f32::from(value(i))).abs() < 3.0;
+            assert!(row.iter().all(right), "sample {i} is {row:?}, not {}", value(i));
+        }
+    }
 }
