@@ -108,6 +108,7 @@ pub(crate) fn train(arguments: &Train) -> Result<()> {
             bar.tick();
         }
         (Some(bar), Event::Weights { file, became, .. }) => bar.println(format!("weights of {file}: {became}")),
+        (Some(bar), Event::Skipped { step, what }) => bar.println(format!("step {step} without {}", what.join("; "))),
         (Some(bar), Event::Damaged { problem, step }) => {
             bar.println(format!("{problem}; going on from an older checkpoint, of step {step}"));
         }

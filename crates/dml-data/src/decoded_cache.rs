@@ -161,6 +161,10 @@ impl Inputs for CachedImages {
         self.image(index, None).map(Some)
     }
 
+    fn as_bytes(self: Arc<Self>) -> Option<Arc<dyn ByteInputs>> {
+        Some(self)
+    }
+
     fn check(&self) -> Result<()> {
         self.images.check()
     }

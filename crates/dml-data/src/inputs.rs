@@ -7,17 +7,14 @@ use rand_chacha::ChaCha8Rng;
 use rayon::prelude::*;
 use std::sync::Arc;
 
-/// Where in training a sample is drawn. What is random about it is a function of this alone.
+/// When in training a sample is drawn. What is random about it is a function of this and of its index alone: wherever it stands in
+/// an epoch, and whoever prepares it, it looks the same.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Draw {
     /// Seed of the augmentation.
     pub seed: u64,
     /// The epoch, from 0.
     pub epoch: u64,
-    /// The step, from 0.
-    pub step: u64,
-    /// Place in the batch.
-    pub position: usize,
 }
 
 /// Labelled samples of one shape as network input, read by index.
@@ -42,6 +39,10 @@ pub trait Inputs: Send + Sync {
     fn picture(&self, index: usize) -> Result<Option<Image>> {
         let _ = index;
         Ok(None)
+    }
+    /// The same as bytes that a device may normalise; none where they are no images of 8-bit values until then.
+    fn as_bytes(self: Arc<Self>) -> Option<Arc<dyn ByteInputs>> {
+        None
     }
     /// Refuses settings that fit no sample.
     ///
@@ -84,7 +85,7 @@ fn expect(want: [usize; 3], image: &Image, name: &str, index: usize) -> Result<(
     Err(Error::Invalid(format!("{name}: image {index} has shape {got:?} but the set has {want:?}: resize it")))
 }
 
-/// A data set of images of one shape, augmented from (seed, step, place in the batch) and normalised.
+/// A data set of images of one shape, augmented from (seed, epoch, index) and normalised.
 pub struct AugmentedSet {
     /// The images.
     pub dataset: Arc<dyn Dataset>,
@@ -139,10 +140,10 @@ pub(crate) fn write_image(
 ) -> Result<()> {
     let image = dataset.image(index)?;
     expect(dataset.shape(), &image, dataset.name(), index)?;
-    let Some((augment, Draw { seed, step, position, .. })) = augment.filter(|(augment, _)| augment.changes()) else {
+    let Some((augment, Draw { seed, epoch })) = augment.filter(|(augment, _)| augment.changes()) else {
         return normalize.write(&image, out);
     };
-    let mut rng = stream(seed, Purpose::Augment, (step, position as u64));
+    let mut rng = stream(seed, Purpose::Augment, (epoch, index as u64));
     augment.apply(&image, &mut rng, out);
     normalize.apply(out, image.channels);
     Ok(())
@@ -150,7 +151,7 @@ pub(crate) fn write_image(
 
 /// The images of a catalogue, decoded when they are asked for, cut to their boxes if
 /// [they are to be](Catalog::cut_to_boxes), and taken through a pipeline that draws from
-/// (seed, epoch, index): wherever a sample stands in an epoch, and whoever prepares it, it looks the same.
+/// (seed, epoch, index).
 ///
 /// [`CachedImages`](crate::CachedImages) decode them once.
 pub struct FileImages {
@@ -188,7 +189,7 @@ impl FileImages {
 
     /// The generator of sample `index`.
     pub(crate) fn stream(index: usize, draw: Option<Draw>) -> ChaCha8Rng {
-        let Draw { seed, epoch, .. } = draw.unwrap_or_default();
+        let Draw { seed, epoch } = draw.unwrap_or_default();
         stream(seed, Purpose::Sample, (epoch, index as u64))
     }
 
@@ -252,6 +253,10 @@ impl Inputs for FileImages {
 
     fn picture(&self, index: usize) -> Result<Option<Image>> {
         self.image(index, None).map(Some)
+    }
+
+    fn as_bytes(self: Arc<Self>) -> Option<Arc<dyn ByteInputs>> {
+        Some(self)
     }
 
     fn check(&self) -> Result<()> {

@@ -98,8 +98,8 @@ impl<P: Copy + Default + Send + Sync + 'static> Loader<P> {
     ) -> Self {
         let steps = Steps::new(sampler, inputs.labels().len(), inputs.check().err());
         let prepare = move |Dealt { step, epoch, indices }: Dealt| {
-            Batch::prepare(sides, inputs.labels(), indices, options.unreadable, step, |position, index, out| {
-                write(index, Draw { seed, epoch, step, position }, out)
+            Batch::prepare(sides, inputs.labels(), indices, options.unreadable, step, |index, out| {
+                write(index, Draw { seed, epoch }, out)
             })
         };
         Self { batches: Stepped::new(steps, start_step, options, prepare) }

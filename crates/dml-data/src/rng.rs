@@ -14,9 +14,9 @@ pub enum Purpose {
     Fill = 3,
     /// One episode: (epoch, episode).
     Episode = 4,
-    /// Augmentation of one image: (step, position in the batch).
+    /// Augmentation of one image of a set in memory: (epoch, index).
     Augment = 5,
-    /// Augmentation of one sample, wherever it stands: (epoch, index).
+    /// What a pipeline draws for one sample: (epoch, index).
     Sample = 6,
     /// Which of the texts of a class goes with one of its images: (step, position in the batch).
     Text = 7,

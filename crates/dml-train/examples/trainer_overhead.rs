@@ -7,6 +7,7 @@ use candle_core::{Device, Tensor};
 use dml_data::LoaderOptions;
 use dml_losses::Context;
 use dml_models::{Encoder, Mode, Network, gradients};
+use dml_train::examples::Streamed;
 use dml_train::optimizer::{Group, Optimizer};
 use dml_train::run::{RunFolder, run};
 use dml_train::{Event, Recipe, checkpoint, sets};
@@ -53,9 +54,9 @@ fn bare(recipe: &Recipe, moves: bool) -> Result<Duration, Box<dyn Error>> {
     let mut objective = recipe.loss.objective().build(&context)?;
     let parameters = network.weights().trainable().into_iter().map(|(n, v)| (n, v, Group::Head)).collect();
     let mut optimizer = Optimizer::new(recipe.optimizer.clone(), parameters)?;
-    let options = LoaderOptions { until: Some(recipe.train.steps), ..LoaderOptions::default() };
-    let batches: Vec<_> =
-        sets.train.stream(sets.sampler(recipe)?, (recipe.seed, 0), options).collect::<Result<_, _>>()?;
+    let loader = LoaderOptions { until: Some(recipe.train.steps), ..LoaderOptions::default() };
+    let how = Streamed { loader, bytes: false };
+    let batches: Vec<_> = sets.train.stream(sets.sampler(recipe)?, (recipe.seed, 0), how).collect::<Result<_, _>>()?;
     let mut began = Instant::now();
     for (step, batch) in batches.into_iter().enumerate() {
         if step == WARM {

@@ -26,6 +26,13 @@ pub enum Event {
         /// How many were loaded, and the names of those that were scaled, left out or drawn anew.
         became: String,
     },
+    /// Images were left out of a batch.
+    Skipped {
+        /// The step that they would have been of.
+        step: u64,
+        /// Each with its file and why it cannot be read.
+        what: Vec<String>,
+    },
     /// A step was taken.
     Step {
         /// Steps done.

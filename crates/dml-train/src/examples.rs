@@ -4,12 +4,21 @@
 use crate::Result;
 use candle_core::Device;
 use dml_data::text::{PairBatch, TextTokenizer, TokenBatch, TokenBudget, TokenLoader, Tokens, budget_batches};
-use dml_data::{BatchSampler, Inputs, Loader, LoaderOptions, TextPairs, Texts, input_batches};
+use dml_data::{BatchSampler, ByteInputs, ByteLoader, Inputs, Loader, LoaderOptions, TextPairs, Texts, input_batches};
 use dml_models::Input;
 use std::sync::Arc;
 
 /// Batches as they come.
 pub type Batches<'a> = Box<dyn Iterator<Item = Result<ExampleBatch>> + 'a>;
+
+/// How training batches are prepared. Nothing of it changes a batch, but for files that cannot be read.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Streamed {
+    /// How far ahead, and what becomes of broken files.
+    pub loader: LoaderOptions,
+    /// Whether images go to the device as bytes, where they can, and are normalised there: a quarter of the way's load for a GPU.
+    pub bytes: bool,
+}
 
 /// Labelled examples that an encoder embeds.
 pub trait Examples: Send + Sync {
@@ -43,13 +52,12 @@ pub trait Examples: Send + Sync {
         None
     }
 
-    /// Endless training batches as `sampler` deals them, from step `start_step` on, drawn from `seed`, prepared ahead. No setting
-    /// of `options` changes a batch.
+    /// Endless training batches as `sampler` deals them, from step `start_step` on, drawn from `seed`, prepared ahead as `how` says.
     fn stream(
         &self,
         sampler: Box<dyn BatchSampler>,
         seed_and_start_step: (u64, u64),
-        options: LoaderOptions,
+        how: Streamed,
     ) -> Batches<'static>;
 
     /// Every example once, as it is for evaluation, in an order that suits the encoder: [`ExampleBatch::indices`] says which is
@@ -68,12 +76,15 @@ pub struct ExampleBatch {
     pub labels: Vec<u32>,
     /// How alike the texts of each pair are; empty where that is not what is learned.
     pub grades: Vec<f32>,
+    /// Examples that were left out because their files cannot be read, and why.
+    pub skipped: Vec<(usize, String)>,
     /// One of each example, or two whose rows go together.
     views: Vec<View>,
 }
 
 enum View {
     Images(dml_data::Batch),
+    Bytes(dml_data::ByteBatch, Arc<dyn ByteInputs>),
     Texts(Tokens),
 }
 
@@ -85,15 +96,24 @@ impl ExampleBatch {
     pub fn into_views(self, device: &Device) -> Result<Vec<Input>> {
         let input = |view| match view {
             View::Images(batch) => Ok(Input::Images(batch.into_tensor(device)?)),
+            View::Bytes(batch, of) => Ok(Input::Images(batch.to_tensor(of.normalize(), device)?)),
             View::Texts(tokens) => input_of(&tokens, device),
         };
         self.views.into_iter().map(input).collect()
     }
 
     /// The same with another view of each example.
-    pub(crate) fn with_view(mut self, other: Self) -> Self {
+    ///
+    /// # Errors
+    /// When the other has lost other examples.
+    pub(crate) fn with_view(mut self, other: Self) -> Result<Self> {
+        if self.indices != other.indices {
+            let lost = self.skipped.iter().chain(&other.skipped).map(|(_, why)| why.as_str()).collect::<Vec<_>>();
+            let problem = format!("two views of a batch have lost different samples ({})", lost.join("; "));
+            return Err(dml_data::Error::Invalid(problem).into());
+        }
         self.views.extend(other.views);
-        self
+        Ok(self)
     }
 
     /// The same with a text of each example, a row each.
@@ -111,21 +131,28 @@ pub(crate) fn input_of(tokens: &Tokens, device: &Device) -> Result<Input> {
 
 impl From<dml_data::Batch> for ExampleBatch {
     fn from(batch: dml_data::Batch) -> Self {
-        let (indices, labels) = (batch.indices.clone(), batch.labels.clone());
-        Self { indices, labels, grades: vec![], views: vec![View::Images(batch)] }
+        let (indices, labels, skipped) = (batch.indices.clone(), batch.labels.clone(), batch.skipped.clone());
+        Self { indices, labels, skipped, grades: vec![], views: vec![View::Images(batch)] }
+    }
+}
+
+impl From<(dml_data::ByteBatch, Arc<dyn ByteInputs>)> for ExampleBatch {
+    fn from((batch, of): (dml_data::ByteBatch, Arc<dyn ByteInputs>)) -> Self {
+        let (indices, labels, skipped) = (batch.indices.clone(), batch.labels.clone(), batch.skipped.clone());
+        Self { indices, labels, skipped, grades: vec![], views: vec![View::Bytes(batch, of)] }
     }
 }
 
 impl From<TokenBatch> for ExampleBatch {
     fn from(TokenBatch { indices, labels, tokens, .. }: TokenBatch) -> Self {
-        Self { indices, labels, grades: vec![], views: vec![View::Texts(tokens)] }
+        Self { indices, labels, skipped: vec![], grades: vec![], views: vec![View::Texts(tokens)] }
     }
 }
 
 impl From<PairBatch> for ExampleBatch {
     fn from(PairBatch { indices, scores, sides, .. }: PairBatch) -> Self {
         let labels = indices.iter().map(|&index| index as u32).collect();
-        Self { indices, labels, grades: scores, views: sides.into_iter().map(View::Texts).collect() }
+        Self { indices, labels, skipped: vec![], grades: scores, views: sides.into_iter().map(View::Texts).collect() }
     }
 }
 
@@ -161,8 +188,15 @@ impl Examples for Images {
         Some(&self.0)
     }
 
-    fn stream(&self, sampler: Box<dyn BatchSampler>, from: (u64, u64), options: LoaderOptions) -> Batches<'static> {
-        any_kind(Loader::over(self.0.clone(), sampler, from, options))
+    fn stream(&self, sampler: Box<dyn BatchSampler>, from: (u64, u64), how: Streamed) -> Batches<'static> {
+        let bytes = if how.bytes { self.0.clone().as_bytes() } else { None };
+        match bytes {
+            Some(inputs) => {
+                let batches = ByteLoader::bytes(inputs.clone(), sampler, from, how.loader);
+                any_kind(batches.map(move |batch| Ok((batch?, inputs.clone()))))
+            }
+            None => any_kind(Loader::over(self.0.clone(), sampler, from, how.loader)),
+        }
     }
 
     fn all(&self) -> Result<Batches<'_>> {
@@ -202,9 +236,9 @@ impl Examples for LabelledTexts {
         Some(&self.tokenizer)
     }
 
-    fn stream(&self, sampler: Box<dyn BatchSampler>, from: (u64, u64), options: LoaderOptions) -> Batches<'static> {
+    fn stream(&self, sampler: Box<dyn BatchSampler>, from: (u64, u64), how: Streamed) -> Batches<'static> {
         // Nothing is drawn but by the sampler.
-        any_kind(TokenLoader::new(self.texts.clone(), self.tokenizer.clone(), sampler, from.1, options))
+        any_kind(TokenLoader::new(self.texts.clone(), self.tokenizer.clone(), sampler, from.1, how.loader))
     }
 
     fn all(&self) -> Result<Batches<'_>> {
@@ -252,9 +286,9 @@ impl Examples for PairedTexts {
         Some(&self.tokenizer)
     }
 
-    fn stream(&self, sampler: Box<dyn BatchSampler>, from: (u64, u64), options: LoaderOptions) -> Batches<'static> {
+    fn stream(&self, sampler: Box<dyn BatchSampler>, from: (u64, u64), how: Streamed) -> Batches<'static> {
         let graded = self.graded;
-        let batches = TokenLoader::pairs(self.pairs.clone(), self.tokenizer.clone(), sampler, from.1, options);
+        let batches = TokenLoader::pairs(self.pairs.clone(), self.tokenizer.clone(), sampler, from.1, how.loader);
         Box::new(batches.map(move |batch| {
             let mut batch = ExampleBatch::from(batch?);
             if !graded {

@@ -3,6 +3,7 @@
 //! Qi, Brown & Lowe, *Low-Shot Learning with Imprinted Weights*, 2018, eq. 3. With a random start the encoder must first
 //! follow proxies that stand nowhere in particular; short runs end before that is undone.
 
+use crate::examples::Streamed;
 use crate::sets::Sets;
 use crate::{Error, Recipe, Result};
 use candle_core::{Device, Tensor, Var};
@@ -27,8 +28,9 @@ pub(crate) fn imprint(
     let mut means = vec![0f64; classes * dim];
     let sampler = sets.sampler(recipe)?;
     let batches = sampler.batches_per_epoch() as u64;
-    let options = LoaderOptions { until: Some(batches), ..LoaderOptions::default() };
-    for batch in sets.still.stream(sampler, (recipe.seed, 0), options) {
+    let loader = LoaderOptions { until: Some(batches), unreadable: recipe.data.unreadable, ..LoaderOptions::default() };
+    let how = Streamed { loader, bytes: !device.is_cpu() };
+    for batch in sets.still.stream(sampler, (recipe.seed, 0), how) {
         let batch = batch?;
         let labels = batch.labels.clone();
         let embeddings = encoder.embed(&batch.into_views(device)?[0], Mode::Train)?.detach();

@@ -16,6 +16,7 @@ use dml_eval::projection::MapKind;
 use dml_eval::report::{Gallery, GalleryRow, Listing, MetricRow, MetricTable, Report, Section, Tile};
 use dml_eval::retrieval::{Lone, Policy};
 use dml_eval::statistics::Bootstrap;
+use std::collections::BTreeSet;
 
 /// Longest side of a picture in the page, in pixels.
 const PICTURE: usize = 112;
@@ -135,7 +136,18 @@ fn warnings(recipe: &Recipe, events: &[Event]) -> Vec<String> {
         Event::StoppedEarly { step } => Some(format!("stopped at step {step}: validation got no better")),
         _ => None,
     });
-    damaged.chain(stopped).chain(chosen).collect()
+    let skipped: BTreeSet<&String> = events
+        .iter()
+        .filter_map(|event| match event {
+            Event::Skipped { what, .. } => Some(what),
+            _ => None,
+        })
+        .flatten()
+        .collect();
+    let skipped = skipped
+        .first()
+        .map(|first| format!("training did without {} images that cannot be read, among them {first}", skipped.len()));
+    damaged.chain(skipped).chain(stopped).chain(chosen).collect()
 }
 
 /// What the run achieved, as in `evaluation.json`.

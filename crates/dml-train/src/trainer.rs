@@ -2,10 +2,11 @@
 
 use crate::batch_gradient::{Learned, Sum};
 use crate::checkpoint::{self, restore};
-use crate::examples::ExampleBatch;
+use crate::examples::{ExampleBatch, Streamed};
 use crate::moving_mean::MovingMean;
 use crate::optimizer::{Group, Optimizer};
 use crate::phases::Phases;
+use crate::recipe::DataConfig;
 use crate::run::RunFolder;
 use crate::sets::Sets;
 use crate::{Error, Event, Recipe, Result, agreement, batch_gradient, imprint, progress::Progress, weights};
@@ -117,16 +118,13 @@ impl Trainer {
         }
         let sampler = sets.sampler(&self.recipe)?;
         let accumulate = self.recipe.train.accumulate;
-        let options = LoaderOptions {
-            workers: self.recipe.data.workers,
-            ahead: self.recipe.data.ahead,
-            until: Some(steps.saturating_mul(accumulate)),
-            ..LoaderOptions::default()
-        };
+        let DataConfig { workers, ahead, unreadable, .. } = self.recipe.data;
+        let loader = LoaderOptions { workers, ahead, unreadable, until: Some(steps.saturating_mul(accumulate)) };
+        let how = Streamed { loader, bytes: !self.device.is_cpu() };
         let mut writer = checkpoint::Writer::default();
         let (mut began, mut saved) = (Instant::now(), Instant::now());
         let vars = self.optimizer.vars();
-        let mut batches = sets.train.stream(sampler, (seed, self.step() * accumulate), options);
+        let mut batches = sets.train.stream(sampler, (seed, self.step() * accumulate), how);
         loop {
             if self.recipe.loss.imprint && self.phases.main_begins(self.step()) {
                 let classes = sets.train.class_names().len();
@@ -138,7 +136,12 @@ impl Trainer {
             for _ in 0..accumulate {
                 // The stream ends behind the last step.
                 let Some(batch) = batches.next() else { break };
-                self.learn_from(batch?, sets, &vars, &mut sum)?;
+                let batch = batch?;
+                if !batch.skipped.is_empty() {
+                    let what = batch.skipped.iter().map(|(_, why)| why.clone()).collect();
+                    on_event(&Event::Skipped { step: self.step() + 1, what })?;
+                }
+                self.learn_from(batch, sets, &vars, &mut sum)?;
             }
             let (indices, loss, gradients) = sum.mean(&vars)?;
             let images = indices.len();

@@ -1,7 +1,7 @@
 //! Examples that come in two views: an image and one of the texts of its class, or an image drawn twice.
 
 use crate::Result;
-use crate::examples::{Batches, Examples, Images};
+use crate::examples::{Batches, Examples, Images, Streamed};
 use dml_data::sampler::Plan;
 use dml_data::text::TextTokenizer;
 use dml_data::{BatchSampler, ClassTexts, Inputs, LoaderOptions};
@@ -42,14 +42,9 @@ impl Examples for ImagesWithTexts {
         Some(&self.tokenizer)
     }
 
-    fn stream(
-        &self,
-        sampler: Box<dyn BatchSampler>,
-        (seed, start): (u64, u64),
-        options: LoaderOptions,
-    ) -> Batches<'static> {
+    fn stream(&self, sampler: Box<dyn BatchSampler>, (seed, start): (u64, u64), how: Streamed) -> Batches<'static> {
         let (texts, tokenizer) = (self.texts.clone(), self.tokenizer.clone());
-        let images = self.images.stream(sampler, (seed, start), options);
+        let images = self.images.stream(sampler, (seed, start), how);
         Box::new((start..).zip(images).map(move |(step, batch)| {
             let batch = batch?;
             let tokens = tokenizer.encode(&texts.draw(seed, step, &batch.labels))?;
@@ -90,18 +85,13 @@ impl Examples for DrawnTwice {
         self.0.images()
     }
 
-    fn stream(
-        &self,
-        sampler: Box<dyn BatchSampler>,
-        (seed, start): (u64, u64),
-        options: LoaderOptions,
-    ) -> Batches<'static> {
+    fn stream(&self, sampler: Box<dyn BatchSampler>, (seed, start): (u64, u64), how: Streamed) -> Batches<'static> {
         let sampler = Shared(Arc::new(Mutex::new(sampler)));
         // The two share the threads that are given.
-        let workers = options.workers.div_ceil(2);
-        let view = |seed| self.0.stream(Box::new(sampler.clone()), (seed, start), LoaderOptions { workers, ..options });
+        let loader = LoaderOptions { workers: how.loader.workers.div_ceil(2), ..how.loader };
+        let view = |seed| self.0.stream(Box::new(sampler.clone()), (seed, start), Streamed { loader, ..how });
         let (first, second) = (view(seed), view(seed ^ SECOND));
-        Box::new(first.zip(second).map(|(first, second)| Ok(first?.with_view(second?))))
+        Box::new(first.zip(second).map(|(first, second)| first?.with_view(second?)))
     }
 
     /// The images as they are, once.

@@ -1,7 +1,7 @@
 //! Where the images or texts come from, as a recipe says it.
 
 use crate::{Error, Result};
-use dml_data::image::{Decoder, Pipeline};
+use dml_data::image::{Decoder, Pipeline, Unreadable};
 use dml_data::{ClassFolds, Normalize};
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
@@ -86,6 +86,9 @@ pub struct DataConfig {
     /// Default none: all pairs, with their scores, for `cosent` and `angle`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub positive_score: Option<f32>,
+    /// What becomes of training images whose files cannot be read: the run ends (`fail`, default), or they are left out of their batches
+    /// and named in the log (`skip`). What is measured must be readable.
+    pub unreadable: Unreadable,
     /// Threads that prepare batches. They change no batch. Default 2.
     pub workers: usize,
     /// Batches that are prepared ahead. Default 2.
@@ -116,6 +119,7 @@ impl Default for DataConfig {
             tokenizer: None,
             max_length: 0,
             positive_score: None,
+            unreadable: Unreadable::Fail,
             workers: 2,
             ahead: 2,
         }

@@ -3,7 +3,7 @@
 use super::{Parts, Sets};
 use crate::examples::{Examples, Images};
 use crate::{Recipe, Result};
-use dml_data::image::{Pipeline, Preset, Unreadable};
+use dml_data::image::{Pipeline, Preset};
 use dml_data::{CachedImages, Catalog, FileImages, Normalize};
 use std::sync::Arc;
 
@@ -55,7 +55,9 @@ impl Preparation<'_> {
     fn inputs(&self, part: Catalog, pipeline: &Pipeline) -> Result<Arc<dyn Examples>> {
         let images = Arc::new(self.images(part, pipeline)?);
         Ok(Arc::new(Images(match &self.recipe.data.cache {
-            Some(folder) => Arc::new(CachedImages::open_or_make_in(images, folder, Unreadable::Fail, &mut |_| ())?),
+            Some(folder) => {
+                Arc::new(CachedImages::open_or_make_in(images, folder, self.recipe.data.unreadable, &mut |_| ())?)
+            }
             None => images,
         })))
     }
