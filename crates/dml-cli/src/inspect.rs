@@ -91,7 +91,8 @@ impl Inspection {
         let rows = |tensor: &TensorSummary| tensor.name.is_empty() && tensor.shape.len() == 2;
         let kind = if progress.is_some() {
             "checkpoint"
-        } else if named("input.mean").is_some() {
+        // How a run's file of weights begins or is called: one of texts says nothing of its inputs.
+        } else if named("input.mean").is_some() || path.file_name().is_some_and(|name| name == "encoder.safetensors") {
             "encoder"
         } else if named("embeddings").is_some() || tensors.iter().all(rows) {
             "embeddings"

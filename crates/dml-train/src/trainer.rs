@@ -15,6 +15,7 @@ use dml_data::LoaderOptions;
 use dml_losses::Context;
 use dml_models::pretrained::{Loading, Report, Towers};
 use dml_models::{Encoder, Network, is_of_head};
+use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
@@ -24,6 +25,8 @@ pub struct Trainer {
     pub(crate) recipe: Recipe,
     pub(crate) encoder: Network,
     phases: Phases,
+    /// Names of the encoder's weights that the recipe lets move.
+    moves: HashSet<String>,
     pub(crate) optimizer: Optimizer,
     pub(crate) moving_mean: Option<MovingMean>,
     pub(crate) progress: Progress,
@@ -60,6 +63,7 @@ impl Trainer {
         for (key, loss, objective) in phases.all(recipe) {
             agreement::of_views(recipe, sets, (key, loss), objective)?;
         }
+        let moves = encoder.weights().trainable().into_iter().map(|(name, _)| name).collect();
         let of_encoder = encoder.weights().trainable().into_iter().map(|(name, var)| {
             let group = if is_of_head(&name) { Group::Head } else { Group::Backbone };
             (format!("encoder.{name}"), var, group)
@@ -75,7 +79,8 @@ impl Trainer {
         let ema = recipe.train.ema;
         let moving_mean = (ema > 0.0).then(|| MovingMean::new(encoder.weights(), ema)).transpose()?;
         let (recipe, device) = (recipe.clone(), device.clone());
-        Ok(Self { recipe, encoder, phases, optimizer, moving_mean, progress: Progress::default(), device, loaded })
+        let progress = Progress::default();
+        Ok(Self { recipe, encoder, phases, moves, optimizer, moving_mean, progress, device, loaded })
     }
 
     /// Steps done.
@@ -192,12 +197,20 @@ impl Trainer {
         let step = self.progress.step;
         let indices = batch.indices.clone();
         let batch = Learned::new(batch, self.recipe.loss.views, &self.device)?;
+        let still = step < self.recipe.optimizer.backbone_frozen_steps;
+        if still {
+            // Not only does it not move: the work of its gradient is spared.
+            self.stand(|name| !is_of_head(name));
+        }
         let objective = self.phases.at(step);
         // On a thread of the pool: from outside, each of some hundred operations would wake it and wait to be woken.
         let (encoder, train) = (&self.encoder, &self.recipe.train);
         let learned = rayon::scope(|_| {
             train.precision.during(|| batch_gradient::of_batch(encoder, objective, &batch, train.chunk))
         });
+        if still {
+            self.stand(|_| false);
+        }
         let (loss, gradients) = match learned {
             Err(Error::Loss(dml_losses::Error::NotNumbers { what, row })) => {
                 return Err(self.not_finite(format!("{what}: scores of row {row} are not numbers"), sets, &indices));
@@ -208,6 +221,11 @@ impl Trainer {
             return Err(self.not_finite(format!("the loss is {loss}"), sets, &indices));
         }
         sum.add(indices, loss, gradients, vars)
+    }
+
+    /// Lets what `still` names stand still, of what the recipe lets move.
+    fn stand(&self, still: impl Fn(&str) -> bool) {
+        self.encoder.weights().freeze(|name| !self.moves.contains(name) || still(name));
     }
 
     fn not_finite(&self, what: String, sets: &Sets, indices: &[usize]) -> Error {
@@ -275,4 +293,33 @@ impl Trainer {
 pub struct Resumed {
     /// What is wrong with a newer checkpoint.
     pub damaged: Option<String>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sets;
+
+    const RECIPE: &str = "name = 'frozen'\n[data]\nset = 'emoji'\n[model]\nfreeze = ['block0']\n[loss]\nname = 'triplet'\n[sampler]\nclasses = 4\nper_class = 2\n[optimizer]\nbackbone_frozen_steps = 1\n[train]\nsteps = 2\n";
+
+    #[test]
+    fn of_a_backbone_that_stands_there_is_no_gradient_until_it_moves() {
+        let recipe = Recipe::parse(RECIPE, &["model.head.dim=8".to_owned()]).unwrap();
+        let sets = sets::open(&recipe, None).unwrap();
+        let mut trainer = Trainer::new(&recipe, &sets, &Device::Cpu).unwrap();
+        let named: Vec<String> = trainer.encoder.weights().parameters().iter().map(|p| p.name().to_owned()).collect();
+        let mut batches = sets.train.stream(sets.sampler(&recipe).unwrap(), (0, 0), Streamed::default());
+        let mut learned = |trainer: &mut Trainer| -> Vec<String> {
+            let (vars, mut sum) = (trainer.optimizer.vars(), Sum::default());
+            trainer.learn_from(batches.next().unwrap().unwrap(), &sets, &vars, &mut sum).unwrap();
+            let (_, _, store) = sum.mean(&vars).unwrap();
+            let parameters = trainer.encoder.weights().parameters().iter();
+            parameters.filter(|p| store.get(p.var()).is_some()).map(|p| p.name().to_owned()).collect()
+        };
+        assert_eq!(learned(&mut trainer), ["head.weight", "head.bias"]);
+        trainer.progress.step = 1;
+        let (moved, own): (Vec<String>, Vec<String>) = named.into_iter().partition(|name| !name.starts_with("block0."));
+        assert!(!own.is_empty() && moved.len() > 4);
+        assert_eq!(learned(&mut trainer), moved);
+    }
 }

@@ -159,10 +159,13 @@ impl Plan {
             let folds = job.folds.map(|folds| format!("data.folds={folds}"));
             let set: Vec<String> = job.set.iter().cloned().chain(begins).chain(folds).collect();
             let skipped = (!lacks.is_empty()).then(|| lacks.join("; and "));
-            let steps = match overridden(&job.set, "train.steps") {
-                Some(steps) => steps.parse().with_context(|| format!("job `{}`: train.steps={steps}", job.name))?,
-                None => size.train.steps,
+            let number = |key: &str, own: u64| -> Result<u64> {
+                let Some(value) = overridden(&job.set, key) else { return Ok(own) };
+                value.parse().with_context(|| format!("job `{}`: {key}={value}", job.name))
             };
+            let steps = number("train.steps", size.train.steps)?;
+            let classes = number("sampler.classes", size.sampler.classes)?;
+            let batch = classes * number("sampler.per_class", size.sampler.per_class)?;
             let weights = overridden(&set, "model.weights").or(size.model.weights.as_deref()).and_then(hub_command);
             for &seed in &job.seeds {
                 self.jobs.push(Job {
@@ -174,7 +177,7 @@ impl Plan {
                         seed,
                         set: set.clone(),
                         steps: steps * job.folds.unwrap_or(1),
-                        batch: size.sampler.classes * size.sampler.per_class,
+                        batch,
                     },
                     skipped: skipped.clone(),
                     folds: job.folds,
