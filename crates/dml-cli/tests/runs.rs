@@ -172,7 +172,7 @@ fn mistakes_are_named_with_the_value_and_the_mend_and_leave_nothing() {
         ),
         (&["--set", "optimizer.eps=0.0"], &["optimizer.eps is 0", "more than 0"]),
         (&["--set", "schedule.warmup_steps=200"], &["schedule.warmup_steps is 200", "fewer than train.steps"]),
-        (&["--set", "loss.memory.size=8"], &["loss.memory.size is 8", "18 examples"]),
+        (&["--set", "loss.memory.size=8"], &["loss.memory.size is 8", "18 embeddings"]),
         (&["--set", "data.hold_out=['Greek']"], &["data.hold_out", "folder"]),
         (&["--set", "model.weights=nowhere.safetensors"], &["nowhere.safetensors"]),
         (&["--set", "no-value"], &["no-value", "key=value"]),

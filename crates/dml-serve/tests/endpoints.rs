@@ -59,6 +59,17 @@ fn texts_are_embedded_by_an_encoder_of_texts() {
 }
 
 #[test]
+fn an_encoder_of_both_takes_pictures_and_texts() {
+    let place = Place::with(Some(dml_serve::Takes::Both), |_| {});
+    let client = &place.client;
+    assert_eq!(client.post("/v1/embed", &json!({"text": "0,0,1"})).json(200)["embeddings"][0][2], 1.0);
+    assert_eq!(client.picture("/v1/embed", "0,0,2").json(200)["embeddings"], json!([[0.0, 0.0, 2.0]]));
+    let answers = client.post("/v1/identify", &json!({"text": "0,1,0", "threshold": 0.5})).json(200);
+    assert_eq!(answers["answers"][0]["candidates"][0]["name"], "Bo");
+    assert_eq!(client.get("/v1/gallery").json(200)["encoder"], "both");
+}
+
+#[test]
 fn identities_are_enrolled_listed_and_forgotten() {
     let place = Place::new();
     let client = &place.client;

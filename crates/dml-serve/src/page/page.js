@@ -36,6 +36,10 @@ function wantKey() {
   at("key").focus();
 }
 
+function takes(what) {
+  return [what, "both"].includes(gallery?.encoder);
+}
+
 async function begin() {
   try {
     gallery = await call("v1/gallery");
@@ -50,8 +54,8 @@ async function begin() {
     (calibrated ? "." : ". Not calibrated: scores are shown, but nothing is decided.");
   show("key-form", false);
   show("asking", true);
-  show("drop", encoder === "image");
-  show("text-form", encoder === "text");
+  show("drop", takes("image"));
+  show("text-form", takes("text"));
   show("no-encoder", encoder === null);
 }
 
@@ -138,10 +142,10 @@ for (const kind of ["dragover", "dragleave", "drop"]) {
   addEventListener(kind, (event) => {
     event.preventDefault();
     at("drop").classList.toggle("over", kind === "dragover");
-    if (kind === "drop" && gallery?.encoder === "image") picture(event.dataTransfer.files[0]);
+    if (kind === "drop" && takes("image")) picture(event.dataTransfer.files[0]);
   });
 }
 addEventListener("paste", (event) => {
-  if (gallery?.encoder === "image") picture(event.clipboardData.files[0]);
+  if (takes("image")) picture(event.clipboardData.files[0]);
 });
 begin();
