@@ -97,7 +97,12 @@ fn found_by_texts(found: &CrossModal, set: &dyn Examples) -> Gallery {
             .map(|&(row, score)| (tile(row), set.labels().get(row as usize) == Some(&example.label), score))
             .collect(),
     };
-    Gallery { title: "Texts and the images they find".to_owned(), rows: found.examples.iter().map(row).collect() }
+    // The data may have changed since.
+    let there = |example: &&FoundByText| example.images.iter().all(|&(row, _)| (row as usize) < set.labels().len());
+    Gallery {
+        title: "Texts and the images they find".to_owned(),
+        rows: found.examples.iter().filter(there).map(row).collect(),
+    }
 }
 
 fn facts(recipe: &Recipe, sets: &Sets, evaluation: &Evaluation) -> Vec<(String, String)> {

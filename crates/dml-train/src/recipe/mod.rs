@@ -122,7 +122,8 @@ impl Recipe {
                 return Err(Error::Recipe(format!("sampler.{key} is 0: want 1 or more")));
             }
         }
-        if self.train.chunk > 0 && self.model.head.dropout > 0.0 {
+        let of_text = self.model.text.as_ref().map_or(0.0, |text| text.head.dropout);
+        if self.train.chunk > 0 && self.model.head.dropout.max(of_text) > 0.0 {
             return Err(Error::Recipe(
                 "train.chunk embeds twice, but head.dropout would drop other numbers: set one to 0".into(),
             ));

@@ -3,7 +3,7 @@
 use super::{Parts, Sets};
 use crate::examples::{Examples, Images};
 use crate::{Recipe, Result};
-use dml_data::image::{Pipeline, Preset};
+use dml_data::image::{Pipeline, Preset, Unreadable};
 use dml_data::{CachedImages, Catalog, FileImages, Normalize};
 use std::sync::Arc;
 
@@ -31,11 +31,11 @@ pub(super) fn of_catalog(catalog: Catalog, recipe: &Recipe) -> Result<Sets> {
         // Seen once at most, so that decoding them ahead would gain nothing.
         still: Arc::new(Images(Arc::new(how.images(train.clone(), &how.eval)?))),
         groups,
-        validation: validation.map(|part| how.inputs(part, &how.eval)).transpose()?,
-        test: test.map(|part| how.inputs(part, &how.eval)).transpose()?,
+        validation: validation.map(|part| how.inputs(part, &how.eval, Unreadable::Fail)).transpose()?,
+        test: test.map(|part| how.inputs(part, &how.eval, Unreadable::Fail)).transpose()?,
         roles,
         normalize: Some(how.normalize.clone()),
-        ..Sets::of_train(how.inputs(train, &how.train)?)
+        ..Sets::of_train(how.inputs(train, &how.train, config.unreadable)?)
     })
 }
 
@@ -52,12 +52,10 @@ impl Preparation<'_> {
         Ok(FileImages::new(part, self.recipe.data.decoder, pipeline.clone(), self.normalize.clone())?)
     }
 
-    fn inputs(&self, part: Catalog, pipeline: &Pipeline) -> Result<Arc<dyn Examples>> {
+    fn inputs(&self, part: Catalog, pipeline: &Pipeline, unreadable: Unreadable) -> Result<Arc<dyn Examples>> {
         let images = Arc::new(self.images(part, pipeline)?);
         Ok(Arc::new(Images(match &self.recipe.data.cache {
-            Some(folder) => {
-                Arc::new(CachedImages::open_or_make_in(images, folder, self.recipe.data.unreadable, &mut |_| ())?)
-            }
+            Some(folder) => Arc::new(CachedImages::open_or_make_in(images, folder, unreadable, &mut |_| ())?),
             None => images,
         })))
     }
