@@ -106,7 +106,8 @@ fn items(ids: Vec<String>, labels: Option<&[String]>) -> Items {
     class_names.sort();
     class_names.dedup();
     let numbers: HashMap<&str, u32> = class_names.iter().zip(0..).map(|(name, i)| (name.as_str(), i)).collect();
-    Items { labels: names.iter().map(|name| numbers[name.as_str()]).collect(), class_names: class_names.clone(), ids }
+    let labels = names.iter().map(|name| numbers[name.as_str()]).collect();
+    Items { labels, class_names, ids }
 }
 
 /// Writes `rows` of length `dim` of `items` to `out` as they come.

@@ -149,7 +149,8 @@ pub(crate) fn map_at_r(
 ) -> Result<Measured> {
     let embeddings = embed(encoder, set, device)?;
     if let Some(captions) = captions {
-        return Ok(Measured::MapAtR(captions.retrieval(encoder, metric, &embeddings, device)?.map_at_r()));
+        let texts = captions.embed(encoder, device)?;
+        return Ok(Measured::MapAtR(CrossModal::between(metric, &embeddings, &texts)?.map_at_r()));
     }
     let retrieval = dml_eval::retrieval(metric, embeddings.matrix()?, &embeddings.labels, &[1])?;
     Ok(Measured::MapAtR(retrieval.map_at_r))

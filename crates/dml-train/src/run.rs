@@ -11,6 +11,7 @@ use crate::sets::Sets;
 use crate::tensorboard::EventFile;
 use crate::{Error, Event, Recipe, Result, Trainer, checkpoint, report, sets, weights};
 use candle_core::{Device, Tensor};
+use dml_models::pretrained::sha256;
 use dml_models::{Encoder, Network};
 use std::fs::{File, OpenOptions};
 use std::io::{ErrorKind, Write};
@@ -174,7 +175,7 @@ pub fn run_on(
         keep(&Event::Damaged { problem, step: trainer.step() })?;
     }
     for (weights, file, report) in trainer.loaded.iter().filter(|_| trainer.step() == 0) {
-        let (commit, sha256) = (weights::commit(weights, file), weights::sha256(file)?);
+        let (commit, sha256) = (weights::commit(weights, file), sha256(file).map_err(|e| Error::file(file, e))?);
         keep(&Event::Weights { file: file.display().to_string(), sha256, commit, became: report.to_string() })?;
     }
     trainer.fit(sets, folder, stop, &mut keep)?;

@@ -1,12 +1,10 @@
 //! Files from repositories of the Hugging Face hub, through the cache that its other clients share.
 
+use super::file;
 use crate::{Error, Result};
 use hf_hub::api::sync::ApiBuilder;
 use hf_hub::{Cache, Repo, RepoType};
-use sha2::{Digest, Sha256};
 use std::env;
-use std::fs::File;
-use std::io::{ErrorKind, Read};
 use std::path::{Component, Path, PathBuf};
 
 /// Where the hub is when `HF_ENDPOINT` does not say.
@@ -98,7 +96,7 @@ impl Hub {
                 self.cached(wanted).ok_or_else(|| wrong("it came, but is not in the cache".to_owned()))?
             }
         };
-        let found = digest(&path).map_err(|error| wrong(error.to_string()))?;
+        let found = file::sha256(&path).map_err(|error| wrong(error.to_string()))?;
         if let Some(wanted) = sha256.filter(|wanted| !wanted.eq_ignore_ascii_case(&found)) {
             return Err(wrong(format!("its sha256 is {found}, not {wanted}: pin the revision that has that one")));
         }
@@ -126,19 +124,6 @@ impl Hub {
 
 fn repository(wanted: HubFile<'_>) -> Repo {
     Repo::with_revision(wanted.repo.to_owned(), RepoType::Model, wanted.revision.to_owned())
-}
-
-fn digest(path: &Path) -> std::io::Result<String> {
-    let (mut file, mut hasher) = (File::open(path)?, Sha256::new());
-    let mut buffer = vec![0; 1 << 16];
-    loop {
-        match file.read(&mut buffer) {
-            Ok(0) => return Ok(hasher.finalize().iter().map(|byte| format!("{byte:02x}")).collect()),
-            Ok(read) => hasher.update(&buffer[..read]),
-            Err(error) if error.kind() == ErrorKind::Interrupted => {}
-            Err(error) => return Err(error),
-        }
-    }
 }
 
 /// Finds `wanted` in the cache, or fetches it from the hub that the environment names ([`Hub::from_env`]).

@@ -25,7 +25,7 @@ mod tensorflow;
 mod torch;
 mod vision;
 
-pub use file::tensors;
+pub use file::{sha256, tensors};
 #[cfg(feature = "hub")]
 pub use hub::{Fetched, Hub, HubFile, fetch, from_hub};
 pub use hugging_face::encoder_config;
