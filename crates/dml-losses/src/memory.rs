@@ -154,6 +154,10 @@ impl Objective for CrossBatchMemory {
         sum.map_or_else(|| self.base.evaluate(batch), Ok)
     }
 
+    fn learns_classes(&self) -> bool {
+        self.base.learns_classes()
+    }
+
     fn takes_reduction(&self) -> bool {
         self.base.takes_reduction()
     }

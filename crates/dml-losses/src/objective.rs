@@ -151,6 +151,12 @@ pub trait Objective: Send {
         false
     }
 
+    /// Whether it learns something for each class, such as a proxy: labels are then the classes' own numbers, 0 to one less than
+    /// [`Context::classes`].
+    fn learns_classes(&self) -> bool {
+        false
+    }
+
     /// Whether batches may have mined tuples.
     fn takes_tuples(&self) -> bool {
         false

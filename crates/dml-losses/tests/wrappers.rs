@@ -6,8 +6,8 @@ use candle_core::{DType, Tensor, Var};
 use cases::{context, embeddings};
 use dml_losses::wrappers::{Matryoshka, MatryoshkaConfig, Mined, MultipleLosses, SelfSupervised, SelfSupervisedConfig};
 use dml_losses::{
-    Batch, Context, CrossBatchMemory, MemoryConfig, MinerConfig, Objective, ObjectiveConfig, References, Supervision,
-    build, build_with_memory,
+    Batch, Context, CrossBatchMemory, Family, LOSSES, MemoryConfig, MinerConfig, Objective, ObjectiveConfig,
+    References, Supervision, build, build_with_memory,
 };
 use dml_testkit::{Tolerance, assert_close, check_gradient};
 use serde_json::{Value, json};
@@ -280,6 +280,35 @@ fn views_are_positives_of_each_other() {
     assert!(SelfSupervised::new(proxies, SelfSupervisedConfig { symmetric: false }).is_err());
 }
 
+#[test]
+fn what_surrounds_a_loss_says_of_it_what_it_says() {
+    let built = |value: Value| config(value).build(&context(DIM, 4)).unwrap();
+    for (value, [references, classes]) in [
+        (json!({"name": "contrastive", "matryoshka": {"dims": [3, 6]}}), [false, false]),
+        (json!({"name": "vic_reg", "matryoshka": {"dims": [3, 6]}}), [true, false]),
+        (json!({"name": "vic_reg", "regularizers": [{"name": "lp"}]}), [true, false]),
+        (json!({"name": "vic_reg", "plus": [{"name": "clip"}]}), [true, false]),
+        (json!({"name": "contrastive", "self_supervised": {}}), [true, false]),
+        (json!({"name": "soft_triple", "regularizers": [{"name": "lp"}]}), [false, true]),
+        (json!({"name": "proxy_anchor", "matryoshka": {"dims": [3, 6]}}), [false, true]),
+        (json!({"name": "contrastive", "plus": [{"name": "normalized_softmax"}]}), [false, true]),
+        (
+            json!({"name": "margin", "params": {"per_class": true}, "miner": {"name": "multi_similarity"}}),
+            [false, true],
+        ),
+        (json!({"name": "margin", "params": {"per_class": true}, "memory": {}}), [false, true]),
+        (json!({"name": "margin"}), [false, false]),
+    ] {
+        let objective = built(value.clone());
+        assert_eq!([objective.needs_references(), objective.learns_classes()], [references, classes], "{value}");
+    }
+    for spec in LOSSES {
+        let objective = build(spec.name, &Value::Null, &context(DIM, 4)).unwrap();
+        assert_eq!(objective.learns_classes(), spec.family == Family::Proxy, "{}", spec.name);
+        assert_eq!(objective.needs_references(), spec.family == Family::Views, "{}", spec.name);
+    }
+}
+
 fn config(value: Value) -> ObjectiveConfig {
     serde_json::from_value(value).unwrap()
 }
@@ -360,8 +389,16 @@ fn what_does_not_go_together_is_refused_by_name() {
         ),
         (json!({"name": "contrastive", "self_supervised": {}, "memory": {}}), ["self_supervised", "leave one out"]),
         (
-            json!({"name": "arc_face", "self_supervised": {"symmetric": false}}),
-            ["loss arc_face: self_supervised", "symmetric = true"],
+            json!({"name": "arc_face", "self_supervised": {}}),
+            ["loss arc_face: self_supervised", "learns something for each class"],
+        ),
+        (
+            json!({"name": "margin", "params": {"per_class": true}, "self_supervised": {"symmetric": false}}),
+            ["loss margin: self_supervised", "learns something for each class"],
+        ),
+        (
+            json!({"name": "prototypical", "self_supervised": {"symmetric": false}}),
+            ["loss prototypical: self_supervised", "symmetric = true"],
         ),
         (
             json!({"name": "contrastive", "miner": {"name": "packaged_triplets"}, "memory": {}}),

@@ -238,6 +238,10 @@ impl Objective for Margin {
         true
     }
 
+    fn learns_classes(&self) -> bool {
+        self.params.per_class
+    }
+
     fn parameters(&self) -> Vec<(String, Var)> {
         self.beta.iter().map(|beta| ("beta".to_owned(), beta.clone())).collect()
     }

@@ -160,6 +160,10 @@ impl Objective for AdaFace {
         true
     }
 
+    fn learns_classes(&self) -> bool {
+        true
+    }
+
     fn parameters(&self) -> Vec<(String, Var)> {
         self.proxies.parameters()
     }

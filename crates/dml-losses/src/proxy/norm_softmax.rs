@@ -148,6 +148,10 @@ impl Objective for NormSoftmax {
         true
     }
 
+    fn learns_classes(&self) -> bool {
+        true
+    }
+
     fn parameters(&self) -> Vec<(String, Var)> {
         self.proxies.parameters()
     }

@@ -200,6 +200,10 @@ impl<R: RowForm> Objective for ProxyLoss<R> {
         true
     }
 
+    fn learns_classes(&self) -> bool {
+        true
+    }
+
     fn parameters(&self) -> Vec<(String, Var)> {
         self.proxies.parameters()
     }

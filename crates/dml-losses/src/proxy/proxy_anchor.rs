@@ -110,6 +110,10 @@ impl Objective for ProxyAnchor {
         true
     }
 
+    fn learns_classes(&self) -> bool {
+        true
+    }
+
     fn parameters(&self) -> Vec<(String, Var)> {
         self.proxies.parameters()
     }

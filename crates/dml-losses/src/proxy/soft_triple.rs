@@ -180,6 +180,10 @@ impl Objective for SoftTriple {
         true
     }
 
+    fn learns_classes(&self) -> bool {
+        true
+    }
+
     fn parameters(&self) -> Vec<(String, Var)> {
         self.proxies.parameters()
     }

@@ -154,6 +154,14 @@ impl Objective for Matryoshka {
         self.losses.all(|loss| loss.takes_tuples())
     }
 
+    fn needs_references(&self) -> bool {
+        self.losses.any(|loss| loss.needs_references())
+    }
+
+    fn learns_classes(&self) -> bool {
+        self.losses.any(|loss| loss.learns_classes())
+    }
+
     fn takes_reduction(&self) -> bool {
         self.losses.all(|loss| loss.takes_reduction())
     }

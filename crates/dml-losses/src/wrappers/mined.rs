@@ -36,6 +36,14 @@ impl Objective for Mined {
         self.base.takes_references()
     }
 
+    fn needs_references(&self) -> bool {
+        self.base.needs_references()
+    }
+
+    fn learns_classes(&self) -> bool {
+        self.base.learns_classes()
+    }
+
     fn takes_reduction(&self) -> bool {
         self.base.takes_reduction()
     }

@@ -46,6 +46,14 @@ impl Objective for MultipleLosses {
         self.0.all(|loss| loss.takes_tuples())
     }
 
+    fn needs_references(&self) -> bool {
+        self.0.any(|loss| loss.needs_references())
+    }
+
+    fn learns_classes(&self) -> bool {
+        self.0.any(|loss| loss.learns_classes())
+    }
+
     fn takes_reduction(&self) -> bool {
         self.0.all(|loss| loss.takes_reduction())
     }

@@ -27,6 +27,10 @@ impl Parts {
         self.0.iter().all(|part| asked(part.objective.as_ref()))
     }
 
+    pub(crate) fn any(&self, asked: impl Fn(&dyn Objective) -> bool) -> bool {
+        self.0.iter().any(|part| asked(part.objective.as_ref()))
+    }
+
     pub(crate) fn reset(&mut self) {
         self.0.iter_mut().for_each(|part| part.objective.reset());
     }

@@ -31,11 +31,17 @@ pub struct SelfSupervised {
 }
 
 impl SelfSupervised {
-    /// Around a loss, which must take references if not symmetric, and must not need them if symmetric.
+    /// Around a loss that learns nothing of classes, which must take references if not symmetric, and must not need them if
+    /// symmetric.
     ///
     /// # Errors
     /// When it does not.
     pub fn new(base: Box<dyn Objective>, config: SelfSupervisedConfig) -> Result<Self> {
+        if base.learns_classes() {
+            let problem = "numbers the samples of each batch anew, and the loss learns something for each class: want one \
+                           that compares the batch alone, such as nt_xent";
+            return Err(setting("self_supervised", problem));
+        }
         if config.symmetric && base.needs_references() {
             let problem =
                 "symmetric makes one batch of all views, and the loss compares them row by row: want symmetric = false";
@@ -84,6 +90,10 @@ impl Objective for SelfSupervised {
     }
 
     fn takes_references(&self) -> bool {
+        true
+    }
+
+    fn needs_references(&self) -> bool {
         true
     }
 
