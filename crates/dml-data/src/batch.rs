@@ -30,7 +30,7 @@ pub struct Batch<P = f32> {
 pub type ByteBatch = Batch<u8>;
 
 impl<P: Copy + Default + Send + Sync> Batch<P> {
-    /// The samples at `indices`, whose values have the given `sides`, each written by `write(index, out)`.
+    /// The samples at `indices`, whose values have the given `sides`, each written by `write(position, index, out)`.
     ///
     /// They are prepared on rayon's threads; each depends on its index only, so their number does not matter. Under
     /// [`Unreadable::Skip`] samples whose file cannot be read are left out.
@@ -43,19 +43,19 @@ impl<P: Copy + Default + Send + Sync> Batch<P> {
         mut indices: Vec<usize>,
         unreadable: Unreadable,
         step: u64,
-        write: impl Fn(usize, &mut [P]) -> Result<()> + Sync,
+        write: impl Fn(usize, usize, &mut [P]) -> Result<()> + Sync,
     ) -> Result<Self> {
         let size = sides.iter().product::<usize>();
         let mut pixels = Vec::with_capacity(indices.len() * size);
         // Small tasks, so that no thread waits for another's last images; but not so small that handing them out costs more.
         let most = (TASK_BYTES / (size * size_of::<P>()).max(1)).max(1);
         let room = &mut pixels.spare_capacity_mut()[..indices.len() * size];
-        let each = room.par_chunks_exact_mut(size).zip(&indices).with_max_len(most);
-        let fill = |(out, &index): (&mut [MaybeUninit<P>], &usize)| {
+        let each = room.par_chunks_exact_mut(size).zip(&indices).enumerate().with_max_len(most);
+        let fill = |(position, (out, &index)): (usize, (&mut [MaybeUninit<P>], &usize))| {
             // Image by image, in the cache of the thread that writes it next, and not all of them by one thread.
             out.fill(MaybeUninit::new(P::default()));
             // SAFETY: all of it has been written just now.
-            write(index, unsafe { &mut *(std::ptr::from_mut(out) as *mut [P]) })
+            write(position, index, unsafe { &mut *(std::ptr::from_mut(out) as *mut [P]) })
         };
         let written: Vec<Result<()>> = each.map(fill).collect();
         // SAFETY: every image has been written, with zeros at least.
@@ -144,7 +144,7 @@ pub fn eval_batches<'a>(
 ) -> impl Iterator<Item = Result<Batch>> + 'a {
     let (shape, labels, misfit) = (dataset.shape(), dataset.labels(), normalize.check(dataset.shape()[0]).err());
     in_order(labels.len(), batch_size, misfit, move |number, indices| {
-        Batch::prepare(shape, labels, indices, Unreadable::Fail, number, |index, out| {
+        Batch::prepare(shape, labels, indices, Unreadable::Fail, number, |_, index, out| {
             write_image(dataset, index, None, normalize, out)
         })
     })
@@ -156,7 +156,7 @@ pub fn eval_batches<'a>(
 pub fn input_batches(inputs: &dyn Inputs, batch_size: usize) -> impl Iterator<Item = Result<Batch>> + '_ {
     let (shape, labels) = (inputs.shape(), inputs.labels());
     in_order(labels.len(), batch_size, inputs.check().err(), move |number, indices| {
-        Batch::prepare(shape, labels, indices, Unreadable::Fail, number, |index, out| inputs.write(index, None, out))
+        Batch::prepare(shape, labels, indices, Unreadable::Fail, number, |_, index, out| inputs.write(index, None, out))
     })
 }
 
@@ -165,7 +165,7 @@ pub fn byte_batches(inputs: &dyn ByteInputs, batch_size: usize) -> impl Iterator
     let [channels, height, width] = inputs.shape();
     let (sides, misfit, labels) = ([height, width, channels], inputs.check().err(), inputs.labels());
     in_order(labels.len(), batch_size, misfit, move |number, indices| {
-        Batch::prepare(sides, labels, indices, Unreadable::Fail, number, |index, out| {
+        Batch::prepare(sides, labels, indices, Unreadable::Fail, number, |_, index, out| {
             write_bytes(inputs, index, None, out)
         })
     })
@@ -206,8 +206,8 @@ mod tests {
         let augment = Augment { rotate: 20.0, elastic: 0.1, brightness: 0.2, erase: 0.5, ..Augment::default() };
         let prepare = |threads| {
             let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
-            let write = |index, out: &mut [f32]| {
-                let draw = Draw { seed: 7, epoch: 0 };
+            let write = |_, index, out: &mut [f32]| {
+                let draw = Draw { seed: 7, ..Draw::default() };
                 write_image(&set, index, Some((&augment, draw)), &normalize, out)
             };
             let (shape, labels, indices) = (set.shape(), set.labels(), (0..24).rev().collect());

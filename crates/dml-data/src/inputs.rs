@@ -15,6 +15,15 @@ pub struct Draw {
     pub seed: u64,
     /// The epoch, from 0.
     pub epoch: u64,
+    /// How often the epoch has had the sample before: where a sampler deals it again, it looks another way.
+    pub copy: u32,
+}
+
+impl Draw {
+    /// The generator of sample `index`, which is below 2³² as a plan has it.
+    fn stream(self, purpose: Purpose, index: usize) -> ChaCha8Rng {
+        stream(self.seed, purpose, (self.epoch, index as u64 | u64::from(self.copy) << 32))
+    }
 }
 
 /// Labelled samples of one shape as network input, read by index.
@@ -85,7 +94,7 @@ fn expect(want: [usize; 3], image: &Image, name: &str, index: usize) -> Result<(
     Err(Error::Invalid(format!("{name}: image {index} has shape {got:?} but the set has {want:?}: resize it")))
 }
 
-/// A data set of images of one shape, augmented from (seed, epoch, index) and normalised.
+/// A data set of images of one shape, augmented by a [`Draw`] and normalised.
 pub struct AugmentedSet {
     /// The images.
     pub dataset: Arc<dyn Dataset>,
@@ -140,18 +149,17 @@ pub(crate) fn write_image(
 ) -> Result<()> {
     let image = dataset.image(index)?;
     expect(dataset.shape(), &image, dataset.name(), index)?;
-    let Some((augment, Draw { seed, epoch })) = augment.filter(|(augment, _)| augment.changes()) else {
+    let Some((augment, draw)) = augment.filter(|(augment, _)| augment.changes()) else {
         return normalize.write(&image, out);
     };
-    let mut rng = stream(seed, Purpose::Augment, (epoch, index as u64));
-    augment.apply(&image, &mut rng, out);
+    augment.apply(&image, &mut draw.stream(Purpose::Augment, index), out);
     normalize.apply(out, image.channels);
     Ok(())
 }
 
 /// The images of a catalogue, decoded when they are asked for, cut to their boxes if
-/// [they are to be](Catalog::cut_to_boxes), and taken through a pipeline that draws from
-/// (seed, epoch, index).
+/// [they are to be](Catalog::cut_to_boxes), and taken through a pipeline with its
+/// [`Draw`].
 ///
 /// [`CachedImages`](crate::CachedImages) decode them once.
 pub struct FileImages {
@@ -189,8 +197,7 @@ impl FileImages {
 
     /// The generator of sample `index`.
     pub(crate) fn stream(index: usize, draw: Option<Draw>) -> ChaCha8Rng {
-        let Draw { seed, epoch } = draw.unwrap_or_default();
-        stream(seed, Purpose::Sample, (epoch, index as u64))
+        draw.unwrap_or_default().stream(Purpose::Sample, index)
     }
 
     /// Sample `index` decoded, cut to its box if it is to be, and after the steps of `pipeline`.

@@ -97,9 +97,9 @@ impl<P: Copy + Default + Send + Sync + 'static> Loader<P> {
         write: impl Fn(usize, Draw, &mut [P]) -> Result<()> + Send + Sync + 'static,
     ) -> Self {
         let steps = Steps::new(sampler, inputs.labels().len(), inputs.check().err());
-        let prepare = move |Dealt { step, epoch, indices }: Dealt| {
-            Batch::prepare(sides, inputs.labels(), indices, options.unreadable, step, |index, out| {
-                write(index, Draw { seed, epoch }, out)
+        let prepare = move |Dealt { step, epoch, indices, copies }: Dealt| {
+            Batch::prepare(sides, inputs.labels(), indices, options.unreadable, step, |position, index, out| {
+                write(index, Draw { seed, epoch, copy: copies[position] }, out)
             })
         };
         Self { batches: Stepped::new(steps, start_step, options, prepare) }
@@ -155,13 +155,41 @@ pub(crate) struct Dealt {
     pub(crate) step: u64,
     pub(crate) epoch: u64,
     pub(crate) indices: Vec<usize>,
+    /// How often the epoch has had each of them before.
+    pub(crate) copies: Vec<u32>,
+}
+
+/// An epoch, dealt in order.
+struct Epoch {
+    number: u64,
+    plan: Plan,
+    /// How often each sample has been dealt, in the batches before `next`.
+    dealt: Vec<u32>,
+    next: usize,
+}
+
+impl Epoch {
+    /// How often each sample of batch `batch` has been dealt before; batches that were left out count as dealt.
+    fn copies(&mut self, batch: usize) -> Vec<u32> {
+        let mut count = |&index: &u32| {
+            let dealt = &mut self.dealt[index as usize];
+            *dealt += 1;
+            *dealt - 1
+        };
+        let before = (self.next..batch).filter_map(|earlier| self.plan.get(earlier));
+        before.flatten().for_each(|index| {
+            count(index);
+        });
+        self.next = batch + 1;
+        self.plan.get(batch).unwrap_or_default().iter().map(count).collect()
+    }
 }
 
 /// Which samples each step gets.
 pub(crate) struct Steps {
     sampler: Box<dyn BatchSampler>,
     samples: usize,
-    epoch: Option<(u64, Plan)>,
+    epoch: Option<Epoch>,
     /// What is said before the first step, and ends them.
     misfit: Option<Error>,
 }
@@ -178,13 +206,14 @@ impl Steps {
             return Err(Error::Sampler("the sampler deals 0 batches per epoch: give it data".into()));
         }
         let Position { epoch, batch: position } = Position::at_step(step, per_epoch);
-        if self.epoch.as_ref().is_none_or(|(current, _)| *current != epoch) {
-            self.epoch = Some((epoch, self.sampler.plan(epoch)));
-        }
-        let (_, plan) = self.epoch.as_ref().expect("set above");
-        let indices: Vec<usize> =
-            plan.get(position as usize).unwrap_or_default().iter().map(|&index| index as usize).collect();
         let samples = self.samples;
+        if self.epoch.as_ref().is_none_or(|current| current.number != epoch) {
+            let plan = self.sampler.plan(epoch);
+            self.epoch = Some(Epoch { number: epoch, plan, dealt: vec![0; samples], next: 0 });
+        }
+        let current = self.epoch.as_mut().expect("set above");
+        let batch = current.plan.get(position as usize).unwrap_or_default();
+        let indices: Vec<usize> = batch.iter().map(|&index| index as usize).collect();
         match indices.iter().find(|&&index| index >= samples) {
             Some(index) => Err(Error::Sampler(format!(
                 "the sampler deals sample {index} but there are {samples}: give it this set's labels"
@@ -192,7 +221,7 @@ impl Steps {
             None if indices.is_empty() => {
                 Err(Error::Sampler(format!("the sampler dealt no samples for batch {position} of epoch {epoch}")))
             }
-            None => Ok(Dealt { step, epoch, indices }),
+            None => Ok(Dealt { step, epoch, indices, copies: current.copies(position as usize) }),
         }
     }
 }

@@ -3,12 +3,14 @@
 mod pictures;
 
 use dml_data::image::{CenterCrop, Decoder, Extent, Pipeline, Region, Step, Unreadable, crop};
+use dml_data::sampler::MPerClassSampler;
 use dml_data::{
-    Batch, CatalogBuilder, Dataset, Draw, FileEntry, FileImages, Files, Inputs, Loader, LoaderOptions, Membership,
-    Normalize, PkSampler, Result, input_batches,
+    Batch, BatchSampler, CatalogBuilder, Dataset, Draw, FileEntry, FileImages, Files, Inputs, Loader, LoaderOptions,
+    Membership, Normalize, PkSampler, Result, input_batches,
 };
 use dml_testkit::load_goldens;
 use pictures::{catalog, moving, still};
+use std::collections::HashMap;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -37,9 +39,38 @@ fn files_become_the_same_batches_whoever_prepares_them() {
     // A sample looks the same wherever it stands in an epoch, and otherwise in the next.
     let mut twice = [vec![0f32; 768], vec![0f32; 768], vec![0f32; 768]];
     for (out, epoch) in twice.iter_mut().zip([2, 2, 3]) {
-        inputs.write(7, Some(Draw { seed: 9, epoch }), out).unwrap();
+        inputs.write(7, Some(Draw { seed: 9, epoch, copy: 0 }), out).unwrap();
     }
     assert!(twice[0] == twice[1] && twice[0] != twice[2]);
+}
+
+#[test]
+fn a_sample_that_an_epoch_deals_again_looks_another_way() {
+    let root = tempfile::tempdir().unwrap();
+    let inputs = Arc::new(images(root.path(), moving()));
+    let per_class = inputs.labels().iter().filter(|&&label| label == 0).count();
+    // More of each class than there is, in an epoch of several batches.
+    let epoch_of = |start, count| -> Vec<Batch> {
+        let sampler = MPerClassSampler::new(inputs.labels(), per_class + 2, 2 * (per_class + 2), 96, 5).unwrap();
+        assert!(sampler.batches_per_epoch() > 3);
+        let batches = Loader::over(inputs.clone(), Box::new(sampler), (9, start), LoaderOptions::default());
+        batches.take(count).map(Result::unwrap).collect()
+    };
+    let mut dealt = HashMap::new();
+    let mut own = vec![0f32; 768];
+    let all = epoch_of(0, 4);
+    for batch in &all {
+        for (&index, pixels) in batch.indices.iter().zip(batch.pixels.chunks_exact(768)) {
+            let copy = dealt.entry(index).or_insert(0);
+            inputs.write(index, Some(Draw { seed: 9, epoch: 0, copy: *copy }), &mut own).unwrap();
+            assert!(own == pixels, "sample {index}, copy {copy}");
+            *copy += 1;
+        }
+    }
+    assert!(dealt.values().any(|&copies| copies > 2));
+    assert_eq!(epoch_of(2, 2), all[2..], "a run goes on within an epoch");
+    let looks = |copy| inputs.image(3, Some(Draw { seed: 9, epoch: 0, copy })).unwrap();
+    assert_ne!(looks(0), looks(1));
 }
 
 #[test]
@@ -121,7 +152,7 @@ fn broken_files_end_the_stream_or_are_left_out_and_named() {
         let mut own = vec![0f32; 768];
         for ((&index, &label), pixels) in batch.indices.iter().zip(&batch.labels).zip(batch.pixels.chunks_exact(768)) {
             assert_eq!(label, inputs.labels()[index]);
-            let draw = Draw { seed: 9, epoch: batch.step / 2 };
+            let draw = Draw { seed: 9, epoch: batch.step / 2, copy: 0 };
             inputs.write(index, Some(draw), &mut own).unwrap();
             assert!(own == pixels);
         }

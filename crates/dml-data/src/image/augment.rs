@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 
 /// Random augmentation of one image; the default changes nothing.
 ///
-/// Drawn per image from (seed, epoch, index), so it does not depend on threads or on restarts.
+/// Drawn per image by its [`Draw`](crate::Draw), so it does not depend on threads or on restarts.
 /// Geometry (one bilinear read of the source), then colour, then erasing.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
