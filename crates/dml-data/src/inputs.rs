@@ -177,6 +177,7 @@ impl FileImages {
     /// When a setting is out of its range, or the pipeline gives images of different sizes.
     pub fn new(catalog: Catalog, decoder: Decoder, pipeline: Pipeline, normalize: Normalize) -> Result<Self> {
         pipeline.check()?;
+        decoder.check()?;
         normalize.check(decoder.channels)?;
         let shape = pipeline.output_shape(decoder.channels)?;
         Ok(Self { catalog, decoder, pipeline, normalize, shape })

@@ -1,6 +1,6 @@
 //! Image files of every kind, whole and mutilated.
 
-use dml_data::image::{Decoder, Pipeline, Unreadable};
+use dml_data::image::{Decoder, JpegLibrary, Pipeline, Unreadable};
 use dml_data::rng::{Purpose, stream};
 use dml_data::{Error, Image};
 use dml_testkit::{Case, load_goldens};
@@ -222,6 +222,82 @@ fn reduced_files_give_nearly_the_same_images_from_the_same_draws() {
         }
     }
     assert!(other >= 24, "reduced decoding was taken {other} times");
+}
+
+/// Photographs of the bench, of which colours have half the sides, and `LARGE`.
+fn large_files() -> Vec<(&'static str, Vec<u8>)> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/bench/photographs");
+    vec![("photograph", std::fs::read(folder.join("1.jpg")).unwrap()), ("waves", LARGE.clone())]
+}
+
+/// That a decoder reads of each file no more than a crop takes, and gives what it gives of the whole.
+fn parts_are_those_of_the_whole(jpeg: JpegLibrary) {
+    for (name, file) in large_files() {
+        for channels in [1, 3] {
+            let decoder = Decoder { jpeg, channels, ..Decoder::default() };
+            let whole = decoder.decode(Path::new("x"), &file).unwrap();
+            for (steps, seed) in [
+                r#"[{"random_resized_crop": 64}, {"horizontal_flip": 0.5}]"#,
+                r#"[{"random_resized_crop": {"size": 90, "scale": [0.01, 0.2], "filter": "bicubic"}}]"#,
+                r#"[{"random_resized_crop": {"size": 90, "scale": [0.01, 0.3], "filter": "nearest"}}]"#,
+                r#"[{"resize": 100}]"#,
+            ]
+            .iter()
+            .flat_map(|steps| (0..12).map(move |seed| (steps, seed)))
+            {
+                let pipeline: Pipeline = serde_json::from_str(steps).unwrap();
+                let rng = || stream(seed, Purpose::Sample, (0, 0));
+                let (mut one, mut other) = (rng(), rng());
+                let part = pipeline.load(&decoder, Path::new("x"), &file, &mut one).unwrap();
+                let all = pipeline.apply(whole.clone(), &mut other).unwrap();
+                assert!(
+                    part == all,
+                    "{name}, {channels} channels, {steps}, seed {seed}: {:?}",
+                    differences(&part, &all)
+                );
+                assert_eq!(one.next_u64(), other.next_u64());
+            }
+        }
+    }
+}
+
+#[test]
+fn what_a_crop_takes_of_a_file_is_as_in_the_whole() {
+    parts_are_those_of_the_whole(JpegLibrary::Zune);
+    // What it does not take is not read: bytes near the end may be wrong, while the end must be there.
+    let (_, mut file) = large_files().remove(0);
+    let steps = r#"[{"random_resized_crop": {"size": 64, "scale": [0.02, 0.1]}}]"#;
+    let crops = |file: &[u8]| (0..40).map(|seed| load(steps, false, file, seed).0.ok()).collect::<Vec<_>>();
+    let whole = crops(&file);
+    let end = file.len();
+    file[end - 9000..end - 2].fill(0);
+    let same = crops(&file).iter().zip(&whole).filter(|(broken, whole)| broken == whole).count();
+    assert!((20..40).contains(&same), "{same} of 40 crops lie above what is broken");
+    assert!(load(steps, false, &file[..end - 2], 0).0.is_err());
+}
+
+#[cfg(feature = "turbojpeg")]
+#[test]
+fn libjpeg_turbo_gives_pillows_pixels_whole_and_in_parts() {
+    let case = case("decode");
+    let turbo = Decoder { jpeg: JpegLibrary::LibjpegTurbo, ..Decoder::default() };
+    for name in names(&case).iter().filter(|name| name.starts_with("jpeg")) {
+        let file = bytes(&case, &format!("{name}/file"));
+        let got = turbo.decode(Path::new("x"), &file).unwrap();
+        let (mean, _) = differences(&got, &pixels(&case, &format!("{name}/pixels")));
+        // It has no colours for CMYK: the other library reads it.
+        assert!(if name == "jpeg_cmyk" { mean < 0.6 } else { mean == 0.0 }, "{name}: off by {mean:.3} on average");
+        assert!(turbo.decode(Path::new("x"), &file[..file.len() / 2]).is_err(), "{name}");
+    }
+    parts_are_those_of_the_whole(JpegLibrary::LibjpegTurbo);
+}
+
+#[cfg(not(feature = "turbojpeg"))]
+#[test]
+fn a_library_that_is_not_built_in_is_refused() {
+    let turbo = Decoder { jpeg: JpegLibrary::LibjpegTurbo, ..Decoder::default() };
+    let error = turbo.decode(Path::new("x"), &LARGE).unwrap_err().to_string();
+    assert!(error.contains("libjpeg_turbo") && error.contains("feature turbojpeg"), "{error}");
 }
 
 proptest! {

@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use anyhow::{Context as _, Result, anyhow, bail};
 use candle_core::Device;
-use dml_data::image::{Decoder, Preset, RandomResizedCrop, Region};
+use dml_data::image::{Decoder, JpegLibrary, Pipeline, Preset, RandomResizedCrop, Region, Step};
 use dml_data::rng::{Purpose, stream};
 use dml_data::sampler::{BatchSampler, CoveringPkSampler, RandomSampler, Short};
 use dml_data::{
@@ -49,6 +49,8 @@ const SOP: [(&str, usize, usize); 2] = [("Ebay_train.txt", 11_318, 59_551), ("Eb
 struct Params {
     /// Images of a batch.
     batch: usize,
+    /// What reads the photographs.
+    jpeg: JpegLibrary,
 }
 
 fn main() -> ExitCode {
@@ -63,18 +65,18 @@ fn main() -> ExitCode {
 
 /// All cases, with so many times fewer images.
 fn print_cases(fewer: usize) -> Result<()> {
-    let print = |title: &str, what: &str, (n, d): (usize, usize), classes: usize, batch: usize| {
-        let (loss, params, per_class) = (what.to_owned(), Params { batch }, n / classes);
-        Case { title: title.to_owned(), loss, params, n, d, classes, per_class, tile: 0, budget_s: 0.0 }.print()
+    let case = |title: &str, what: &str, (n, d): (usize, usize), classes: usize, batch: usize| {
+        let (loss, params, per_class) = (what.to_owned(), Params { batch, ..Params::default() }, n / classes);
+        Case { title: title.to_owned(), loss, params, n, d, classes, per_class, tile: 0, budget_s: 0.0 }
     };
-    let photograph = 3 * SIDE * SIDE;
-    print(
-        "JPEG 500 × 375, random crop to 224, flip, batches of 64",
-        "photographs",
-        (2048 / fewer, photograph),
-        16,
-        64,
-    )?;
+    let print = |title, what, sides, classes, batch| case(title, what, sides, classes, batch).print();
+    let title = "JPEG 500 × 375, random crop to 224, flip, batches of 64";
+    let photographs = case(title, "photographs", (2048 / fewer, 3 * SIDE * SIDE), 16, 64);
+    photographs.print()?;
+    if cfg!(feature = "turbojpeg") {
+        let params = Params { jpeg: JpegLibrary::LibjpegTurbo, ..photographs.params };
+        Case { title: "the same, read by libjpeg-turbo".to_owned(), params, ..photographs }.print()?;
+    }
     print("28 × 28 grey from memory, batches of 256", "small", (240_000 / fewer, SMALL * SMALL), 10, 256)?;
     print("plan of an epoch, 64 classes × 4", "plan", (10_000_000 / fewer, 0), 1_000_000 / fewer, 256)?;
     let (classes, images) = SOP.iter().fold((0, 0), |all, list| (all.0 + list.1, all.1 + list.2));
@@ -117,18 +119,30 @@ fn photographs(case: &Case, folder: &Path, answer: &mut Answer) -> Result<()> {
         catalog.add(Membership::new(class, "train"), FileEntry::file(path))?;
     }
     let preset = Preset::named("imagenet")?;
-    let images = Arc::new(FileImages::new(catalog.finish(), Decoder::default(), preset.train, preset.normalize)?);
+    let decoder = Decoder { jpeg: case.params.jpeg, ..Decoder::default() };
+    let images = Arc::new(FileImages::new(catalog.finish(), decoder, preset.train, preset.normalize)?);
     answer.time("ours", || epoch(images.clone(), case))?;
     let files = paths.iter().map(|path| fs::read(folder.join(path))).collect::<io::Result<Vec<_>>>()?;
     let crop = RandomResizedCrop::from(dml_data::image::Extent::Square(SIDE));
     let regions: Vec<Region> =
         (0..case.n as u64).map(|i| crop.draw([375, 500], &mut stream(0, Purpose::Sample, (0, i)))).collect();
+    if decoder.jpeg == JpegLibrary::Zune {
+        return answer.time("floor", || {
+            files.par_iter().zip(&regions).try_for_each(|(file, &region)| decoded_and_resized(file, region))
+        });
+    }
+    // Of this one there is no way around what dml-data makes of it.
+    let crop = Pipeline { steps: vec![Step::RandomResizedCrop(crop)] };
     answer.time("floor", || {
-        files.par_iter().zip(&regions).try_for_each(|(file, &region)| decoded_and_resized(file, region))
+        files.par_iter().enumerate().try_for_each(|(i, file)| {
+            let mut rng = stream(0, Purpose::Sample, (0, i as u64));
+            black_box(crop.load(&decoder, Path::new("photograph"), file, &mut rng)?);
+            Ok(())
+        })
     })
 }
 
-/// A file through the decoder and the resizer alone.
+/// A whole file through the decoder, and a part of it through the resizer, alone.
 fn decoded_and_resized(file: &[u8], region: Region) -> Result<()> {
     let mut decoder = JpegDecoder::new(ZCursor::new(file));
     let pixels = decoder.decode().map_err(|error| anyhow!("{error}"))?;

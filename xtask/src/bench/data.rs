@@ -26,8 +26,8 @@ pub(super) const CONTEST: Contest = Contest {
 fn markdown(record: &Record, rows: &[Measured]) -> String {
     let mut text = conditions("", record);
     text.push_str(
-        "Batches are tensors of f32 in memory, normalised. Floor: the decoder and the resizer alone, on as many threads; of \
-         small images, the writing of their values. The peer's plan is made without batches. Peaks are of the main process \
+        "Batches are tensors of f32 in memory, normalised. Floor: the decoder, of whole files, and the resizer alone, on as \
+         many threads; read by libjpeg-turbo, of what the crops take; of small images, the writing of their values. The peer's plan is made without batches. Peaks are of the main process \
          beyond what it held: the peer's workers are processes of their own.\n\n",
     );
     text.push_str(

@@ -25,6 +25,9 @@ pub(crate) struct Arguments {
     /// Smaller sizes and shorter turns
     #[arg(long)]
     quick: bool,
+    /// Build our program with these features of dml-tests, of which there is one: turbojpeg, of the data bench
+    #[arg(long, value_name = "NAMES")]
+    features: Option<String>,
     /// Only losses whose name contains TEXT; in the other benches, cases whose title does
     #[arg(long, value_name = "TEXT")]
     only: Option<String>,
@@ -81,7 +84,14 @@ pub(super) fn run(contest: &Contest, arguments: &Arguments) -> Result<()> {
     let threads = threads()?;
     // Before the build, which is work too.
     let load = load_per_core();
-    let program = workspace::build(contest.program)?;
+    let program = match &arguments.features {
+        None => workspace::build(contest.program)?,
+        // Named as a member's, they change nothing else of what the workspace's build has built.
+        Some(names) => {
+            let names: Vec<String> = names.split(',').map(|name| format!("dml-tests/{name}")).collect();
+            workspace::build_of(&["--workspace", "--features", &names.join(",")], contest.program)?
+        }
+    };
     // The inputs of the cases: the contestants read the same.
     let folder = tempfile::tempdir()?;
     let mut command = Command::new(&program);

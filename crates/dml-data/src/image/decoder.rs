@@ -27,17 +27,52 @@ pub struct Decoder {
     /// by more than 5.6 anyway. Off by default: the image is off by about one level of 255 on average, and the papers
     /// do without.
     pub reduce: bool,
+    /// What decodes JPEG files.
+    pub jpeg: JpegLibrary,
     /// Most pixels of an image; more is a mistake or an attack. 100 million by default.
     pub max_pixels: u64,
 }
 
 impl Default for Decoder {
     fn default() -> Self {
-        Self { channels: 3, orient: true, reduce: false, max_pixels: 100_000_000 }
+        Self { channels: 3, orient: true, reduce: false, jpeg: JpegLibrary::default(), max_pixels: 100_000_000 }
     }
 }
 
+/// A library for JPEG files. They differ in how colours of half the sides are spread, by 0.5 of 255 levels on average and 8 at most,
+/// and in rounding.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum JpegLibrary {
+    /// zune-jpeg, which is Rust and always there.
+    #[default]
+    Zune,
+    /// libjpeg-turbo, Pillow's: the same pixels to the bit. It is sooner, above all where a
+    /// [crop](super::RandomResizedCrop) comes first, of which it makes no other pixels. Wants feature `turbojpeg`, whose build
+    /// wants CMake and NASM.
+    ///
+    /// Files that it has a warning about, and those of CMYK, are left to zune-jpeg.
+    LibjpegTurbo,
+}
+
 impl Decoder {
+    /// Refuses settings that cannot be.
+    ///
+    /// # Errors
+    /// When there are neither 1 nor 3 channels, or the library is not built in.
+    pub fn check(&self) -> Result<()> {
+        if !matches!(self.channels, 1 | 3) {
+            return Err(Error::Invalid(format!("channels = {}: give 1 (grey) or 3 (RGB)", self.channels)));
+        }
+        if self.jpeg == JpegLibrary::LibjpegTurbo && !cfg!(feature = "turbojpeg") {
+            return Err(Error::Invalid(
+                "decoder.jpeg = \"libjpeg_turbo\" is not in this program: build it with feature turbojpeg, or use \"zune\""
+                    .into(),
+            ));
+        }
+        Ok(())
+    }
+
     /// Decodes a JPEG, PNG, WebP, BMP or PNM file held in `bytes`. `path` is for messages.
     ///
     /// 16 bits are rounded to 8, CMYK becomes RGB, transparent parts are laid on white.
@@ -45,9 +80,7 @@ impl Decoder {
     /// # Errors
     /// [`Error::Format`] when the bytes are no such image, are cut off, or make more pixels than allowed.
     pub fn decode(&self, path: &Path, bytes: &[u8]) -> Result<Image> {
-        if !matches!(self.channels, 1 | 3) {
-            return Err(Error::Invalid(format!("channels = {}: give 1 (grey) or 3 (RGB)", self.channels)));
-        }
+        self.check()?;
         let unreadable =
             |problem: String| Error::format(path, format!("not a readable image ({problem}): replace or remove it"));
         let decoded = match image::guess_format(bytes) {

@@ -4,7 +4,7 @@ use super::short_form::table_or;
 use super::transform::Transform;
 use super::{
     CenterCrop, ColorJitter, Decoder, Extent, GaussianBlur, Grayscale, HorizontalFlip, Normalize, RandAugment,
-    RandomAffine, RandomCrop, RandomErasing, RandomResizedCrop, Resize, Size, VerticalFlip, jpeg, reduced,
+    RandomAffine, RandomCrop, RandomErasing, RandomResizedCrop, Resize, Size, VerticalFlip, jpeg, part, reduced,
 };
 use crate::{Error, Image, Result};
 use image::metadata::Orientation;
@@ -141,18 +141,19 @@ impl Pipeline {
     /// # Errors
     /// As [`Decoder::decode`] and [`Pipeline::apply`].
     pub fn load(&self, decoder: &Decoder, path: &Path, bytes: &[u8], rng: &mut ChaCha8Rng) -> Result<Image> {
-        if decoder.reduce
-            && let Some((first, rest)) = self.steps.split_first()
+        if let Some((first, rest)) = self.steps.split_first()
             && jpeg::is_baseline(bytes)
             && let Ok(header) = jpeg::Header::read(decoder, bytes)
             && (header.orientation == Orientation::NoTransforms || !decoder.orient)
         {
             // The usual way draws the same once more.
             let mut ahead = rng.clone();
-            let scaling = first.transform().1.scaling([header.height, header.width], &mut ahead);
-            if let Some(image) = scaling.and_then(|scaling| reduced::scale_jpeg(decoder, bytes, &scaling)) {
-                *rng = ahead;
-                return rest.iter().try_fold(image?, |image, step| step.transform().1.apply(image, rng));
+            if let Some(scaling) = first.transform().1.scaling([header.height, header.width], &mut ahead) {
+                let reduced = if decoder.reduce { reduced::scale_jpeg(decoder, bytes, &scaling) } else { None };
+                if let Some(image) = reduced.or_else(|| part::scale_jpeg(decoder, bytes, &header, &scaling)) {
+                    *rng = ahead;
+                    return rest.iter().try_fold(image?, |image, step| step.transform().1.apply(image, rng));
+                }
             }
         }
         self.apply(decoder.decode(path, bytes)?, rng)
