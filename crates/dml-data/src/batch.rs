@@ -30,7 +30,8 @@ pub struct Batch<P = f32> {
 pub type ByteBatch = Batch<u8>;
 
 impl<P: Copy + Default + Send + Sync> Batch<P> {
-    /// The samples at `indices`, whose values have the given `sides`, each written by `write(position, index, out)`.
+    /// The samples at `indices`, whose values have the given `sides`, each written by `write(position, index, room)`, which gives
+    /// back the room as what it now holds.
     ///
     /// They are prepared on rayon's threads; each depends on its index only, so their number does not matter. Under
     /// [`Unreadable::Skip`] samples whose file cannot be read are left out.
@@ -43,7 +44,7 @@ impl<P: Copy + Default + Send + Sync> Batch<P> {
         mut indices: Vec<usize>,
         unreadable: Unreadable,
         step: u64,
-        write: impl Fn(usize, usize, &mut [P]) -> Result<()> + Sync,
+        write: impl for<'a> Fn(usize, usize, &'a mut [MaybeUninit<P>]) -> Result<&'a mut [P]> + Sync,
     ) -> Result<Self> {
         let size = sides.iter().product::<usize>();
         let mut pixels = Vec::with_capacity(indices.len() * size);
@@ -51,15 +52,14 @@ impl<P: Copy + Default + Send + Sync> Batch<P> {
         let most = (TASK_BYTES / (size * size_of::<P>()).max(1)).max(1);
         let room = &mut pixels.spare_capacity_mut()[..indices.len() * size];
         let each = room.par_chunks_exact_mut(size).zip(&indices).enumerate().with_max_len(most);
+        // Image by image, in the cache of the thread that writes it, and not all of them by one thread.
         let fill = |(position, (out, &index)): (usize, (&mut [MaybeUninit<P>], &usize))| {
-            // Image by image, in the cache of the thread that writes it next, and not all of them by one thread.
-            out.fill(MaybeUninit::new(P::default()));
-            // SAFETY: all of it has been written just now.
-            write(position, index, unsafe { &mut *(std::ptr::from_mut(out) as *mut [P]) })
+            let room = out.as_ptr_range();
+            let held = write(position, index, out)?.as_ptr_range();
+            assert!(room.start.cast() == held.start && room.end.cast() == held.end, "all of the room is written");
+            Ok(())
         };
         let written: Vec<Result<()>> = each.map(fill).collect();
-        // SAFETY: every image has been written, with zeros at least.
-        unsafe { pixels.set_len(indices.len() * size) };
         let (mut skipped, mut read) = (vec![], vec![]);
         for (position, written) in written.into_iter().enumerate() {
             let mut lost = vec![];
@@ -75,17 +75,26 @@ impl<P: Copy + Default + Send + Sync> Batch<P> {
             )));
         }
         if read.len() < indices.len() {
+            let room = pixels.spare_capacity_mut();
             for (to, &from) in read.iter().enumerate() {
-                pixels.copy_within(from * size..(from + 1) * size, to * size);
+                room.copy_within(from * size..(from + 1) * size, to * size);
                 indices[to] = indices[from];
             }
             indices.truncate(read.len());
-            pixels.truncate(read.len() * size);
         }
+        // SAFETY: each of those that were read has been written, and they are the first.
+        unsafe { pixels.set_len(indices.len() * size) };
         let labels = indices.iter().map(|&index| labels[index]).collect();
         let [first, second, third] = sides;
         Ok(Self { step, shape: [indices.len(), first, second, third], indices, labels, pixels, skipped })
     }
+}
+
+/// Room that holds zeros from now on.
+pub(crate) fn zeroed<P: Copy + Default>(room: &mut [MaybeUninit<P>]) -> &mut [P] {
+    room.fill(MaybeUninit::new(P::default()));
+    // SAFETY: all of it has been written just now.
+    unsafe { &mut *(std::ptr::from_mut(room) as *mut [P]) }
 }
 
 impl Batch {
@@ -144,8 +153,9 @@ pub fn eval_batches<'a>(
 ) -> impl Iterator<Item = Result<Batch>> + 'a {
     let (shape, labels, misfit) = (dataset.shape(), dataset.labels(), normalize.check(dataset.shape()[0]).err());
     in_order(labels.len(), batch_size, misfit, move |number, indices| {
-        Batch::prepare(shape, labels, indices, Unreadable::Fail, number, |_, index, out| {
-            write_image(dataset, index, None, normalize, out)
+        Batch::prepare(shape, labels, indices, Unreadable::Fail, number, |_, index, room| {
+            let out = zeroed(room);
+            write_image(dataset, index, None, normalize, out).map(|()| out)
         })
     })
 }
@@ -156,7 +166,10 @@ pub fn eval_batches<'a>(
 pub fn input_batches(inputs: &dyn Inputs, batch_size: usize) -> impl Iterator<Item = Result<Batch>> + '_ {
     let (shape, labels) = (inputs.shape(), inputs.labels());
     in_order(labels.len(), batch_size, inputs.check().err(), move |number, indices| {
-        Batch::prepare(shape, labels, indices, Unreadable::Fail, number, |_, index, out| inputs.write(index, None, out))
+        Batch::prepare(shape, labels, indices, Unreadable::Fail, number, |_, index, room| {
+            let out = zeroed(room);
+            inputs.write(index, None, out).map(|()| out)
+        })
     })
 }
 
@@ -165,8 +178,9 @@ pub fn byte_batches(inputs: &dyn ByteInputs, batch_size: usize) -> impl Iterator
     let [channels, height, width] = inputs.shape();
     let (sides, misfit, labels) = ([height, width, channels], inputs.check().err(), inputs.labels());
     in_order(labels.len(), batch_size, misfit, move |number, indices| {
-        Batch::prepare(sides, labels, indices, Unreadable::Fail, number, |_, index, out| {
-            write_bytes(inputs, index, None, out)
+        Batch::prepare(sides, labels, indices, Unreadable::Fail, number, |_, index, room| {
+            let out = zeroed(room);
+            write_bytes(inputs, index, None, out).map(|()| out)
         })
     })
 }
@@ -206,12 +220,14 @@ mod tests {
         let augment = Augment { rotate: 20.0, elastic: 0.1, brightness: 0.2, erase: 0.5, ..Augment::default() };
         let prepare = |threads| {
             let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
-            let write = |_, index, out: &mut [f32]| {
-                let draw = Draw { seed: 7, ..Draw::default() };
-                write_image(&set, index, Some((&augment, draw)), &normalize, out)
-            };
             let (shape, labels, indices) = (set.shape(), set.labels(), (0..24).rev().collect());
-            pool.install(|| Batch::prepare(shape, labels, indices, Unreadable::Fail, 11, write)).unwrap()
+            let prepared = pool.install(|| {
+                Batch::prepare(shape, labels, indices, Unreadable::Fail, 11, |_, index, room| {
+                    let (out, draw) = (zeroed(room), Draw { seed: 7, ..Draw::default() });
+                    write_image(&set, index, Some((&augment, draw)), &normalize, out).map(|()| out)
+                })
+            });
+            prepared.unwrap()
         };
         let (one, three) = (prepare(1), prepare(3));
         assert_eq!(one, three);

@@ -5,6 +5,7 @@ use crate::rng::{Purpose, stream};
 use crate::{Augment, Catalog, Dataset, Error, Image, ImageSet, Normalize, Result};
 use rand_chacha::ChaCha8Rng;
 use rayon::prelude::*;
+use std::mem::MaybeUninit;
 use std::sync::Arc;
 
 /// When in training a sample is drawn. What is random about it is a function of this and of its index alone: wherever it stands in
@@ -83,6 +84,18 @@ pub(crate) fn write_bytes(inputs: &dyn ByteInputs, index: usize, draw: Option<Dr
     expect(inputs.shape(), &image, inputs.name(), index)?;
     out.copy_from_slice(&image.pixels);
     Ok(())
+}
+
+/// Writes sample `index` of `inputs` as network input to room that may hold anything.
+pub(crate) fn write_normalized<'a>(
+    inputs: &dyn ByteInputs,
+    index: usize,
+    draw: Option<Draw>,
+    room: &'a mut [MaybeUninit<f32>],
+) -> Result<&'a mut [f32]> {
+    let image = inputs.image(index, draw)?;
+    expect(inputs.shape(), &image, inputs.name(), index)?;
+    inputs.normalize().write_anew(&image, room)
 }
 
 /// Refuses an image of another shape than its set has.

@@ -1,9 +1,11 @@
 //! Prepares batches ahead of the step that needs them.
 
+use crate::batch::zeroed;
 use crate::image::Unreadable;
-use crate::inputs::{AugmentedSet, ByteInputs, Draw, Inputs, write_bytes};
+use crate::inputs::{AugmentedSet, ByteInputs, Draw, Inputs, write_bytes, write_normalized};
 use crate::sampler::{Plan, Position};
 use crate::{Augment, Batch, BatchSampler, Dataset, Error, Normalize, Prefetch, Result};
+use std::mem::MaybeUninit;
 use std::sync::Arc;
 
 /// How far and by how many a loader works ahead, which changes no batch, and what it does with broken files.
@@ -66,8 +68,14 @@ impl Loader {
         (seed, start_step): (u64, u64),
         options: LoaderOptions,
     ) -> Self {
-        let (sides, source) = (inputs.shape(), inputs.clone());
-        let write = move |index, draw, out: &mut [f32]| source.write(index, Some(draw), out);
+        let (sides, source, bytes) = (inputs.shape(), inputs.clone(), inputs.clone().as_bytes());
+        let write = Write(Box::new(move |index, draw, room| match &bytes {
+            Some(images) => write_normalized(images.as_ref(), index, Some(draw), room),
+            None => {
+                let out = zeroed(room);
+                source.write(index, Some(draw), out).map(|()| out)
+            }
+        }));
         Self::writing(inputs, sides, sampler, (seed, start_step), options, write)
     }
 }
@@ -81,10 +89,16 @@ impl ByteLoader {
         options: LoaderOptions,
     ) -> Self {
         let ([channels, height, width], source) = (inputs.shape(), inputs.clone());
-        let write = move |index, draw, out: &mut [u8]| write_bytes(source.as_ref(), index, Some(draw), out);
+        let write = Write(Box::new(move |index, draw, room| {
+            let out = zeroed(room);
+            write_bytes(source.as_ref(), index, Some(draw), out).map(|()| out)
+        }));
         Self::writing(inputs, [height, width, channels], sampler, (seed, start_step), options, write)
     }
 }
+
+/// What writes a sample to its room, and gives it back as what it holds.
+struct Write<P>(Box<dyn for<'a> Fn(usize, Draw, &'a mut [MaybeUninit<P>]) -> Result<&'a mut [P]> + Send + Sync>);
 
 impl<P: Copy + Default + Send + Sync + 'static> Loader<P> {
     /// Batches of what `write` gives for each sample, `sides` of values.
@@ -94,12 +108,12 @@ impl<P: Copy + Default + Send + Sync + 'static> Loader<P> {
         sampler: Box<dyn BatchSampler>,
         (seed, start_step): (u64, u64),
         options: LoaderOptions,
-        write: impl Fn(usize, Draw, &mut [P]) -> Result<()> + Send + Sync + 'static,
+        Write(write): Write<P>,
     ) -> Self {
         let steps = Steps::new(sampler, inputs.labels().len(), inputs.check().err());
         let prepare = move |Dealt { step, epoch, indices, copies }: Dealt| {
-            Batch::prepare(sides, inputs.labels(), indices, options.unreadable, step, |position, index, out| {
-                write(index, Draw { seed, epoch, copy: copies[position] }, out)
+            Batch::prepare(sides, inputs.labels(), indices, options.unreadable, step, |position, index, room| {
+                write(index, Draw { seed, epoch, copy: copies[position] }, room)
             })
         };
         Self { batches: Stepped::new(steps, start_step, options, prepare) }

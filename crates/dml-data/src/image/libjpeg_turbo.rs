@@ -68,10 +68,13 @@ pub(super) fn decode(bytes: &[u8], header: &Header, region: Option<Region>) -> O
     // SAFETY: the handle lives; a region that does not fit is refused.
     done(unsafe { tj::tj3SetCroppingRegion(library.0, asked) })?;
     let (channels, format) = if header.grey { (1, tj::TJPF_TJPF_GRAY) } else { (3, tj::TJPF_TJPF_RGB) };
-    let mut pixels = vec![0u8; width * height * channels];
+    let held = width * height * channels;
+    let mut pixels: Vec<u8> = Vec::with_capacity(held);
     let (file, size, out) = (bytes.as_ptr(), bytes.len(), pixels.as_mut_ptr());
     // SAFETY: with a pitch of 0 it writes the region's rows one after the other, for which `pixels` has room, and reads `bytes`.
     done(unsafe { tj::tj3Decompress8(library.0, file, size as _, out, 0, format as c_int) })?;
+    // SAFETY: with no error and no warning all rows have been written.
+    unsafe { pixels.set_len(held) };
     Some(Part { pixels: made_of(header.grey, [width, height], pixels)?, left, top })
 }
 

@@ -3,6 +3,7 @@
 use crate::{Dataset, Error, Image, Result};
 use serde::{Deserialize, Serialize};
 use std::cell::RefCell;
+use std::mem::MaybeUninit;
 
 /// `(x − mean) / std` per channel, for `x` in 0..1. One value serves all channels.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -122,22 +123,26 @@ impl Normalize {
     /// # Errors
     /// When `out` has another size, or as [`Normalize::check`].
     pub fn write(&self, image: &Image, out: &mut [f32]) -> Result<()> {
+        // SAFETY: only floats are written to it.
+        let room = unsafe { &mut *(std::ptr::from_mut(out) as *mut [MaybeUninit<f32>]) };
+        self.write_anew(image, room).map(drop)
+    }
+
+    /// As [`write`](Self::write), to room that may hold anything, which is given back as what it holds.
+    pub(crate) fn write_anew<'a>(&self, image: &Image, room: &'a mut [MaybeUninit<f32>]) -> Result<&'a mut [f32]> {
         let (channels, plane) = (image.channels, image.width * image.height);
         self.check(channels)?;
-        if out.len() != channels * plane {
-            let (got, shape) = (out.len(), image.shape());
+        if room.len() != channels * plane || image.pixels.len() != room.len() {
+            let (got, shape) = (room.len(), image.shape());
             return Err(Error::Invalid(format!(
                 "an image of shape {shape:?} does not fit {got} values: give {}",
                 channels * plane
             )));
         }
-        if plane == 0 {
-            return Ok(());
-        }
         self.with_tables(channels, |tables| match (channels, tables) {
             // All planes at once: the pixels are read once, and nothing is stepped over.
             (3, [first, second, third]) => {
-                let (one, rest) = out.split_at_mut(plane);
+                let (one, rest) = room.split_at_mut(plane);
                 let (two, three) = rest.split_at_mut(plane);
                 let [mut red, mut blue] = [(one, first), (three, third)];
                 if self.source(0, channels) == 2 {
@@ -145,19 +150,22 @@ impl Normalize {
                 }
                 let planes = red.0.iter_mut().zip(two).zip(blue.0);
                 for (((one, two), three), &[r, g, b]) in planes.zip(image.pixels.as_chunks().0) {
-                    *one = red.1[usize::from(r)];
-                    *two = second[usize::from(g)];
-                    *three = blue.1[usize::from(b)];
+                    one.write(red.1[usize::from(r)]);
+                    two.write(second[usize::from(g)]);
+                    three.write(blue.1[usize::from(b)]);
                 }
             }
             _ => {
-                for ((channel, out), table) in out.chunks_exact_mut(plane).enumerate().zip(tables) {
+                for ((channel, out), table) in room.chunks_exact_mut(plane.max(1)).enumerate().zip(tables) {
                     let values = image.pixels[self.source(channel, channels)..].iter().step_by(channels);
-                    out.iter_mut().zip(values).for_each(|(out, &value)| *out = table[usize::from(value)]);
+                    for (out, &value) in out.iter_mut().zip(values) {
+                        out.write(table[usize::from(value)]);
+                    }
                 }
             }
         });
-        Ok(())
+        // SAFETY: there are as many pixels as floats, and as many tables as channels: each plane has been written, to its end.
+        Ok(unsafe { &mut *(std::ptr::from_mut(room) as *mut [f32]) })
     }
 
     /// `f` with the table of each channel: 256 divisions instead of one per pixel, and the same bits as `apply`. A thread keeps the
