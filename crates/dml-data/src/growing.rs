@@ -63,8 +63,13 @@ pub(crate) fn lock_while_moved(file: File) -> Option<File> {
 
 /// The file at `path`, made if need be, to append to; no other process has it until it is closed. `None`: another one has it now.
 pub(crate) fn locked(path: &Path) -> io::Result<Option<File>> {
+    locked_as(path, OpenOptions::new().append(true).create(true))
+}
+
+/// As [`locked`], opened as `how` says.
+pub(crate) fn locked_as(path: &Path, how: &OpenOptions) -> io::Result<Option<File>> {
     loop {
-        let file = OpenOptions::new().append(true).create(true).open(path)?;
+        let file = how.open(path)?;
         // A file system without locks is no reason to fail.
         if matches!(file.try_lock(), Err(TryLockError::WouldBlock)) {
             return Ok(None);
