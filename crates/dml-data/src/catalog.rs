@@ -345,6 +345,16 @@ impl Catalog {
         self.samples.root()
     }
 
+    /// The file on the disk that holds sample `index`: its own, or an archive.
+    pub(crate) fn holder(&self, index: usize) -> PathBuf {
+        self.samples.holder(index)
+    }
+
+    /// One sample of each of these files, the first that it holds.
+    pub(crate) fn held_first(&self) -> Vec<usize> {
+        self.samples.held_first()
+    }
+
     /// SHA-256 of the paths, boxes and places in archives of the samples, in their order.
     pub(crate) fn entries_digest(&self) -> String {
         self.samples.digest()

@@ -1,9 +1,10 @@
 //! Decoded images in a file that is mapped into memory: a set larger than memory is decoded once, and later runs start at once.
 //!
 //! A cache gets its name when it is whole and is never written again, so that who has it mapped sees the same bytes to the end.
-//! Other programs must leave it alone as long; to delete it is no harm.
+//! Other programs must leave it alone as long; to delete it is no harm, nor is it to give its name to another file.
 
 mod layout;
+mod stamps;
 mod writing;
 
 use crate::image::{Pipeline, Unreadable};
@@ -46,28 +47,56 @@ pub struct CachedImages {
 impl CachedImages {
     /// The cache of `images` at `path`; their files need not be there any more.
     ///
-    /// Their pipeline may differ from the one the cache was made with in all but the steps that the cache has behind it. That a
-    /// picture was replaced by another of the same path is not seen: delete the cache then.
+    /// Their pipeline may differ from the one the cache was made with in all but the steps that the cache has behind it. Files that
+    /// are there must be those it was made of, as far as their length and the time of their last change tell.
     ///
     /// # Errors
     /// [`Error::Format`] when it is no whole cache, or was made of another set, other paths or boxes, by another decoder or
-    /// other first steps: it says which.
+    /// other first steps, or of files that have changed since, also ones that could not be read: it says which.
     pub fn open(images: Arc<FileImages>, path: impl AsRef<Path>) -> Result<Self> {
         let path = path.as_ref();
-        let bytes = map(path)?;
-        let contents = Contents::read(&bytes)
-            .map_err(|problem| Error::format(path, format!("{problem}: delete it to have it made again")))?;
-        if let Some(difference) = contents.origin.difference(&Origin::of(&images)) {
-            let mend = "delete the file to have it made again, or choose another";
-            return Err(Error::format(path, format!("{difference}: {mend}")));
-        }
-        let rest = Pipeline { steps: images.pipeline.steps[contents.origin.transforms.steps.len()..].to_vec() };
-        Ok(Self { images, path: path.to_owned(), bytes, contents, rest })
+        Self::current(&images, path)?.map_err(|outdated| outdated.refused(path))
     }
 
-    /// The cache of `images` at `path`, which is made first if there is none: by all of rayon's threads, with a few images for each
-    /// in memory. `progress` is told after each sample how many are done.
+    /// The cache at `path`, if it is not outdated.
+    fn current(images: &Arc<FileImages>, path: &Path) -> Result<Result<Self, Outdated>> {
+        let (bytes, origin) = (map(path)?, Origin::of(images));
+        let contents = match Contents::read(&bytes) {
+            Ok(contents) => contents,
+            // It may be replaced, but not where another set has it.
+            Err(problem) if layout::of_version_1(&bytes).is_some_and(|old| old.difference(&origin).is_none()) => {
+                let lost = match images.catalog().check_files() {
+                    Err(Error::Format { path, .. }) => Some(path),
+                    _ => None,
+                };
+                return Ok(Err(Outdated { problem, lost }));
+            }
+            Err(problem) => {
+                return Err(Error::format(path, format!("{problem}: delete it to have it made again")));
+            }
+        };
+        let others = |difference: String| {
+            let mend = "delete the file to have it made again, or choose another";
+            Error::format(path, format!("{difference}: {mend}"))
+        };
+        if let Some(difference) = contents.origin.difference(&origin) {
+            return Err(others(difference));
+        }
+        let since = stamps::since(images.catalog(), contents.stamps(&bytes));
+        let since = since.ok_or_else(|| others("is a cache of images of another number of files".into()))?;
+        if let Some(changed) = since.changed {
+            let problem = format!("was made before {} was changed", changed.display());
+            return Ok(Err(Outdated { problem, lost: since.lost }));
+        }
+        let rest = Pipeline { steps: images.pipeline.steps[contents.origin.transforms.steps.len()..].to_vec() };
+        Ok(Ok(Self { images: images.clone(), path: path.to_owned(), bytes, contents, rest }))
+    }
+
+    /// The cache of `images` at `path`, which is made first if there is none, or one of files that have changed since or of an
+    /// earlier version of this program: by all of rayon's threads, with a few images for each in memory. `progress` is told after
+    /// each sample how many are done.
     ///
+    /// It takes the place of an outdated one when it is whole, and only where all files are still there that this one was made of.
     /// It grows as `<path>.part`; when the work is ended, the next begins it anew. Under [`Unreadable::Skip`] samples whose files
     /// cannot be read are recorded, are in [`unreadable`](Self::unreadable), and give their error whenever they are asked for.
     ///
@@ -81,9 +110,18 @@ impl CachedImages {
         progress: &mut dyn FnMut(usize),
     ) -> Result<Self> {
         let path = path.as_ref();
-        if !path.exists() {
-            writing::make(&images, path, unreadable, progress)?;
+        let ready = || match path.exists() {
+            true => match Self::current(&images, path)? {
+                Ok(cache) => Ok(Some(cache)),
+                Err(outdated) if outdated.lost.is_none() => Ok(None),
+                Err(outdated) => Err(outdated.refused(path)),
+            },
+            false => Ok(None),
+        };
+        if let Some(cache) = ready()? {
+            return Ok(cache);
         }
+        writing::make(&images, path, unreadable, &|| Ok(ready()?.is_none()), progress)?;
         Self::open(images, path)
     }
 
@@ -117,6 +155,24 @@ impl CachedImages {
             return Err(Error::Invalid(format!("{path}: sample {index} does not exist: there are {n}")));
         };
         Image::new(place.width as usize, place.height as usize, self.contents.origin.decoder.channels, pixels.to_vec())
+    }
+}
+
+/// Why a cache is to be made again.
+struct Outdated {
+    problem: String,
+    /// A file without which what is made again would lack what the cache has.
+    lost: Option<PathBuf>,
+}
+
+impl Outdated {
+    /// What is said where nothing is made.
+    fn refused(self, path: &Path) -> Error {
+        let mend = match self.lost {
+            Some(lost) => format!("bring back {} and delete this file, to have it made again", lost.display()),
+            None => "delete it to have it made again".to_owned(),
+        };
+        Error::format(path, format!("{}: {mend}", self.problem))
     }
 }
 

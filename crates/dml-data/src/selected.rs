@@ -1,11 +1,11 @@
 //! Some of the samples of a set, by their classes.
 
-use crate::{Draw, Error, Image, Inputs, Result};
+use crate::{ByteInputs, Draw, Error, Image, Inputs, Normalize, Result};
 use std::sync::Arc;
 
 /// The samples of some classes of other inputs, in their order; classes are numbered anew, in their order.
-pub struct SelectedInputs {
-    inputs: Arc<dyn Inputs>,
+pub struct SelectedInputs<I: ?Sized = dyn Inputs> {
+    inputs: Arc<I>,
     indices: Vec<usize>,
     labels: Vec<u32>,
     class_names: Vec<String>,
@@ -32,14 +32,16 @@ impl SelectedInputs {
         }
         Ok(Self { inputs, indices, labels, class_names })
     }
+}
 
+impl<I: ?Sized> SelectedInputs<I> {
     /// Where each sample is among the others' samples.
     pub fn indices(&self) -> &[usize] {
         &self.indices
     }
 }
 
-impl Inputs for SelectedInputs {
+impl<I: Inputs + ?Sized> Inputs for SelectedInputs<I> {
     fn name(&self) -> &str {
         self.inputs.name()
     }
@@ -64,12 +66,28 @@ impl Inputs for SelectedInputs {
         self.inputs.picture(self.indices[index])
     }
 
+    fn as_bytes(self: Arc<Self>) -> Option<Arc<dyn ByteInputs>> {
+        let inputs = self.inputs.clone().as_bytes()?;
+        let (indices, labels, class_names) = (self.indices.clone(), self.labels.clone(), self.class_names.clone());
+        Some(Arc::new(SelectedInputs { inputs, indices, labels, class_names }))
+    }
+
     fn check(&self) -> Result<()> {
         self.inputs.check()
     }
 
     fn write(&self, index: usize, draw: Option<Draw>, out: &mut [f32]) -> Result<()> {
         self.inputs.write(self.indices[index], draw, out)
+    }
+}
+
+impl ByteInputs for SelectedInputs<dyn ByteInputs> {
+    fn image(&self, index: usize, draw: Option<Draw>) -> Result<Image> {
+        self.inputs.image(self.indices[index], draw)
+    }
+
+    fn normalize(&self) -> &Normalize {
+        self.inputs.normalize()
     }
 }
 
@@ -97,6 +115,7 @@ mod tests {
         };
         assert_eq!(value(&selected, 2), value(four().as_ref(), 3));
         assert_ne!(value(&selected, 2), value(four().as_ref(), 2));
+        assert!(Arc::new(selected).as_bytes().is_none(), "the others have no bytes");
     }
 
     #[test]

@@ -7,7 +7,7 @@ use candle_core::Device;
 use dml_data::image::{Decoder, Unreadable};
 use dml_data::{
     ByteBatch, ByteInputs, ByteLoader, CachedImages, FileImages, Inputs, Loader, LoaderOptions, Normalize, PkSampler,
-    byte_batches, input_batches,
+    SelectedInputs, byte_batches, input_batches,
 };
 use pictures::{catalog, moving};
 use std::path::Path;
@@ -47,6 +47,30 @@ fn normalised_on_the_device_they_have_the_same_bits() {
         let bytes = bytes.map(|batch| batch.unwrap().to_tensor(inputs.normalize(), &Device::Cpu).unwrap());
         assert!(floats.map(|batch| bits(&batch)).eq(bytes.map(|batch| bits(&batch))));
     }
+}
+
+#[test]
+fn those_of_some_classes_are_the_same_both_ways() {
+    let root = tempfile::tempdir().unwrap();
+    let inputs = images(root.path(), 3, Normalize::imagenet());
+    let some = Arc::new(SelectedInputs::of_classes(inputs.clone(), |name| name > "c1").unwrap());
+    assert_eq!(some.class_names(), ["c2", "c3", "c4", "c5"]);
+    let bytes = some.clone().as_bytes().unwrap();
+    assert_eq!((bytes.labels(), bytes.class_names(), bytes.id(3)), (some.labels(), some.class_names(), some.id(3)));
+    let sampler = || Box::new(PkSampler::new(some.labels(), 3, 2, 5).unwrap());
+    let floats = Loader::over(some.clone(), sampler(), (9, 1), LoaderOptions::default());
+    let loaded = Loader::bytes(bytes.clone(), sampler(), (9, 1), LoaderOptions::default());
+    for (floats, loaded) in floats.zip(loaded).take(4) {
+        let (floats, loaded) = (floats.unwrap(), loaded.unwrap());
+        assert_eq!((&floats.labels, &floats.indices), (&loaded.labels, &loaded.indices));
+        let (want, got) = (floats.to_tensor(&Device::Cpu), loaded.to_tensor(bytes.normalize(), &Device::Cpu));
+        assert!(bits(&want.unwrap()) == bits(&got.unwrap()));
+        for &index in &floats.indices {
+            assert_eq!(bytes.image(index, None).unwrap(), inputs.image(some.indices()[index], None).unwrap());
+        }
+    }
+    // Bytes of bytes are the same.
+    assert_eq!(bytes.clone().as_bytes().unwrap().image(5, None).unwrap(), bytes.image(5, None).unwrap());
 }
 
 #[test]

@@ -11,6 +11,7 @@ use proptest::prelude::*;
 use std::fs::{self, OpenOptions};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, LazyLock};
+use std::time::Duration;
 use tempfile::TempDir;
 
 /// `first`, and then a random crop and a flip.
@@ -190,6 +191,91 @@ fn what_is_interrupted_has_no_name_and_is_begun_anew() {
     assert_eq!(fs::metadata(&path).unwrap().len() as usize / (24 * 768), 1, "nothing is left of what was there");
 }
 
+/// Makes the cache at `path` if it is not there or outdated, and says how many images were decoded for it.
+fn told(images: &Arc<FileImages>, path: &Path) -> (Result<CachedImages>, usize) {
+    let mut told = 0;
+    let cached = CachedImages::open_or_make(images.clone(), path, Unreadable::Skip, &mut |_| told += 1);
+    (cached, told)
+}
+
+fn touch(path: &Path) {
+    let file = OpenOptions::new().append(true).open(path).unwrap();
+    file.set_modified(file.metadata().unwrap().modified().unwrap() + Duration::from_nanos(100_000)).unwrap();
+}
+
+#[test]
+fn pictures_that_changed_are_noticed_and_the_cache_made_anew() {
+    let (root, path) = folder();
+    let files = images(root.path(), Decoder::default(), after(shorter(18)));
+    let old = Arc::new(make(&files, &path).unwrap());
+    let (before, name) = (batches(old.clone(), LoaderOptions::default()), "c1/2.jpg");
+    let (picture, other) = (root.path().join(name), root.path().join("c0/0.jpg"));
+    assert_eq!(told(&files, &path).1, 0);
+    let same_length = fs::metadata(&picture).unwrap().len();
+    fs::copy(other, &picture).unwrap();
+    OpenOptions::new().append(true).open(&picture).unwrap().set_len(same_length).unwrap();
+    touch(&picture);
+    let said = refused(&files, &path);
+    assert!(said.contains("toy.cache: was made before") && said.contains(name), "{said}");
+    assert!(said.contains("delete it to have it made again"), "{said}");
+    let (new, decoded) = told(&files, &path);
+    let new = batches(Arc::new(new.unwrap()), LoaderOptions::default());
+    assert_eq!(decoded, 24);
+    assert!(new == batches(files.clone(), LoaderOptions::default()) && new != before);
+    assert!(!root.path().join("caches/toy.cache.part").exists());
+    // Who has the old one mapped keeps it.
+    assert!(batches(old, LoaderOptions::default()) == before);
+    // A time is enough: that the bytes are the same is not known.
+    touch(&picture);
+    assert_eq!([told(&files, &path).1, told(&files, &path).1], [24, 0]);
+}
+
+#[test]
+fn what_could_not_be_read_then_is_read_when_it_can_be() {
+    let (root, path) = folder();
+    let files = images(root.path(), Decoder::default(), after(shorter(18)));
+    let (broken, missing) = (root.path().join("c2/1.png"), root.path().join("c4/2.jpg"));
+    let [whole, away] = [&broken, &missing].map(|picture| fs::read(picture).unwrap());
+    fs::write(&broken, &whole[..whole.len() / 2]).unwrap();
+    fs::remove_file(&missing).unwrap();
+    for (left, decoded) in [(2, 24), (2, 0), (1, 24), (0, 24), (0, 0)] {
+        let (cached, told) = told(&files, &path);
+        assert_eq!((cached.unwrap().unreadable().count(), told), (left, decoded));
+        match left {
+            2 if decoded == 0 => fs::write(&missing, &away).unwrap(),
+            1 => fs::write(&broken, &whole).unwrap(),
+            _ => {}
+        }
+    }
+}
+
+#[test]
+fn nothing_is_made_anew_where_it_would_lack_what_the_cache_has() {
+    let (root, path) = folder();
+    let files = images(root.path(), Decoder::default(), after(shorter(18)));
+    make(&files, &path).unwrap();
+    let gone = root.path().join("c3/1.png");
+    let (picture, bytes) = (fs::read(&gone).unwrap(), fs::read(&path).unwrap());
+    fs::remove_file(&gone).unwrap();
+    let (cached, decoded) = told(&files, &path);
+    assert!(cached.is_ok() && decoded == 0, "what is gone does no harm");
+    touch(&root.path().join("c5/0.jpg"));
+    // Nor is a cache of version 1 replaced then, whose head had no number of files.
+    let old = [&bytes[..8], &[1], &bytes[9..24], &bytes[32..]].concat();
+    for (bytes, problem) in [(bytes, "c5/0.jpg was changed"), (old, "is a cache of version 1")] {
+        fs::write(&path, bytes).unwrap();
+        let (cached, decoded) = told(&files, &path);
+        let said = cached.err().unwrap().to_string();
+        assert!(said.contains(problem) && said.contains("c3/1.png and delete this file") && decoded == 0, "{said}");
+    }
+    fs::write(&gone, picture).unwrap();
+    let others = images(root.path(), Decoder::default(), after(shorter(19)));
+    for said in [refused(&files, &path), told(&others, &path).0.err().unwrap().to_string()] {
+        assert!(said.contains("is a cache of version 1") && said.contains("delete it"), "{said}");
+    }
+    assert_eq!([told(&files, &path).1, told(&files, &path).1], [24, 0]);
+}
+
 /// A cache with a broken picture, and what it is of.
 static CACHE: LazyLock<(TempDir, Arc<FileImages>, Vec<u8>)> = LazyLock::new(|| {
     let (root, path) = folder();
@@ -222,7 +308,7 @@ fn a_whole_file_is_read_and_others_are_not() {
     let mut newer = whole.clone();
     newer[8] += 1;
     let error = read(&newer).unwrap_err().to_string();
-    assert!(error.contains("version 2") && error.contains("delete it"), "{error}");
+    assert!(error.contains("version 3") && error.contains("delete it"), "{error}");
 }
 
 proptest! {
@@ -249,8 +335,8 @@ proptest! {
     }
 
     #[test]
-    fn no_noise_makes_it_panic(head in prop::collection::vec(0u8..4, 44), noise in prop::collection::vec(any::<u8>(), 0..300)) {
-        let bytes = [&b"DMLIMAGE\x01\0\0\0"[..], &head, &noise].concat();
+    fn no_noise_makes_it_panic(head in prop::collection::vec(0u8..4, 52), noise in prop::collection::vec(any::<u8>(), 0..300)) {
+        let bytes = [&b"DMLIMAGE\x02\0\0\0"[..], &head, &noise].concat();
         let refused = matches!(read(&bytes), Err(Error::Format { .. }));
         prop_assert!(refused);
     }

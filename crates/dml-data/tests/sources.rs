@@ -32,8 +32,7 @@ fn cub() {
     let set = Trimmed::new("cub-200-2011", vec![archive], &[("train", 2, 2), ("test", 1, 1)]);
     let data = set.ready();
     let root = set.folder().join("CUB_200_2011/CUB_200_2011");
-    let catalog = cub::read(&root).unwrap();
-    catalog.check_counts(&set.manifest.expected).unwrap();
+    let catalog = cub::open_as(&set.manifest, data).unwrap();
     sampled(&catalog, &[10, 20, 30]);
     assert_eq!(
         rows(&catalog),
@@ -130,8 +129,7 @@ fn cars() {
         vec![("car_ims.tgz".to_owned(), tiny::gz(&tiny::tar(&pictures))), ("cars_annos.mat".to_owned(), annotations)];
     let set = Trimmed::new("cars-196", files, &[("train", 2, 2), ("test", 1, 1)]);
     let data = set.ready();
-    let catalog = cars::read(&set.folder()).unwrap();
-    catalog.check_counts(&set.manifest.expected).unwrap();
+    let catalog = cars::open_as(&set.manifest, data).unwrap();
     sampled(&catalog, &[10, 20, 30]);
     assert_eq!(rows(&catalog)[1], ("car_ims/000002.jpg", "Car 99", "test"));
     assert_eq!(catalog.bounding_box(0), Some([1.0, 2.0, 4.0, 5.0]));
@@ -175,8 +173,7 @@ fn sop() {
     let archive = ("Stanford_Online_Products.zip".to_owned(), tiny::zip(&files));
     let set = Trimmed::new("stanford-online-products", vec![archive], &[("train", 1, 2), ("test", 1, 1)]);
     let data = set.ready();
-    let catalog = sop::read(&set.folder().join("Stanford_Online_Products")).unwrap();
-    catalog.check_counts(&set.manifest.expected).unwrap();
+    let catalog = sop::open_as(&set.manifest, data).unwrap();
     sampled(&catalog, &[10, 20, 30]);
     assert_eq!(catalog.group_names(), ["bicycle_final", "toaster_final"]);
     let error = sop::open(data).unwrap_err().to_string();
@@ -229,8 +226,7 @@ fn in_shop() {
     let data = set.ready();
     let boxes = format!("1\nimage_name clothes_type pose_type x_1 y_1 x_2 y_2\n{} 1 1 10 20 110 220\n", images[0]);
     fs::write(set.folder().join("list_bbox_inshop.txt"), boxes).unwrap();
-    let catalog = in_shop::read(&set.folder()).unwrap();
-    catalog.check_counts(&set.manifest.expected).unwrap();
+    let catalog = in_shop::open_as(&set.manifest, data).unwrap();
     sampled(&catalog, &[10, 20, 30]);
     assert_eq!((catalog.bounding_box(0), catalog.bounding_box(1)), (Some([10.0, 20.0, 100.0, 200.0]), None));
     assert_eq!(catalog.group_names(), ["WOMEN/Tees", "MEN/Denim"]);
@@ -262,8 +258,7 @@ fn inaturalist() {
     ];
     let set = Trimmed::new("inaturalist-2018", files, &[("train", 2, 2), ("test", 1, 1)]);
     let data = set.ready();
-    let catalog = inaturalist::read(&set.folder()).unwrap();
-    catalog.check_counts(&set.manifest.expected).unwrap();
+    let catalog = inaturalist::open_as(&set.manifest, data).unwrap();
     sampled(&catalog, &[10, 20, 30]);
     assert_eq!(catalog.class_names(), ["Aves/2761", "Insecta/12", "Insecta/13"]);
     assert_eq!(catalog.group_names(), ["Aves", "Insecta"]);
@@ -281,11 +276,11 @@ fn vehicle_id() {
     ];
     files.extend((1..=6).map(|i| picture(&format!("VehicleID_V1.0/image/{i:07}.jpg"), i * 10)));
     let archive = ("VehicleID_V1.0.zip".to_owned(), tiny::zip(&files));
-    let set = Trimmed::new("vehicle-id", vec![archive], &[("train", 1, 2), ("test-800", 2, 4), ("query", 2, 2)]);
+    let counts = [("train", 1, 2), ("test-800", 2, 4), ("query", 1, 2), ("gallery", 2, 2)];
+    let set = Trimmed::new("vehicle-id", vec![archive], &counts);
     let data = set.ready();
-    let root = set.folder().join("VehicleID_V1.0");
-    let read = |seed| vehicle_id::read(&root, vehicle_id::TestSize::Small, seed).unwrap();
-    let catalog = read(0);
+    let open = |seed| vehicle_id::open_as(&set.manifest, data, vehicle_id::TestSize::Small, seed).unwrap();
+    let catalog = open(0);
     sampled(&catalog, &[10, 20, 30, 40, 50, 60]);
     let gallery = |catalog: &Catalog| {
         let gallery = catalog.part("gallery").unwrap();
@@ -293,8 +288,8 @@ fn vehicle_id() {
         assert_eq!(catalog.part("query").unwrap().len(), 2);
         gallery.path(0).to_owned()
     };
-    assert_eq!(gallery(&catalog), gallery(&read(0)));
-    let drawn: std::collections::BTreeSet<String> = (0..30).map(|seed| gallery(&read(seed))).collect();
+    assert_eq!(gallery(&catalog), gallery(&open(0)));
+    let drawn: std::collections::BTreeSet<String> = (0..30).map(|seed| gallery(&open(seed))).collect();
     assert_eq!(drawn.len(), 3, "each image is drawn by some seed");
     let error = vehicle_id::open(data, vehicle_id::TestSize::Small, 0).unwrap_err().to_string();
     assert!(error.contains("test-800 has 2 classes but the manifest says 800"), "{error}");

@@ -6,12 +6,11 @@ mod tiny;
 use dml_data::sources::{
     att_faces, cars, cub, fashion_mnist, in_shop, inaturalist, lfw, mini_imagenet, mnist, sop, tar_shards, vehicle_id,
 };
-use dml_data::{Augment, AugmentedSet, Catalog, Dataset, ImageSet, Normalize, Split, image};
+use dml_data::{Catalog, Dataset, ImageSet, Manifest, Split, image};
 use std::fs;
 use std::path::Path;
-use std::sync::Arc;
 use std::time::Instant;
-use tiny::{Files, Trimmed, picture, rows, sampled, text};
+use tiny::{Files, Trimmed, in_memory, picture, rows, sampled, text};
 
 fn lfw_files() -> Files {
     let people = [("Ann_Lee", 2), ("Bo_Chen", 1), ("Cy_Diaz", 3)];
@@ -35,8 +34,7 @@ fn lfw_files() -> Files {
 fn lfw() {
     let set = Trimmed::new("lfw", lfw_files(), &[("all", 3, 6), ("train", 2, 3), ("test", 1, 3)]);
     let data = set.ready();
-    let catalog = lfw::read(&set.folder(), &set.folder().join("lfw")).unwrap();
-    catalog.check_counts(&set.manifest.expected).unwrap();
+    let catalog = lfw::open_as(&set.manifest, data).unwrap();
     sampled(&catalog, &[0, 10, 20, 30, 40, 50]);
     assert_eq!(rows(&catalog)[3], ("Cy_Diaz/Cy_Diaz_0001.jpg", "Cy_Diaz", "test"));
     assert_eq!(catalog.group_names(), ["fold 2", "fold 1"]);
@@ -69,9 +67,9 @@ fn att_faces() {
     files.push(text("att_faces/README", "Credit to ORL"));
     let set = Trimmed::new("att-faces", vec![("att_faces.zip".to_owned(), tiny::zip(&files))], &[("all", 10, 30)]);
     let data = set.ready();
-    let catalog = att_faces::read(&set.folder().join("att_faces")).unwrap();
-    catalog.check_counts(&set.manifest.expected).unwrap();
+    let catalog = att_faces::open_as(&set.manifest, data).unwrap();
     sampled(&catalog, &(0..30).collect::<Vec<u8>>());
+    assert_eq!(["train", "validation", "test"].map(|part| catalog.part(part).unwrap().len()), [12, 3, 15]);
     assert_eq!((catalog.path(2), catalog.class_names()[9].as_str()), ("s1/10.pgm", "s10"));
     assert!(
         att_faces::open(data).unwrap_err().to_string().contains("class `s1` has 3 samples but the manifest says 10")
@@ -80,18 +78,11 @@ fn att_faces() {
 
 /// The four files of MNIST and its kin: 30 and 10 images of one pixel, whose value is their label, of ten classes.
 fn idx_files() -> Files {
-    let idx = |kind: u8, n: u32, values: Vec<u8>| {
-        let mut bytes = vec![0, 0, 8, kind];
-        bytes.extend(n.to_be_bytes());
-        (1..kind).for_each(|_| bytes.extend(1u32.to_be_bytes()));
-        bytes.extend(values);
-        tiny::gz(&bytes)
-    };
     let half = |file: &str, n: u32| {
         let labels: Vec<u8> = (0..n).map(|i| (i % 10) as u8).collect();
         [
-            (format!("{file}-images-idx3-ubyte.gz"), idx(3, n, labels.clone())),
-            (format!("{file}-labels-idx1-ubyte.gz"), idx(1, n, labels)),
+            (format!("{file}-images-idx3-ubyte.gz"), tiny::idx(3, n, labels.clone())),
+            (format!("{file}-labels-idx1-ubyte.gz"), tiny::idx(1, n, labels)),
         ]
     };
     half("train", 30).into_iter().chain(half("t10k", 10)).collect()
@@ -99,25 +90,29 @@ fn idx_files() -> Files {
 
 type Halves = (ImageSet, ImageSet);
 
-/// Takes `idx_files` from the mirror of the set `name` to batches of both halves.
+/// Takes `idx_files` from the mirror of the set `name` to batches of its parts and of the halves as published.
 fn of_idx_files(
     name: &str,
     read: fn(&Path) -> dml_data::Result<Halves>,
-    open: fn(&Path) -> dml_data::Result<Split>,
-    classification: fn(&Path) -> dml_data::Result<Halves>,
+    open_as: fn(&Manifest, &Path) -> dml_data::Result<Split>,
+    opened: [fn(&Path) -> Option<dml_data::Error>; 2],
 ) -> Halves {
     let set = Trimmed::new(name, idx_files(), &[("train", 10, 30), ("test", 10, 10)]);
     let data = set.ready();
     let (train, test) = read(&set.folder()).unwrap();
     assert_eq!((train.len(), test.len()), (30, 10));
     assert_eq!((train.labels()[13], train.pixels(13)), (3, [3].as_slice()));
-    for half in [&train, &test] {
-        let (augment, normalize) = (Augment::default(), Normalize::default());
-        let inputs = AugmentedSet { dataset: Arc::new(half.clone()), augment, normalize };
-        tiny::batched(Arc::new(inputs), |i| (i % 10) as u8);
+    let split = open_as(&set.manifest, data).unwrap();
+    assert_eq!([&split.train, &split.validation, &split.test].map(|part| part.len()), [16, 4, 20]);
+    for part in [&split.train, &split.test] {
+        in_memory(part);
+        let class_of = |i: usize| &part.class_names()[part.labels()[i] as usize];
+        assert!((0..part.len()).all(|i| *class_of(i) == train.class_names()[usize::from(part.pixels(i)[0])]));
     }
+    [&train, &test].into_iter().for_each(in_memory);
     // The real manifest's checksums are not those of the tiny copy: nothing unverified is opened.
-    for error in [open(data).unwrap_err().to_string(), classification(data).unwrap_err().to_string()] {
+    for open in opened {
+        let error = open(data).unwrap().to_string();
         assert!(error.contains("train-images-idx3-ubyte.gz: has size"), "{error}");
     }
     (train, test)
@@ -125,14 +120,17 @@ fn of_idx_files(
 
 #[test]
 fn mnist() {
-    let (train, _) = of_idx_files("mnist", mnist::read, mnist::open, mnist::classification);
+    let opened: [fn(&Path) -> Option<_>; 2] =
+        [|data| mnist::open(data).err(), |data| mnist::classification(data).err()];
+    let (train, _) = of_idx_files("mnist", mnist::read, mnist::open_as, opened);
     assert_eq!(train.class_names()[9], "9");
 }
 
 #[test]
 fn fashion_mnist() {
-    let (train, _) =
-        of_idx_files("fashion-mnist", fashion_mnist::read, fashion_mnist::open, fashion_mnist::classification);
+    let opened: [fn(&Path) -> Option<_>; 2] =
+        [|data| fashion_mnist::open(data).err(), |data| fashion_mnist::classification(data).err()];
+    let (train, _) = of_idx_files("fashion-mnist", fashion_mnist::read, fashion_mnist::open_as, opened);
     assert_eq!(train.class_names()[9], "Ankle boot");
 }
 
@@ -150,9 +148,7 @@ fn mini_imagenet() {
         ("test20-42px.tar".to_owned(), archive("n03", 50)),
     ];
     let set = Trimmed::new("mini-imagenet", files, &[("train", 1, 2), ("validation", 1, 2), ("test", 1, 2)]);
-    set.ready();
-    let catalog = mini_imagenet::read(&set.folder()).unwrap();
-    catalog.check_counts(&set.manifest.expected).unwrap();
+    let catalog = mini_imagenet::open_as(&set.manifest, set.ready()).unwrap();
     sampled(&catalog, &[10, 20, 30, 40, 50, 60]);
     assert_eq!(rows(&catalog)[2], ("n02/n021.jpg", "n02", "validation"));
     fs::write(set.folder().join("val16-42px.tar"), tiny::tar(&vec![picture("flat.jpg", 1)])).unwrap();

@@ -1,17 +1,165 @@
-//! Text sets: read as published, dealt without a class in two parts, and damage named.
+//! Text sets: read as published, dealt without a class in two parts, and damage named. Each from a tiny copy of its files, too:
+//! fetched, verified, opened, sampled, batched.
 
 mod tiny;
 
+use dml_data::sampler::{BatchSampler, PkSampler, RandomSampler};
 use dml_data::sources::{banking77, clinc150, own_texts, stsb};
+use dml_data::{TextPairs, Texts};
 use proptest::prelude::*;
 use std::fs;
 use std::path::PathBuf;
-use tiny::{Files, text};
+use tiny::{Files, Trimmed, text};
 
 fn folder(files: &Files) -> tempfile::TempDir {
     let folder = tempfile::tempdir().unwrap();
     tiny::write(folder.path(), files);
     folder
+}
+
+/// Deals P×K batches of each part that has classes enough, and makes tokens of them.
+fn batched(texts: &Texts) {
+    for part in ["train", "test"] {
+        let part = texts.part(part).unwrap();
+        let sampler = PkSampler::new(part.labels(), 2, 2, 0).unwrap();
+        for batch in sampler.epoch(0) {
+            let classes: Vec<u32> = batch.iter().map(|&i| part.labels()[i]).collect();
+            assert!(classes[0] == classes[1] && classes[1] != classes[2] && classes[2] == classes[3]);
+        }
+        #[cfg(feature = "text")]
+        tokens::of(part, sampler);
+    }
+}
+
+/// The same of pairs.
+fn dealt(pairs: TextPairs) {
+    let sampler = RandomSampler::new(pairs.len(), 2, 0).unwrap();
+    assert!(sampler.epoch(0).iter().all(|batch| batch.len() == 2));
+    #[cfg(feature = "text")]
+    tokens::of_pairs(pairs, sampler);
+}
+
+#[cfg(feature = "text")]
+mod tokens {
+    use super::*;
+    use dml_data::LoaderOptions;
+    use dml_data::text::{TextTokenizer, TokenLoader, TokenizerOptions};
+    use std::path::Path;
+    use std::sync::Arc;
+
+    fn tokenizer() -> Arc<TextTokenizer> {
+        let (bytes, options) = (dml_data::sources::emoji_names::TOKENIZER.as_bytes(), TokenizerOptions::default());
+        Arc::new(TextTokenizer::parse(bytes, Path::new("tokenizer.json"), &options).unwrap())
+    }
+
+    /// Has a loader prepare two epochs and checks that each row is its text.
+    pub(super) fn of(texts: Texts, sampler: PkSampler) {
+        let (texts, tokenizer, until) = (Arc::new(texts), tokenizer(), 2 * sampler.batches_per_epoch());
+        let options = LoaderOptions { until: Some(until as u64), ..LoaderOptions::default() };
+        let batches = TokenLoader::new(texts.clone(), tokenizer.clone(), Box::new(sampler), 0, options);
+        let batches: Vec<_> = batches.collect::<Result<_, _>>().unwrap();
+        assert_eq!(batches.len(), until);
+        for batch in batches {
+            let of_batch: Vec<&str> = batch.indices.iter().map(|&i| texts.text(i)).collect();
+            assert_eq!(batch.tokens, tokenizer.encode(&of_batch).unwrap());
+            assert!(batch.indices.iter().zip(&batch.labels).all(|(&i, &label)| texts.labels()[i] == label));
+        }
+    }
+
+    pub(super) fn of_pairs(pairs: TextPairs, sampler: RandomSampler) {
+        let (pairs, tokenizer, until) = (Arc::new(pairs), tokenizer(), 2 * sampler.batches_per_epoch());
+        let options = LoaderOptions { until: Some(until as u64), ..LoaderOptions::default() };
+        let batches = TokenLoader::pairs(pairs.clone(), tokenizer.clone(), Box::new(sampler), 0, options);
+        let batches: Vec<_> = batches.collect::<Result<_, _>>().unwrap();
+        assert_eq!(batches.len(), until);
+        for batch in batches {
+            for (side, tokens) in batch.sides.iter().enumerate() {
+                let of_side: Vec<&str> = batch.indices.iter().map(|&i| pairs.pair(i)[side]).collect();
+                assert_eq!(*tokens, tokenizer.encode(&of_side).unwrap());
+            }
+            assert!(batch.indices.iter().zip(&batch.scores).all(|(&i, &score)| pairs.scores()[i] == score));
+        }
+    }
+}
+
+/// Which of eight intents a text is of, and the text.
+fn asked(text: &str, each: usize) -> Vec<(String, String)> {
+    let intents = (0..8).flat_map(|intent| (0..each).map(move |i| (intent, i)));
+    intents.map(|(intent, i)| (format!("{text} {intent}, {i}"), format!("intent {intent}"))).collect()
+}
+
+#[test]
+fn banking77_goes_the_whole_way() {
+    let file = |part: &str, each| {
+        let rows = asked(part, each).into_iter().map(|(text, intent)| format!("\"{text}\",{intent}\n"));
+        text(&format!("{part}.csv"), &format!("text,category\n{}", rows.collect::<String>()))
+    };
+    let files = vec![file("train", 2), file("test", 1)];
+    let set = Trimmed::new("banking77", files, &[("train", 8, 16), ("test", 8, 8)]);
+    let data = set.ready();
+    let texts = banking77::open_as(&set.manifest, data).unwrap();
+    texts.check_disjoint().unwrap();
+    assert_eq!(["train", "validation", "test"].map(|part| texts.part(part).unwrap().len()), [9, 3, 12]);
+    assert_eq!((texts.text(1), texts.class_names()[texts.labels()[1] as usize].as_str()), ("train 0, 1", "intent 0"));
+    batched(&texts);
+    for error in [banking77::open(data).unwrap_err(), banking77::classification(data).unwrap_err()] {
+        assert!(error.to_string().contains("train.csv: has size"), "{error}");
+    }
+}
+
+#[test]
+fn clinc150_goes_the_whole_way() {
+    let part = |name: &str, each| {
+        let rows: Vec<_> =
+            asked(name, each).into_iter().map(|(text, intent)| serde_json::json!([text, intent])).collect();
+        (name.to_owned(), serde_json::Value::Array(rows))
+    };
+    let mut data: serde_json::Map<_, _> = [part("train", 2), part("val", 1), part("test", 1)].into_iter().collect();
+    for oos in ["oos_train", "oos_val", "oos_test"] {
+        data.insert(oos.to_owned(), serde_json::json!([["of what?", "oos"]]));
+    }
+    let intents = (0..8).map(|intent| format!("intent {intent}")).collect::<Vec<_>>();
+    let domains = serde_json::json!({ "bank": intents[..4], "travel": intents[4..] }).to_string();
+    let files =
+        vec![text("data_full.json", &serde_json::Value::from(data).to_string()), text("domains.json", &domains)];
+    let counts = [
+        ("train", 8, 16),
+        ("validation", 8, 8),
+        ("test", 8, 8),
+        ("oos-train", 1, 1),
+        ("oos-validation", 1, 1),
+        ("oos-test", 1, 1),
+    ];
+    let set = Trimmed::new("clinc150", files, &counts);
+    let data = set.ready();
+    let texts = clinc150::open_as(&set.manifest, data).unwrap();
+    texts.check_disjoint().unwrap();
+    assert_eq!(["train", "validation", "test"].map(|part| texts.part(part).unwrap().len()), [12, 4, 16]);
+    assert!(!texts.part("all").unwrap().class_names().iter().any(|class| class == clinc150::OUT_OF_SCOPE));
+    batched(&texts);
+    for error in [clinc150::open(data).unwrap_err(), clinc150::classification(data).unwrap_err()] {
+        assert!(error.to_string().contains("data_full.json: has size"), "{error}");
+    }
+}
+
+#[test]
+fn stsb_goes_the_whole_way() {
+    let file = |part: &str, pairs: usize| {
+        let rows = (0..pairs).map(|i| format!("\"One, {part} {i}.\",Another {i}.,{:.1}\n", i as f32 / 2.0));
+        text(&format!("stsb-en-{part}.csv"), &rows.collect::<String>())
+    };
+    let files = vec![file("train", 6), file("dev", 4), file("test", 5)];
+    // Pairs have no classes.
+    let set = Trimmed::new("stsb", files, &[("train", 0, 6), ("validation", 0, 4), ("test", 0, 5)]);
+    let data = set.ready();
+    let pairs = stsb::open_as(&set.manifest, data).unwrap();
+    for (part, last) in [("train", 2.5), ("validation", 1.5), ("test", 2.0)] {
+        let part = pairs.part(part).unwrap();
+        assert_eq!(part.scores().last(), Some(&last));
+        dealt(part);
+    }
+    assert_eq!(pairs.part("validation").unwrap().pair(1), ["One, dev 1.", "Another 1."]);
+    assert!(stsb::open(data).unwrap_err().to_string().contains("stsb-en-train.csv: has size"));
 }
 
 #[test]

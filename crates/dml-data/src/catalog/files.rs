@@ -97,6 +97,21 @@ impl Files {
         Some((&self.archives[span.archive as usize], span))
     }
 
+    /// The file on the disk that holds file `index`: itself, or its archive.
+    pub(super) fn holder(&self, index: usize) -> PathBuf {
+        self.span(index).map_or_else(|| self.root.join(self.path(index)), |(archive, _)| archive.to_owned())
+    }
+
+    /// Of each of these one that it holds, the first.
+    pub(super) fn held_first(&self) -> Vec<usize> {
+        let mut known = vec![false; self.archives.len()];
+        let first = |index: &usize| match self.spans.get(*index).copied().flatten() {
+            Some(span) => !std::mem::replace(&mut known[span.archive as usize], true),
+            None => true,
+        };
+        (0..self.paths.len()).filter(first).collect()
+    }
+
     pub(super) fn exists(&self, index: usize) -> bool {
         match self.span(index) {
             Some((archive, span)) => archive.metadata().is_ok_and(|file| file.len() >= span.offset + span.bytes),
@@ -124,10 +139,8 @@ impl Files {
     }
 
     pub(super) fn read(&self, index: usize) -> Result<(PathBuf, Vec<u8>)> {
-        let (named, path, span) = match self.span(index) {
-            Some((archive, span)) => (archive.join(self.path(index)), archive.to_owned(), Some(span)),
-            None => (self.root.join(self.path(index)), self.root.join(self.path(index)), None),
-        };
+        let (path, span) = (self.holder(index), self.span(index).map(|(_, span)| span));
+        let named = if span.is_some() { path.join(self.path(index)) } else { path.clone() };
         let mut file = File::open(&path).map_err(Error::io(&path))?;
         let size = match span {
             Some(span) => span.bytes,

@@ -6,14 +6,17 @@
 //! | 4 | version |
 //! | 4 | length of the description |
 //! | 8 | length of the notes |
+//! | 8 | number of files |
 //! | 32 | SHA-256 of all but the pixels |
 //! | | description: what the images were made of, JSON |
 //! | 16 a sample | where its pixels begin (8), its height (4) and width (4); 0 × 0 for one that could not be read |
+//! | 16 a file | what each file that holds samples was when it was read: its length (8) and when it was last modified (8) |
 //! | | pixels, `[height, width, channels]` of one sample after the other |
 //! | | notes: what could not be read and why, JSON |
 //!
 //! Images of one size and of many have the same layout.
 
+use super::stamps::{self, Stamp};
 use crate::image::{Decoder, Pipeline};
 use crate::inputs::FileImages;
 use crate::{Error, Result};
@@ -25,10 +28,10 @@ use std::fmt::Debug;
 const MAGIC: &[u8; 8] = b"DMLIMAGE";
 
 /// To be raised, too, when a decoder or a step comes to give other pixels.
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 
 /// Bytes before the digest, and with it.
-const UNSEALED: usize = 24;
+const UNSEALED: usize = 32;
 const HEAD: usize = UNSEALED + 32;
 
 /// Bytes that the table has for a sample.
@@ -121,8 +124,10 @@ pub(super) struct Note {
 pub(super) struct Contents {
     pub(super) origin: Origin,
     pub(super) unreadable: BTreeMap<usize, Note>,
-    /// Where the table begins.
+    /// Where the table begins, then the stamps of the files, then the pixels.
     table: usize,
+    stamps: usize,
+    pixels: usize,
 }
 
 impl Contents {
@@ -136,13 +141,17 @@ impl Contents {
         if version != u64::from(VERSION) {
             return Err(format!("is a cache of version {version}, but this program makes and reads {VERSION}"));
         }
-        let (described, noted) = (number(&head[12..16]) as usize, number(&head[16..24]));
+        let [described, noted, files] = [&head[12..16], &head[16..24], &head[24..32]].map(number);
+        let described = described as usize;
         let table = HEAD + described;
         let description = bytes.get(HEAD..table).ok_or_else(|| broken("it is cut off"))?;
         let origin: Origin = serde_json::from_slice(description).map_err(|error| broken(&error.to_string()))?;
-        let pixels = origin.samples.checked_mul(ROW).and_then(|rows| rows.checked_add(table));
+        let stamps = origin.samples.checked_mul(ROW).and_then(|rows| rows.checked_add(table));
+        let stamped = usize::try_from(files).ok().and_then(|files| files.checked_mul(stamps::ROW));
+        let pixels = stamps.zip(stamped).and_then(|(stamps, stamped)| stamps.checked_add(stamped));
         let notes = usize::try_from(noted).ok().and_then(|noted| bytes.len().checked_sub(noted));
-        let Some((pixels, notes)) = pixels.zip(notes).filter(|(pixels, notes)| pixels <= notes) else {
+        let ends = stamps.zip(pixels).zip(notes).filter(|((_, pixels), notes)| pixels <= notes);
+        let Some(((stamps, pixels), notes)) = ends else {
             return Err(broken("it is cut off"));
         };
         if seal(&bytes[..pixels], &bytes[notes..]) != head[UNSEALED..] {
@@ -151,8 +160,8 @@ impl Contents {
         let unreadable: Vec<Note> =
             serde_json::from_slice(&bytes[notes..]).map_err(|error| broken(&error.to_string()))?;
         let unreadable = unreadable.into_iter().map(|note| (note.index, note)).collect();
-        let contents = Self { origin, unreadable, table };
-        match contents.fills(&bytes[table..pixels], pixels as u64..notes as u64) {
+        let contents = Self { origin, unreadable, table, stamps, pixels };
+        match contents.fills(&bytes[table..stamps], pixels as u64..notes as u64) {
             true => Ok(contents),
             false => Err(broken("its table does not fit its pixels")),
         }
@@ -169,6 +178,11 @@ impl Contents {
         (0..self.origin.samples).try_fold(pixels.start, follows) == Some(pixels.end)
     }
 
+    /// What the files were, [`stamps::ROW`] bytes each, in the file `bytes` that this was read from.
+    pub(super) fn stamps<'a>(&self, bytes: &'a [u8]) -> &'a [u8] {
+        &bytes[self.stamps..self.pixels]
+    }
+
     /// The pixels of sample `index` of the file `bytes` that this was read from, and their place.
     pub(super) fn image<'a>(&self, bytes: &'a [u8], index: usize) -> Option<(Place, &'a [u8])> {
         if index >= self.origin.samples {
@@ -180,19 +194,27 @@ impl Contents {
     }
 }
 
+/// What the images of a cache of version 1 were made of, which had no stamps, nor their number in its head.
+pub(super) fn of_version_1(bytes: &[u8]) -> Option<Origin> {
+    let head = bytes.first_chunk::<56>().filter(|head| head.starts_with(MAGIC) && number(&head[8..12]) == 1)?;
+    let description = bytes[head.len()..].get(..number(&head[12..16]) as usize)?;
+    serde_json::from_slice(description).ok()
+}
+
 /// How many bytes come before the pixels.
-pub(super) fn pixels_start(description: &[u8], samples: usize) -> u64 {
-    (HEAD + description.len() + samples * ROW) as u64
+pub(super) fn pixels_start(description: &[u8], samples: usize, files: usize) -> u64 {
+    (HEAD + description.len() + samples * ROW + files * stamps::ROW) as u64
 }
 
 /// What comes before the pixels.
-pub(super) fn front(description: &[u8], places: &[Place], notes: &[u8]) -> Result<Vec<u8>> {
+pub(super) fn front(description: &[u8], places: &[Place], stamps: &[Stamp], notes: &[u8]) -> Result<Vec<u8>> {
     let described = u32::try_from(description.len())
         .map_err(|_| Error::Invalid("the set's name and the pipeline take more than 4 GiB: shorten them".into()))?;
     let mut front = MAGIC.to_vec();
     front.extend(VERSION.to_le_bytes());
     front.extend(described.to_le_bytes());
     front.extend((notes.len() as u64).to_le_bytes());
+    front.extend((stamps.len() as u64).to_le_bytes());
     front.extend([0; HEAD - UNSEALED]);
     front.extend(description);
     for place in places {
@@ -200,6 +222,7 @@ pub(super) fn front(description: &[u8], places: &[Place], notes: &[u8]) -> Resul
         front.extend(place.height.to_le_bytes());
         front.extend(place.width.to_le_bytes());
     }
+    front.extend(stamps.iter().flat_map(|stamp| stamp.to_bytes()));
     let seal = seal(&front, notes);
     front[UNSEALED..HEAD].copy_from_slice(&seal);
     Ok(front)
@@ -224,10 +247,12 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
+    const STAMPS: [Stamp; 2] = [Stamp { bytes: 7, modified: -1 }, Stamp { bytes: 8, modified: i64::MAX }];
+
     fn file(samples: usize, channels: usize, places: &[Place], notes: &[u8], pixels: usize) -> Vec<u8> {
         let (set, entries, decoder) = (String::new(), String::new(), Decoder { channels, ..Decoder::default() });
         let origin = Origin { set, samples, entries, decoder, transforms: Pipeline::default() };
-        let front = front(&serde_json::to_vec(&origin).unwrap(), places, notes).unwrap();
+        let front = front(&serde_json::to_vec(&origin).unwrap(), places, &STAMPS, notes).unwrap();
         [&front[..], &vec![9; pixels], notes].concat()
     }
 
@@ -254,6 +279,7 @@ mod tests {
         let lengths = |index| contents.image(&bytes, index).map(|(place, pixels)| (place, pixels.len()));
         assert_eq!([0, 1, 2].map(lengths), [(0, 30), (1, 0), (2, 3)].map(|(at, length)| Some((places[at], length))));
         assert_eq!((lengths(3), contents.unreadable[&1].path.as_str()), (None, "a.png"));
+        assert_eq!(contents.stamps(&bytes), STAMPS.map(Stamp::to_bytes).concat());
         // A sealed file is not believed either: pixels too few and too many, an image that is missing without a note.
         for bytes in [file(3, 3, &places, note, 32), file(3, 3, &places, note, 34), file(3, 3, &places, b"[]", 33)] {
             assert!(Contents::read(&bytes).unwrap_err().contains("its table does not fit its pixels"));

@@ -1,21 +1,24 @@
 //! Makes the file of a cache.
 
 use super::layout::{Note, Origin, Place, front, pixels_start};
-use crate::growing::{beside, finish};
+use super::stamps;
+use crate::growing::{beside, finish, locked_as};
 use crate::image::Unreadable;
 use crate::inputs::FileImages;
 use crate::{Error, Image, Prefetch, Result};
 use serde::Serialize;
-use std::fs::{self, File, OpenOptions, TryLockError};
+use std::fs::{self, File, OpenOptions};
 use std::io::{BufWriter, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-/// Makes the cache of `images` at `path`, unless another process has just done so.
+/// Makes the cache of `images` at `path`, in the place of one that is there, unless it is no more `wanted`: another process has
+/// just made it.
 pub(super) fn make(
     images: &Arc<FileImages>,
     path: &Path,
     unreadable: Unreadable,
+    wanted: &dyn Fn() -> Result<bool>,
     progress: &mut dyn FnMut(usize),
 ) -> Result<()> {
     let origin = Origin::of(images);
@@ -30,15 +33,14 @@ pub(super) fn make(
         fs::create_dir_all(folder).map_err(Error::io(folder))?;
     }
     let part = beside(path, ".part");
-    let opened = OpenOptions::new().write(true).create(true).truncate(false).open(&part);
-    let file = opened.map_err(Error::io(&part))?;
-    // A file system without locks is no reason to fail.
-    if matches!(file.try_lock(), Err(TryLockError::WouldBlock)) {
+    let how = OpenOptions::new().write(true).create(true).truncate(false).clone();
+    let Some(file) = locked_as(&part, &how).map_err(Error::io(&part))? else {
         return Err(Error::format(&part, "another process is making this cache: wait for it or end it"));
-    }
-    // Who held the lock before may have finished: then the open file has its name and is not ours to write.
-    if path.exists() {
-        return Ok(());
+    };
+    let wanted = wanted();
+    if !matches!(wanted, Ok(true)) {
+        fs::remove_file(&part).map_err(Error::io(&part))?;
+        return wanted.map(drop);
     }
     let made = fill(&file, &part, images, &origin, unreadable, progress);
     if let Err(error) = made {
@@ -58,7 +60,9 @@ fn fill(
     progress: &mut dyn FnMut(usize),
 ) -> Result<()> {
     let description = json(origin)?;
-    let start = pixels_start(&description, origin.samples);
+    // Before they are read: what is changed meanwhile is found to differ.
+    let stamps = stamps::of(images.catalog());
+    let start = pixels_start(&description, origin.samples, stamps.len());
     file.set_len(0).map_err(Error::io(part))?;
     let mut out = BufWriter::with_capacity(1 << 20, file);
     out.seek(SeekFrom::Start(start)).map_err(Error::io(part))?;
@@ -78,7 +82,7 @@ fn fill(
     }
     let notes = json(&notes)?;
     // The head comes last: without it the file is no cache.
-    let front = front(&description, &places, &notes)?;
+    let front = front(&description, &places, &stamps, &notes)?;
     let end = out.write_all(&notes).and_then(|()| out.seek(SeekFrom::Start(0))).and_then(|_| out.write_all(&front));
     end.and_then(|()| out.flush()).map_err(Error::io(part))
 }

@@ -4,7 +4,7 @@
 //! recognition, not a result.
 
 use super::published::Published;
-use crate::{Catalog, CatalogBuilder, Error, FileEntry, Files, Membership, Result};
+use crate::{Catalog, CatalogBuilder, Error, FileEntry, Files, Manifest, Membership, Result};
 use std::path::Path;
 
 /// The photographs, the people dealt to train, validation and test by the manifest's rule.
@@ -12,7 +12,15 @@ use std::path::Path;
 /// # Errors
 /// When the unpacked archive is missing below `data_dir` or has other counts.
 pub fn open(data_dir: &Path) -> Result<Catalog> {
-    let set = Published::find("att-faces", data_dir)?;
+    open_as(&Manifest::find("att-faces")?, data_dir)
+}
+
+/// As [`open`], of the files and counts that `manifest` says, such as those of a part of the set.
+///
+/// # Errors
+/// As there.
+pub fn open_as(manifest: &Manifest, data_dir: &Path) -> Result<Catalog> {
+    let set = Published::of(manifest, data_dir);
     set.dealt(read(&set.tree("s1", &["att_faces", "att_faces/att_faces", "att_faces/orl_faces"])?)?)
 }
 

@@ -2,7 +2,7 @@
 
 use super::lists;
 use super::published::Published;
-use crate::{CatalogBuilder, Membership, Result, Strings, Texts};
+use crate::{CatalogBuilder, Manifest, Membership, Result, Strings, Texts};
 use std::path::Path;
 
 /// The set for metric learning: all queries, the intents dealt to train, validation and test by the manifest's rule, so
@@ -11,7 +11,15 @@ use std::path::Path;
 /// # Errors
 /// When a file is missing below `data_dir`, is not the one of the manifest, or has other counts.
 pub fn open(data_dir: &Path) -> Result<Texts> {
-    let set = Published::find("banking77", data_dir)?;
+    open_as(&Manifest::find("banking77")?, data_dir)
+}
+
+/// As [`open`], of the files and counts that `manifest` says, such as those of a part of the set.
+///
+/// # Errors
+/// As there.
+pub fn open_as(manifest: &Manifest, data_dir: &Path) -> Result<Texts> {
+    let set = Published::of(manifest, data_dir);
     set.dealt(published(&set, data_dir)?)
 }
 
@@ -20,11 +28,12 @@ pub fn open(data_dir: &Path) -> Result<Texts> {
 /// # Errors
 /// As [`open`].
 pub fn classification(data_dir: &Path) -> Result<Texts> {
-    let set = Published::find("banking77", data_dir)?;
+    let manifest = Manifest::find("banking77")?;
+    let set = Published::of(&manifest, data_dir);
     set.counted(published(&set, data_dir)?)
 }
 
-fn published(set: &Published, data_dir: &Path) -> Result<Texts> {
+fn published(set: &Published<'_>, data_dir: &Path) -> Result<Texts> {
     set.manifest.verify(data_dir)?;
     read(&set.folder)
 }

@@ -6,7 +6,7 @@
 
 use super::mat5::{self, Array};
 use super::published::Published;
-use crate::{Catalog, CatalogBuilder, Error, FileEntry, Files, Membership, Result};
+use crate::{Catalog, CatalogBuilder, Error, FileEntry, Files, Manifest, Membership, Result};
 use std::path::Path;
 
 /// The number of the first class that is for the test.
@@ -17,7 +17,15 @@ const FIRST_TEST_CLASS: usize = 99;
 /// # Errors
 /// When the annotations or the unpacked images are missing below `data_dir` or have other counts.
 pub fn open(data_dir: &Path) -> Result<Catalog> {
-    let set = Published::find("cars-196", data_dir)?;
+    open_as(&Manifest::find("cars-196")?, data_dir)
+}
+
+/// As [`open`], of the files and counts that `manifest` says, such as those of a part of the set.
+///
+/// # Errors
+/// As there.
+pub fn open_as(manifest: &Manifest, data_dir: &Path) -> Result<Catalog> {
+    let set = Published::of(manifest, data_dir);
     let root = set.tree("cars_annos.mat", &[])?;
     set.tree("car_ims", &[])?;
     set.disjoint(read(&root)?)

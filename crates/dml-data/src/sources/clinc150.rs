@@ -4,7 +4,7 @@
 
 use super::lists;
 use super::published::Published;
-use crate::{CatalogBuilder, Error, Membership, Result, Strings, Texts};
+use crate::{CatalogBuilder, Error, Manifest, Membership, Result, Strings, Texts};
 use serde_json::Value;
 use std::collections::HashMap;
 use std::path::Path;
@@ -28,7 +28,15 @@ const PARTS: [(&str, &str); 6] = [
 /// # Errors
 /// When a file is missing below `data_dir`, is not the one of the manifest, or has other counts.
 pub fn open(data_dir: &Path) -> Result<Texts> {
-    let set = Published::find("clinc150", data_dir)?;
+    open_as(&Manifest::find("clinc150")?, data_dir)
+}
+
+/// As [`open`], of the files and counts that `manifest` says, such as those of a part of the set.
+///
+/// # Errors
+/// As there.
+pub fn open_as(manifest: &Manifest, data_dir: &Path) -> Result<Texts> {
+    let set = Published::of(manifest, data_dir);
     let published = set.counted(published(&set, data_dir)?)?;
     let in_scope = (0..published.len()).filter(|&i| !published.part_of(i).starts_with("oos-")).collect::<Vec<_>>();
     published.select(&in_scope).split(&set.manifest.split.unwrap_or_default())
@@ -40,11 +48,12 @@ pub fn open(data_dir: &Path) -> Result<Texts> {
 /// # Errors
 /// As [`open`].
 pub fn classification(data_dir: &Path) -> Result<Texts> {
-    let set = Published::find("clinc150", data_dir)?;
+    let manifest = Manifest::find("clinc150")?;
+    let set = Published::of(&manifest, data_dir);
     set.counted(published(&set, data_dir)?)
 }
 
-fn published(set: &Published, data_dir: &Path) -> Result<Texts> {
+fn published(set: &Published<'_>, data_dir: &Path) -> Result<Texts> {
     set.manifest.verify(data_dir)?;
     read(&set.folder)
 }

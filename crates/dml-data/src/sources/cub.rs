@@ -6,7 +6,7 @@
 
 use super::lists;
 use super::published::Published;
-use crate::{Catalog, CatalogBuilder, Error, FileEntry, Files, Membership, Result};
+use crate::{Catalog, CatalogBuilder, Error, FileEntry, Files, Manifest, Membership, Result};
 use std::collections::HashMap;
 use std::path::Path;
 
@@ -18,7 +18,15 @@ const FIRST_TEST_CLASS: u32 = 101;
 /// # Errors
 /// When the unpacked archive is missing below `data_dir` or has other counts.
 pub fn open(data_dir: &Path) -> Result<Catalog> {
-    let set = Published::find("cub-200-2011", data_dir)?;
+    open_as(&Manifest::find("cub-200-2011")?, data_dir)
+}
+
+/// As [`open`], of the files and counts that `manifest` says, such as those of a part of the set.
+///
+/// # Errors
+/// As there.
+pub fn open_as(manifest: &Manifest, data_dir: &Path) -> Result<Catalog> {
+    let set = Published::of(manifest, data_dir);
     set.disjoint(read(&set.tree("images.txt", &["CUB_200_2011", "CUB_200_2011/CUB_200_2011"])?)?)
 }
 

@@ -2,7 +2,7 @@
 
 use super::mnist;
 use super::published::Published;
-use crate::{ImageSet, Result, Split};
+use crate::{ImageSet, Manifest, Result, Split};
 use std::path::Path;
 
 /// The kinds of clothes, in the order of their labels.
@@ -15,8 +15,16 @@ const CLASSES: [&str; 10] =
 /// # Errors
 /// When a file is missing below `data_dir`, is not the one of the manifest, or has other counts.
 pub fn open(data_dir: &Path) -> Result<Split> {
-    let set = Published::find("fashion-mnist", data_dir)?;
-    mnist::dealt(&set.manifest, mnist::counted(&set, data_dir, read)?)
+    open_as(&Manifest::find("fashion-mnist")?, data_dir)
+}
+
+/// As [`open`], of the files and counts that `manifest` says, such as those of a part of the set.
+///
+/// # Errors
+/// As there.
+pub fn open_as(manifest: &Manifest, data_dir: &Path) -> Result<Split> {
+    let set = Published::of(manifest, data_dir);
+    mnist::dealt(manifest, mnist::counted(&set, data_dir, read)?)
 }
 
 /// The split that is published, for classification: 60,000 images to train and 10,000 to test, of the same ten kinds.
@@ -24,7 +32,7 @@ pub fn open(data_dir: &Path) -> Result<Split> {
 /// # Errors
 /// As [`open`].
 pub fn classification(data_dir: &Path) -> Result<(ImageSet, ImageSet)> {
-    mnist::counted(&Published::find("fashion-mnist", data_dir)?, data_dir, read)
+    mnist::counted(&Published::of(&Manifest::find("fashion-mnist")?, data_dir), data_dir, read)
 }
 
 /// Reads the four idx files in `folder`, training half first, also those of Debian's package; the counts are not checked.

@@ -5,7 +5,7 @@
 
 use super::lists;
 use super::published::Published;
-use crate::{Catalog, CatalogBuilder, Error, FileEntry, Files, Membership, Result};
+use crate::{Catalog, CatalogBuilder, Error, FileEntry, Files, Manifest, Membership, Result};
 use std::collections::HashMap;
 use std::path::Path;
 
@@ -17,7 +17,15 @@ const PLACES: [&str; 3] = ["", "Eval", "Anno"];
 /// # Errors
 /// When the list is missing below `data_dir` or has other counts.
 pub fn open(data_dir: &Path) -> Result<Catalog> {
-    let set = Published::find("in-shop", data_dir)?;
+    open_as(&Manifest::find("in-shop")?, data_dir)
+}
+
+/// As [`open`], of the files and counts that `manifest` says, such as those of a part of the set.
+///
+/// # Errors
+/// As there.
+pub fn open_as(manifest: &Manifest, data_dir: &Path) -> Result<Catalog> {
+    let set = Published::of(manifest, data_dir);
     if lists::find(&set.folder, &PLACES, "list_eval_partition.txt").is_none() {
         set.tree("list_eval_partition.txt", &[])?;
     }

@@ -4,7 +4,7 @@
 
 use super::lists;
 use super::published::Published;
-use crate::{Catalog, CatalogBuilder, Error, FileEntry, Files, Membership, Result};
+use crate::{Catalog, CatalogBuilder, Error, FileEntry, Files, Manifest, Membership, Result};
 use std::path::Path;
 
 /// The lists of Smooth-AP and their parts.
@@ -17,7 +17,15 @@ const PLACES: [&str; 2] = ["", "Inat_dataset_splits"];
 /// # Errors
 /// When a list is missing below `data_dir` or has other counts.
 pub fn open(data_dir: &Path) -> Result<Catalog> {
-    let set = Published::find("inaturalist-2018", data_dir)?;
+    open_as(&Manifest::find("inaturalist-2018")?, data_dir)
+}
+
+/// As [`open`], of the files and counts that `manifest` says, such as those of a part of the set.
+///
+/// # Errors
+/// As there.
+pub fn open_as(manifest: &Manifest, data_dir: &Path) -> Result<Catalog> {
+    let set = Published::of(manifest, data_dir);
     if lists::find(&set.folder, &PLACES, LISTS[0].0).is_none() {
         set.tree(LISTS[0].0, &[])?;
     }

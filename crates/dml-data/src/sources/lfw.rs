@@ -6,7 +6,7 @@
 
 use super::lists;
 use super::published::Published;
-use crate::{Catalog, CatalogBuilder, Error, FileEntry, Files, Membership, Result};
+use crate::{Catalog, CatalogBuilder, Error, FileEntry, Files, Manifest, Membership, Result};
 use std::collections::HashMap;
 use std::path::Path;
 
@@ -35,7 +35,15 @@ pub struct FacePair {
 /// # Errors
 /// When a list or the unpacked archive is missing below `data_dir`, or the counts are others.
 pub fn open(data_dir: &Path) -> Result<Catalog> {
-    let set = Published::find("lfw", data_dir)?;
+    open_as(&Manifest::find("lfw")?, data_dir)
+}
+
+/// As [`open`], of the files and counts that `manifest` says, such as those of a part of the set.
+///
+/// # Errors
+/// As there.
+pub fn open_as(manifest: &Manifest, data_dir: &Path) -> Result<Catalog> {
+    let set = Published::of(manifest, data_dir);
     let images = set.tree("lfw", &[])?.join("lfw");
     let images = if images.join("lfw").is_dir() { images.join("lfw") } else { images };
     set.disjoint(read(&set.tree("peopleDevTrain.txt", &["lfw"])?, &images)?)

@@ -4,7 +4,7 @@
 
 use super::published::Published;
 use super::{lists, tar_index};
-use crate::{Catalog, CatalogBuilder, Error, FileEntry, Files, Membership, Result, Span};
+use crate::{Catalog, CatalogBuilder, Error, FileEntry, Files, Manifest, Membership, Result, Span};
 use std::path::Path;
 
 /// The archives of the mirror and their parts.
@@ -19,7 +19,15 @@ const LISTS: [(&str, &str); 3] = [("train.csv", "train"), ("val.csv", "validatio
 /// # Errors
 /// When an archive is missing below `data_dir`, is not the one of the manifest, or has other counts.
 pub fn open(data_dir: &Path) -> Result<Catalog> {
-    let set = Published::find("mini-imagenet", data_dir)?;
+    open_as(&Manifest::find("mini-imagenet")?, data_dir)
+}
+
+/// As [`open`], of the files and counts that `manifest` says, such as those of a part of the set.
+///
+/// # Errors
+/// As there.
+pub fn open_as(manifest: &Manifest, data_dir: &Path) -> Result<Catalog> {
+    let set = Published::of(manifest, data_dir);
     set.manifest.verify(data_dir)?;
     set.disjoint(read(&set.folder)?)
 }
@@ -66,5 +74,5 @@ pub fn from_lists(images: &Path, lists: &Path) -> Result<Catalog> {
             builder.add(Membership::new(class, part), FileEntry::file(&format!("{class}/{file}")))
         })?;
     }
-    Published::find("mini-imagenet", Path::new(""))?.disjoint(builder.finish())
+    Published::of(&Manifest::find("mini-imagenet")?, Path::new("")).disjoint(builder.finish())
 }

@@ -11,8 +11,16 @@ use std::path::Path;
 /// # Errors
 /// When a file is missing below `data_dir`, is not the one of the manifest, or has other counts.
 pub fn open(data_dir: &Path) -> Result<Split> {
-    let set = Published::find("mnist", data_dir)?;
-    dealt(&set.manifest, counted(&set, data_dir, read)?)
+    open_as(&Manifest::find("mnist")?, data_dir)
+}
+
+/// As [`open`], of the files and counts that `manifest` says, such as those of a part of the set.
+///
+/// # Errors
+/// As there.
+pub fn open_as(manifest: &Manifest, data_dir: &Path) -> Result<Split> {
+    let set = Published::of(manifest, data_dir);
+    dealt(manifest, counted(&set, data_dir, read)?)
 }
 
 /// The split that is published, for classification: 60,000 images to train and 10,000 to test, of the same ten digits.
@@ -20,7 +28,7 @@ pub fn open(data_dir: &Path) -> Result<Split> {
 /// # Errors
 /// As [`open`].
 pub fn classification(data_dir: &Path) -> Result<(ImageSet, ImageSet)> {
-    counted(&Published::find("mnist", data_dir)?, data_dir, read)
+    counted(&Published::of(&Manifest::find("mnist")?, data_dir), data_dir, read)
 }
 
 /// Reads the four idx files in `folder`, training half first; the counts are not checked.
@@ -42,7 +50,7 @@ pub(super) fn dealt(manifest: &Manifest, (train, test): (ImageSet, ImageSet)) ->
 
 /// What `read` gives, if files and counts are those of the manifest.
 pub(super) fn counted(
-    set: &Published,
+    set: &Published<'_>,
     data_dir: &Path,
     read: impl Fn(&Path) -> Result<(ImageSet, ImageSet)>,
 ) -> Result<(ImageSet, ImageSet)> {

@@ -3,18 +3,16 @@
 use crate::{Catalog, Error, Manifest, Result, Samples};
 use std::path::{Path, PathBuf};
 
-pub(super) struct Published {
-    pub(super) manifest: Manifest,
+pub(super) struct Published<'a> {
+    pub(super) manifest: &'a Manifest,
     /// Where its files lie.
     pub(super) folder: PathBuf,
 }
 
-impl Published {
-    /// The set `name` below `data_dir`.
-    pub(super) fn find(name: &str, data_dir: &Path) -> Result<Self> {
-        let manifest = Manifest::find(name)?;
-        let folder = manifest.folder(data_dir);
-        Ok(Self { manifest, folder })
+impl<'a> Published<'a> {
+    /// The set of `manifest` below `data_dir`.
+    pub(super) fn of(manifest: &'a Manifest, data_dir: &Path) -> Self {
+        Self { manifest, folder: manifest.folder(data_dir) }
     }
 
     /// The folder that holds `marker`: the set's own, or one of `below` where an unpacked archive put it.

@@ -4,7 +4,7 @@
 
 use super::lists;
 use super::published::Published;
-use crate::{Catalog, CatalogBuilder, Error, FileEntry, Files, Membership, Result};
+use crate::{Catalog, CatalogBuilder, Error, FileEntry, Files, Manifest, Membership, Result};
 use std::path::Path;
 
 /// The images in the parts `train` and `test`, which share no class.
@@ -12,7 +12,15 @@ use std::path::Path;
 /// # Errors
 /// When the unpacked archive is missing below `data_dir` or has other counts.
 pub fn open(data_dir: &Path) -> Result<Catalog> {
-    let set = Published::find("stanford-online-products", data_dir)?;
+    open_as(&Manifest::find("stanford-online-products")?, data_dir)
+}
+
+/// As [`open`], of the files and counts that `manifest` says, such as those of a part of the set.
+///
+/// # Errors
+/// As there.
+pub fn open_as(manifest: &Manifest, data_dir: &Path) -> Result<Catalog> {
+    let set = Published::of(manifest, data_dir);
     let folder = "Stanford_Online_Products";
     set.disjoint(read(&set.tree("Ebay_train.txt", &[folder, &format!("{folder}/{folder}")])?)?)
 }

@@ -2,7 +2,7 @@
 
 use super::lists;
 use super::published::Published;
-use crate::{Error, Result, TextPairs};
+use crate::{Error, Manifest, Result, TextPairs};
 use std::path::Path;
 
 /// The parts: their name in the file names and here.
@@ -13,7 +13,15 @@ const PARTS: [(&str, &str); 3] = [("train", "train"), ("dev", "validation"), ("t
 /// # Errors
 /// When a file is missing below `data_dir`, is not the one of the manifest, or has other counts.
 pub fn open(data_dir: &Path) -> Result<TextPairs> {
-    let set = Published::find("stsb", data_dir)?;
+    open_as(&Manifest::find("stsb")?, data_dir)
+}
+
+/// As [`open`], of the files and counts that `manifest` says, such as those of a part of the set.
+///
+/// # Errors
+/// As there.
+pub fn open_as(manifest: &Manifest, data_dir: &Path) -> Result<TextPairs> {
+    let set = Published::of(manifest, data_dir);
     set.manifest.verify(data_dir)?;
     let pairs = read(&set.folder)?;
     pairs.check_counts(&set.manifest.expected)?;

@@ -5,7 +5,7 @@
 
 use super::lists;
 use super::published::Published;
-use crate::{Catalog, CatalogBuilder, Error, FileEntry, Files, Membership, Result};
+use crate::{Catalog, CatalogBuilder, Error, FileEntry, Files, Manifest, Membership, Result};
 use sha2::{Digest, Sha256};
 use std::collections::HashMap;
 use std::path::Path;
@@ -37,7 +37,15 @@ impl TestSize {
 /// # Errors
 /// When the lists are missing below `data_dir` or have other counts.
 pub fn open(data_dir: &Path, size: TestSize, seed: u64) -> Result<Catalog> {
-    let set = Published::find("vehicle-id", data_dir)?;
+    open_as(&Manifest::find("vehicle-id")?, data_dir, size, seed)
+}
+
+/// As [`open`], of the files and counts that `manifest` says, such as those of a part of the set.
+///
+/// # Errors
+/// As there.
+pub fn open_as(manifest: &Manifest, data_dir: &Path, size: TestSize, seed: u64) -> Result<Catalog> {
+    let set = Published::of(manifest, data_dir);
     let root = set.tree("train_test_split", &["VehicleID_V1.0", "VehicleID_V1.0/VehicleID_V1.0"])?;
     let catalog = read(&root, size, seed)?;
     // Of the tests only the chosen one is there.

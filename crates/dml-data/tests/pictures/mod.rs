@@ -15,7 +15,10 @@ pub(crate) fn catalog(root: &Path) -> Catalog {
         let picture = image::RgbImage::from_fn(width, height, |x, y| image::Rgb(value(x, y)));
         let name = format!("c{class}/{number}.{}", if number % 2 == 0 { "jpg" } else { "png" });
         std::fs::create_dir_all(root.join(format!("c{class}"))).unwrap();
-        picture.save(root.join(&name)).unwrap();
+        // Once: what is written anew is another file to a cache.
+        if !root.join(&name).exists() {
+            picture.save(root.join(&name)).unwrap();
+        }
         let bounding_box = (number >= 2).then_some([10.0, 5.5, 24.0, 20.0]);
         let class = format!("c{class}");
         let entry = FileEntry { bounding_box, ..FileEntry::file(&name) };

@@ -2,7 +2,9 @@
 #![allow(dead_code, reason = "each test file takes what it needs")]
 
 use dml_data::image::{CenterCrop, Decoder, Extent, Pipeline, Step};
-use dml_data::{Catalog, FileImages, Inputs, Loader, LoaderOptions, Manifest, Normalize, PkSampler};
+use dml_data::{
+    Augment, AugmentedSet, Catalog, FileImages, ImageSet, Inputs, Loader, LoaderOptions, Manifest, Normalize, PkSampler,
+};
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use image::{GrayImage, ImageFormat, Luma};
@@ -59,6 +61,17 @@ pub(crate) fn zip(files: &Files) -> Vec<u8> {
         writer.write_all(bytes).unwrap();
     }
     writer.finish().unwrap().into_inner()
+}
+
+/// An idx file of `n` values in `dimensions`, all but the first of which are 1.
+pub(crate) fn idx(dimensions: u8, n: u32, values: Vec<u8>) -> Vec<u8> {
+    // Bytes, or integers of 32 bits.
+    let kind = if values.len() == n as usize { 8 } else { 12 };
+    let mut bytes = vec![0, 0, kind, dimensions];
+    bytes.extend(n.to_be_bytes());
+    (1..dimensions).for_each(|_| bytes.extend(1u32.to_be_bytes()));
+    bytes.extend(values);
+    gz(&bytes)
 }
 
 /// A mirror with a trimmed copy of a set, the set's manifest with the counts, sizes and checksums of the copy, and a data
@@ -210,4 +223,11 @@ pub(crate) fn batched(inputs: Arc<dyn Inputs>, value: impl Fn(usize) -> u8) {
             assert!(row.iter().all(right), "sample {i} is {row:?}, not {}", value(i));
         }
     }
+}
+
+/// Has a loader prepare batches of a set in memory whose images are of one value each.
+pub(crate) fn in_memory(set: &ImageSet) {
+    let (augment, normalize) = (Augment::default(), Normalize::default());
+    let inputs = AugmentedSet { dataset: Arc::new(set.clone()), augment, normalize };
+    batched(Arc::new(inputs), |i| set.pixels(i)[0]);
 }
