@@ -1,7 +1,7 @@
 //! No class is in two parts of a split, whether a rule deals the classes or the folders do.
 
-use dml_data::sources::image_folder;
-use dml_data::{ClassFolds, Dataset, ImageSet, SplitRule};
+use dml_data::sources::image_folder::{self, FolderSet};
+use dml_data::{ClassFolds, Dataset, ImageSet, Split, SplitRule};
 use proptest::prelude::*;
 use std::collections::BTreeSet;
 use std::fs;
@@ -106,6 +106,45 @@ fn a_folder_of_class_folders_is_cut_by_the_default_rule() {
     assert_eq!(&whole.pixels(5)[..3], [2, 1, 7], "image 1 of class 2");
     let split = image_folder::load(root.path(), 4).unwrap();
     assert_eq!([split.train.len(), split.validation.len(), split.test.len()], [6, 2, 8]);
+    as_loaded(root.path());
+}
+
+/// Folds, catalogues and images that are read one by one are those of the folder in memory.
+fn as_loaded(root: &Path) {
+    let split = image_folder::load(root, 4).unwrap();
+    let parts = || image_folder::parts(root, 4).unwrap();
+    let known = |set: &dyn Dataset| {
+        let images: Vec<_> = (0..set.len()).map(|i| (set.id(i), set.image(i).unwrap())).collect();
+        (set.name().to_owned(), set.labels().to_vec(), set.class_names().to_vec(), images)
+    };
+    let same = |parts: &[FolderSet; 3], split: &Split| {
+        for (part, loaded) in parts.iter().zip([&split.train, &split.validation, &split.test]) {
+            assert_eq!(known(part), known(loaded));
+            assert_eq!(part.bytes(), 48 * loaded.len() as u64);
+            assert!(part.image(part.len()).unwrap_err().to_string().contains("does not exist"));
+        }
+    };
+    same(&parts(), &split);
+    let catalog = image_folder::catalog(root).unwrap();
+    for (part, name) in parts().iter().zip(["train", "validation", "test"]) {
+        let listed = catalog.part(name).unwrap();
+        assert_eq!((listed.labels(), listed.class_names()), (part.labels(), part.class_names()));
+        assert!((0..listed.len()).all(|i| listed.path(i) == part.id(i)));
+        listed.check_files().unwrap();
+    }
+    for (fold, shuffle) in [(0, None), (1, None), (1, Some(4))] {
+        let folds = ClassFolds { folds: 2, shuffle };
+        match split.with_fold(&folds, fold) {
+            Ok(dealt) => {
+                let parts = image_folder::with_fold(parts(), &folds, fold).unwrap();
+                same(&parts, &dealt);
+                let listed = catalog.clone().with_fold(&folds, fold).unwrap();
+                let names = |part: &str| listed.part(part).unwrap().class_names().to_vec();
+                assert_eq!([names("train"), names("validation")], [0, 1].map(|at| parts[at].class_names().to_vec()));
+            }
+            Err(_) => assert!(image_folder::with_fold(parts(), &folds, fold).is_err(), "too few classes"),
+        }
+    }
 }
 
 #[test]
@@ -119,6 +158,10 @@ fn given_parts_are_taken_as_they_are() {
     let split = image_folder::load(root.path(), 4).unwrap();
     let names = [&split.train, &split.validation, &split.test].map(|part| part.class_names().join(" "));
     assert_eq!(names, ["ant bee", "cat", "dog"]);
+    as_loaded(root.path());
+    // Folds are of names in order, whatever part they come from.
+    write_classes(&root.path().join("validation"), &["aal", "cat"]);
+    as_loaded(root.path());
     write_classes(&root.path().join("test"), &["bee"]);
     let message = image_folder::load(root.path(), 4).unwrap_err().to_string();
     assert!(message.contains("class bee is in train and in test: a class belongs to one part"), "{message}");
@@ -127,7 +170,13 @@ fn given_parts_are_taken_as_they_are() {
 #[test]
 fn folders_without_images_are_named() {
     let root = tempfile::tempdir().unwrap();
-    assert!(image_folder::load(root.path(), 4).unwrap_err().to_string().contains("has no class folders"));
+    for error in [
+        image_folder::load(root.path(), 4).unwrap_err(),
+        image_folder::parts(root.path(), 4).unwrap_err(),
+        image_folder::catalog(root.path()).unwrap_err(),
+    ] {
+        assert!(error.to_string().contains("has no class folders"), "{error}");
+    }
     fs::create_dir(root.path().join("ant")).unwrap();
     assert!(image_folder::load(root.path(), 4).unwrap_err().to_string().contains("ant: a class without images"));
 }

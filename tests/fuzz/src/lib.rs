@@ -1,50 +1,7 @@
-//! What fuzz targets share: files for readers that take a path.
+//! What fuzz targets do with any bytes: a function for each file of `fuzz_targets`. A test of the workspace, `tests/tests/fuzz_targets.rs`,
+//! compiles them, too, and gives them right and altered files.
 
-use dml_data::image::{Decoder, Pipeline};
-use dml_data::{CatalogBuilder, FileEntry, FileImages, Files, Membership, Normalize};
-use std::fs;
-use std::path::PathBuf;
-use std::sync::Arc;
-use tempfile::TempDir;
-
-thread_local! {
-    /// One folder a process: making one for every input would take most of the time.
-    static FOLDER: TempDir = tempfile::tempdir().expect("a folder for temporary files");
-}
-
-/// The path called `name` in the folder of this process.
-pub fn place(name: &str) -> PathBuf {
-    FOLDER.with(|folder| folder.path().join(name))
-}
-
-/// A file of these bytes.
-pub fn file(name: &str, bytes: &[u8]) -> PathBuf {
-    let path = place(name);
-    fs::write(&path, bytes).expect("a file in the folder of this process");
-    path
-}
-
-/// The folder of this process with a file for each of `names`: `bytes` holds them one after the other, parted by a zero
-/// byte, of which the last may hold more; those that are not there are empty.
-pub fn files(names: &[&str], bytes: &[u8]) -> PathBuf {
-    let mut parts = bytes.splitn(names.len(), |&byte| byte == 0);
-    for name in names {
-        file(name, parts.next().unwrap_or_default());
-    }
-    place("")
-}
-
-/// The files that [`images`] names.
-pub const PICTURES: [&str; 3] = ["a.png", "b.png", "c.png"];
-
-/// The images that caches are made of, and are held against; their files need not be there.
-pub fn images() -> Arc<FileImages> {
-    let mut builder = CatalogBuilder::new("toy", place(""), Files::below(place("")));
-    for picture in PICTURES {
-        builder.add(Membership::new(picture, "all"), FileEntry::file(picture)).expect("a plain path");
-    }
-    let steps = r#"[{"resize": [4, 5]}, {"random_resized_crop": 3}]"#;
-    let pipeline: Pipeline = serde_json::from_str(steps).expect("a pipeline");
-    let images = FileImages::new(builder.finish(), Decoder::default(), pipeline, Normalize::half());
-    Arc::new(images.expect("settings that fit each other"))
-}
+pub mod data;
+#[cfg(feature = "eval")]
+pub mod eval;
+pub mod place;

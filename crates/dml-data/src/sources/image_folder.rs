@@ -1,48 +1,106 @@
 //! One's own images: a folder with one folder of images per class.
+//!
+//! `root/<class>/…` is one set, cut by [`SplitRule::default`]. With `root/train`, `root/validation` and `root/test`, each of
+//! them full of class folders, those are the parts. Hidden files and files of other endings are passed over.
 
-use crate::image::{decode, fit_square};
-use crate::{Error, ImageSet, Result, Split, SplitRule};
-use rayon::prelude::*;
+mod folder_set;
+
+pub use folder_set::FolderSet;
+
+use crate::{
+    Catalog, CatalogBuilder, ClassFolds, Dataset, Error, FileEntry, Files, ImageSet, Membership, Result, Split,
+    SplitRule,
+};
 use std::path::{Path, PathBuf};
 
 /// File name endings that are read.
 const IMAGES: [&str; 8] = ["png", "jpg", "jpeg", "webp", "bmp", "ppm", "pgm", "pbm"];
 
-/// Images under `root`, brought to `size` × `size` RGB (the largest centred square, scaled).
-///
-/// `root/<class>/…` is read as one set and cut by [`SplitRule::default`]. With `root/train`, `root/validation` and
-/// `root/test`, each of them full of class folders, those are the parts. Hidden files and other endings are passed over.
+/// The parts, as folders and as in catalogues.
+const PARTS: [&str; 3] = ["train", "validation", "test"];
+
+/// Images under `root` for a pipeline ([`FileImages`](crate::FileImages)), in the parts `train`, `validation` and `test`; none is
+/// read.
 ///
 /// # Errors
-/// When a folder cannot be read, a class has no image, an image is broken, or parts share a class.
-pub fn load(root: &Path, size: usize) -> Result<Split> {
-    const PARTS: [&str; 3] = ["train", "validation", "test"];
+/// When a folder cannot be read, a class has no image, parts share a class, or a name holds what means something else on another
+/// system: `:` or `\`.
+pub fn catalog(root: &Path) -> Result<Catalog> {
+    let parts = parts(root, 1)?;
+    let mut builder = CatalogBuilder::new(name(root), root, Files::below(root));
+    let mut classes: Vec<&String> = parts.iter().flat_map(|part| part.class_names()).collect();
+    classes.sort();
+    classes.into_iter().for_each(|class| _ = builder.class(class));
+    for (part, set) in PARTS.iter().zip(&parts) {
+        for (index, &label) in set.labels().iter().enumerate() {
+            let membership = Membership::new(&set.class_names()[label as usize], part);
+            builder.add(membership, FileEntry::file(&set.id(index)))?;
+        }
+    }
+    Ok(builder.finish())
+}
+
+/// Images under `root` for training, validation and test, each brought to `size` × `size` RGB (the largest centred square, scaled)
+/// whenever it is asked for.
+///
+/// # Errors
+/// When a folder cannot be read, a class has no image, or parts share a class.
+pub fn parts(root: &Path, size: usize) -> Result<[FolderSet; 3]> {
     let given = PARTS.map(|part| root.join(part).is_dir());
     if given == [false; 3] {
-        return SplitRule::default().split(&set(root, size)?);
+        let whole = listed(root, "", size)?;
+        let classes = SplitRule::default().classes(whole.class_names())?;
+        let dealt = [classes.train, classes.validation, classes.test];
+        let part = |at: usize| whole.of_classes(&dealt[at]).renamed(format!("{}/{}", whole.name(), PARTS[at]));
+        return Ok([0, 1, 2].map(part));
     }
     if let Some(lacking) = given.iter().position(|there| !there) {
         let problem =
             "has some of train, validation and test, but not all: add it, or lay the class folders side by side";
         return Err(Error::format(&root.join(PARTS[lacking]), problem));
     }
-    let [train, validation, test] = PARTS.map(|part| named(&root.join(part), &format!("{part}/"), size));
-    let split = Split { train: train?, validation: validation?, test: test? };
-    disjoint(root, &split)?;
-    Ok(split)
+    let [train, validation, test] = PARTS.map(|part| listed(&root.join(part), &format!("{part}/"), size));
+    let parts = [train?, validation?, test?];
+    disjoint(root, &parts)?;
+    Ok(parts)
 }
 
-/// All classes under `root`, in the order of their names; an image is called by its path below `root`.
+/// The same parts; the classes of training and validation are dealt to these two anew, as by [`Split::with_fold`].
+///
+/// # Errors
+/// As [`ClassFolds::held_out`].
+pub fn with_fold([train, validation, test]: [FolderSet; 3], folds: &ClassFolds, fold: usize) -> Result<[FolderSet; 3]> {
+    let whole = train.joined(&validation);
+    let names = whole.class_names();
+    let mut order: Vec<u32> = (0..names.len() as u32).collect();
+    order.sort_by_key(|&class| &names[class as usize]);
+    let whole = whole.of_classes(&order);
+    let held_out = folds.held_out(whole.class_names(), fold)?;
+    let others: Vec<u32> = (0..order.len() as u32).filter(|class| held_out.binary_search(class).is_err()).collect();
+    let [others, held_out] = [others, held_out].map(|classes| whole.of_classes(&classes));
+    Ok([others.renamed(train.name()), held_out.renamed(validation.name()), test])
+}
+
+/// [`parts`], in memory.
+///
+/// # Errors
+/// As there, and when an image is broken.
+pub fn load(root: &Path, size: usize) -> Result<Split> {
+    let [train, validation, test] = parts(root, size)?.map(|part| part.in_memory());
+    Ok(Split { train: train?, validation: validation?, test: test? })
+}
+
+/// All classes under `root` in memory, in the order of their names; an image is called by its path below `root`.
 ///
 /// # Errors
 /// As [`load`].
 pub fn set(root: &Path, size: usize) -> Result<ImageSet> {
-    named(root, "", size)
+    listed(root, "", size)?.in_memory()
 }
 
 /// All classes under `root`; `above` stands before the path of each image in its id.
-fn named(root: &Path, above: &str, size: usize) -> Result<ImageSet> {
-    let (mut names, mut files) = (vec![], vec![]);
+fn listed(root: &Path, above: &str, size: usize) -> Result<FolderSet> {
+    let mut set = FolderSet::empty(name(root), size);
     for folder in entries(root)?.into_iter().filter(|path| path.is_dir()) {
         let images: Vec<PathBuf> = entries(&folder)?.into_iter().filter(|path| is_image(path)).collect();
         if images.is_empty() {
@@ -51,20 +109,14 @@ fn named(root: &Path, above: &str, size: usize) -> Result<ImageSet> {
                 format!("a class without images ({}): add some or remove the folder", IMAGES.join(", ")),
             ));
         }
-        files.extend(images.into_iter().map(|path| (path, names.len() as u32)));
-        names.push(name(&folder));
+        let class = name(&folder);
+        let images = images.into_iter().map(|path| (format!("{above}{class}/{}", name(&path)), path));
+        set.add(&class, images);
     }
-    if names.is_empty() {
+    if set.is_empty() {
         return Err(Error::format(root, "has no class folders: lay images out as <root>/<class>/<image>"));
     }
-    let images = files
-        .par_iter()
-        .map(|(path, _)| fit_square(&decode(path, &std::fs::read(path).map_err(Error::io(path))?, 3)?, size))
-        .collect::<Result<Vec<_>>>()?;
-    let labels = files.iter().map(|(_, class)| *class).collect();
-    let id = |(path, class): &(PathBuf, u32)| format!("{above}{}/{}", names[*class as usize], name(path));
-    let ids = files.iter().map(id).collect();
-    ImageSet::new(name(root), [3, size, size], images, labels, names)?.with_ids(ids)
+    Ok(set)
 }
 
 /// What is not hidden in `folder`, sorted, so that the order does not depend on the disk.
@@ -89,10 +141,9 @@ pub(super) fn is_image_ending(ending: &str) -> bool {
     IMAGES.contains(&ending.to_lowercase().as_str())
 }
 
-fn disjoint(root: &Path, split: &Split) -> Result<()> {
-    use crate::Dataset;
+fn disjoint(root: &Path, parts: &[FolderSet; 3]) -> Result<()> {
     let mut owner = std::collections::HashMap::new();
-    for (part, set) in [("train", &split.train), ("validation", &split.validation), ("test", &split.test)] {
+    for (part, set) in PARTS.iter().zip(parts) {
         for class in set.class_names() {
             if let Some(other) = owner.insert(class, part) {
                 let problem = format!(

@@ -10,7 +10,7 @@ use std::path::PathBuf;
 ///
 /// Sets in memory (`emoji`, `folder`, `mnist`, `fashion-mnist`, `omniglot-…`) have images of one small size and are augmented by the
 /// recipe's `augment`. Sets of image files (`table` and the published ones) go through `preset`, or `train_transforms` and
-/// `eval_transforms`. Texts become tokens by `tokenizer`.
+/// `eval_transforms`; so does a `folder` where these are given, or another preset than the default. Texts become tokens by `tokenizer`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct DataConfig {
@@ -24,7 +24,8 @@ pub struct DataConfig {
     /// `text`, `label`, `split`, `group`; for `pairs` with `left`, `right`, `score`, `split`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub root: Option<PathBuf>,
-    /// Side of the square images of a `folder`, pixels. Default 32.
+    /// Side of the square images of a `folder`, pixels; what takes more than 4 GiB so is not held in memory but read each time.
+    /// Default 32.
     pub size: usize,
     /// Turn every training class by 0°, 90°, 180°, 270° into four classes; for `omniglot-full` those of validation and test
     /// too, as published. Default false.
@@ -140,6 +141,12 @@ impl DataConfig {
             ))
         })?;
         Ok(Some((ClassFolds { folds, shuffle: self.fold_shuffle }, fold)))
+    }
+
+    /// Whether it says what is done to image files.
+    pub(crate) fn names_transforms(&self) -> bool {
+        let (train, eval) = (&self.train_transforms, &self.eval_transforms);
+        train.is_some() || eval.is_some() || self.preset != Self::default().preset
     }
 
     pub(super) fn check(&self) -> Result<()> {

@@ -179,7 +179,11 @@ fn opened(recipe: &Recipe, data_dir: Option<&Path>) -> Result<Sets> {
         "emoji" => memory::of_split(emoji::load()?, config, augment, false),
         "folder" => {
             let root = config.root.as_ref().ok_or_else(|| wants_root("folder of class folders"))?;
-            memory::of_split(image_folder::load(root, config.size)?, config, augment, false)
+            // Whoever names what is done to files wants them read as those of a table.
+            match config.names_transforms() {
+                true => files::of_catalog(image_folder::catalog(root)?, recipe),
+                false => memory::of_folder(root, config, augment),
+            }
         }
         "mnist" => memory::of_split(mnist::open(&data_dir()?)?, config, augment, false),
         "fashion-mnist" => memory::of_split(fashion_mnist::open(&data_dir()?)?, config, augment, false),
