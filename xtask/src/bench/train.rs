@@ -27,8 +27,8 @@ fn markdown(record: &Record, rows: &[Measured]) -> String {
     let mut text = conditions("", record);
     text.push_str(
         "A training step is the forward pass, the mean of squares as the loss, the backward pass and AdamW. Floor: as many \
-         multiplications and additions as products of large matrices; training counts thrice. Peaks are beyond the process \
-         without a network.\n\n",
+         multiplications and additions as products of large matrices; training counts thrice. Of a run it is the model, the loss \
+         and the optimiser on batches that lie ready. Peaks are beyond the process without a network.\n\n",
     );
     text.push_str("| work | batch | ours, s | PyTorch, s | of PyTorch's time | floor, s | times the floor | peak | PyTorch's peak |\n");
     text.push_str("|---|---:|---:|---:|---:|---:|---:|---:|---:|\n");
@@ -49,6 +49,17 @@ fn markdown(record: &Record, rows: &[Measured]) -> String {
         );
     }
     for row in rows {
+        if let (Some(run), Some(work), "run") = (seconds(row, "ours"), seconds(row, "floor"), row.case.loss.as_str()) {
+            let more = 100.0 * (run / work - 1.0);
+            let _ = writeln!(
+                text,
+                "\n– {}: data, log and checkpoints take {more:.1} % of the time of the work.",
+                row.case.title
+            );
+        }
+        if let Some(written) = seconds(row, "on the disk") {
+            let _ = writeln!(text, "\n– {}: it is on the disk after {} s.", row.case.title, digits(written));
+        }
         for why in row.skipped.values() {
             let _ = writeln!(text, "\n– {}: {why}", row.case.title);
         }

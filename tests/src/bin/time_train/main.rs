@@ -1,6 +1,8 @@
 //! Times steps of training and inference of networks on the CPU. `cargo xtask bench train` drives it.
 //! Called and asked as `dml_tests::timing` says; nothing is left for other contestants.
 
+mod run;
+
 use std::hint::black_box;
 use std::process::ExitCode;
 
@@ -23,7 +25,7 @@ const REPEAT: Repeat = Repeat { times: 7, unless_first_takes: f64::INFINITY };
 
 type Case = timing::Case<Params>;
 
-/// What a case needs to know. `Case::loss` is the network.
+/// What a case needs to know. `Case::loss` is the network, `run` or `checkpoint`.
 #[derive(Default, Serialize, Deserialize)]
 struct Params {
     /// `train`, `inference`, or of transformers `train in bf16`.
@@ -98,10 +100,27 @@ fn print_cases(quick: bool) -> Result<()> {
             .print()?;
         }
     }
-    Ok(())
+    let of_a_run = |title: &str, what: &str, n: usize| {
+        let (title, loss) = (title.to_owned(), what.to_owned());
+        Case { title, loss, params: Params::default(), n, d: 0, classes: 0, per_class: 0, tile: 0, budget_s: 0.0 }
+            .print()
+    };
+    of_a_run("a run of Conv-4 on 32 × 32, a step", "run", run::BATCH / if quick { 4 } else { 1 })?;
+    of_a_run("a checkpoint of 100 MB, what its step waits", "checkpoint", 1)
 }
 
 fn turn(case: &Case) -> Result<Value> {
+    let mut answer = Answer::new(REPEAT);
+    match case.loss.as_str() {
+        "run" => run::beside_its_work(case.n, &mut answer)?,
+        "checkpoint" => run::checkpoint(&mut answer)?,
+        _ => step(case, &mut answer)?,
+    }
+    Ok(serde_json::to_value(answer)?)
+}
+
+/// A step of training, or an inference.
+fn step(case: &Case, answer: &mut Answer) -> Result<()> {
     let all = contestants();
     let of = all.iter().find(|of| of.name == case.loss).with_context(|| format!("no network {:?}", case.loss))?;
     let (training, precision) = match case.params.mode.as_str() {
@@ -110,7 +129,6 @@ fn turn(case: &Case) -> Result<Value> {
         "inference" => (false, Precision::F32),
         other => bail!("no mode {other:?}"),
     };
-    let mut answer = Answer::new(REPEAT);
     let mut made = None;
     answer.time("ours", || {
         // Within the first time, which does not count, so that its memory does.
@@ -130,11 +148,10 @@ fn turn(case: &Case) -> Result<Value> {
     })?;
     // Of bf16 it would be no floor.
     if precision == Precision::Bf16 {
-        return Ok(serde_json::to_value(answer)?);
+        return Ok(());
     }
     let flops = 2.0 * of.macs * case.n as f64 * if training { 3.0 } else { 1.0 };
-    answer.time("floor", || products(flops))?;
-    Ok(serde_json::to_value(answer)?)
+    answer.time("floor", || products(flops))
 }
 
 fn make(of: &Contestant, n: usize, training: bool) -> Result<(Network, Input, Option<Optimizer>)> {

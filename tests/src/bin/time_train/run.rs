@@ -1,54 +1,47 @@
-//! What a run costs beside its model and loss, and what a checkpoint of 100 MB costs a step:
-//!
-//! `cargo run --release -p dml-train --example trainer_overhead [STEPS]`
-#![allow(clippy::print_stdout, reason = "an example talks to its user")]
+//! What a run costs beside its model, loss and optimiser, and what a checkpoint costs a step.
 
+use std::sync::atomic::AtomicBool;
+use std::time::Instant;
+
+use anyhow::{Context as _, Result};
 use candle_core::{Device, Tensor};
 use dml_data::LoaderOptions;
 use dml_losses::Context;
 use dml_models::{Encoder, Mode, Network, gradients};
+use dml_tests::timing::Answer;
 use dml_train::examples::Streamed;
 use dml_train::optimizer::{Group, Optimizer};
 use dml_train::run::{RunFolder, run};
 use dml_train::{Event, Recipe, checkpoint, sets};
-use std::error::Error;
-use std::sync::atomic::AtomicBool;
-use std::time::{Duration, Instant};
 
-const RECIPE: &str = "name = 'overhead'\n[data]\nset = 'emoji'\n[loss]\nname = 'multi_similarity'\n[sampler]\nclasses = 32\nper_class = 3\n\
-                      [augment]\nrotate = 10\ntranslate = 0.1\n[train]\nsteps = 1\n";
-/// Before the clock runs.
+/// Images of a batch, three of a class.
+pub(super) const BATCH: usize = 96;
+
+const RECIPE: &str = "name = 'overhead'\n[data]\nset = 'emoji'\n[loss]\nname = 'multi_similarity'\n[sampler]\nper_class = 3\n\
+                      [augment]\nrotate = 10\ntranslate = 0.1\n[train]\n";
+/// Steps before the clock runs, and while it does.
 const WARM: usize = 10;
+const TIMED: usize = 40;
+const ROUNDS: usize = 7;
 
-fn main() -> Result<(), Box<dyn Error>> {
-    let steps: usize = std::env::args().nth(1).map_or(Ok(100), |text| text.parse())?;
-    let recipe = Recipe::parse(RECIPE, &[format!("train.steps={}", WARM + steps)])?;
+/// Steps of a run, with its data, log and checkpoints, and the floor: the same steps on batches that lie ready.
+pub(super) fn beside_its_work(batch: usize, answer: &mut Answer) -> Result<()> {
+    let overrides = [format!("sampler.classes={}", batch / 3), format!("train.steps={}", WARM + TIMED)];
+    let recipe = Recipe::parse(RECIPE, &overrides)?;
     // In turns, so that a machine that grows slower or faster favours none.
-    let mut times = [vec![], vec![], vec![]];
-    for _ in 0..3 {
-        times[0].push(bare(&recipe, false)?);
-        times[1].push(bare(&recipe, true)?);
-        times[2].push(trained(&recipe)?);
+    let (mut whole, mut floor) = (vec![], vec![]);
+    for _ in 0..ROUNDS {
+        floor.push(bare(&recipe)? / TIMED as f64);
+        whole.push(trained(&recipe)? / TIMED as f64);
     }
-    let [model, moved, whole] = times.map(|mut times| {
-        times.sort();
-        times[1].as_secs_f64() * 1e3 / steps as f64
-    });
-    println!("model, loss and gradient      {model:8.2} ms a step");
-    println!("the same with the optimiser   {moved:8.2} ms a step");
-    println!("a run: data, log, checkpoints {whole:8.2} ms a step");
-    println!("overhead of the run {:.1} %, of the optimiser {:.1} %", percent(whole, moved), percent(moved, model));
-    of_checkpoint()
+    answer.seconds("ours", whole);
+    answer.seconds("floor", floor);
+    Ok(())
 }
 
-fn percent(more: f64, less: f64) -> f64 {
-    100.0 * (more / less - 1.0)
-}
-
-/// The steps alone, on batches that lie ready.
-fn bare(recipe: &Recipe, moves: bool) -> Result<Duration, Box<dyn Error>> {
+fn bare(recipe: &Recipe) -> Result<f64> {
     let (device, sets) = (Device::Cpu, sets::open(recipe, None)?);
-    let (classes, images) = (sets.train.class_names().len(), sets.train.images().ok_or("the set has no images")?);
+    let (classes, images) = (sets.train.class_names().len(), sets.train.images().context("the set has no images")?);
     let network = Network::new(&recipe.model, images.shape(), recipe.seed, &device)?;
     let context = Context { seed: recipe.seed, ..Context::new(network.dim(), classes) };
     let mut objective = recipe.loss.objective().build(&context)?;
@@ -70,17 +63,15 @@ fn bare(recipe: &Recipe, moves: bool) -> Result<Duration, Box<dyn Error>> {
                 Ok(objective.loss(&network.embed(&views[0], Mode::Train)?, &labels)?)
             })
         })?;
-        if moves {
-            optimizer.step(&gradients, 1.0)?;
-        }
+        optimizer.step(&gradients, 1.0)?;
     }
-    Ok(began.elapsed())
+    Ok(began.elapsed().as_secs_f64())
 }
 
-/// The steps of a run, from the end of the last warm one to the end of the last.
-fn trained(recipe: &Recipe) -> Result<Duration, Box<dyn Error>> {
+/// From the end of the last warm step to the end of the last.
+fn trained(recipe: &Recipe) -> Result<f64> {
     let folder = tempfile::tempdir()?;
-    let (mut began, mut took) = (Instant::now(), Duration::ZERO);
+    let (mut began, mut took) = (Instant::now(), 0.0);
     run(
         recipe,
         &RunFolder::open(folder.path())?,
@@ -89,33 +80,32 @@ fn trained(recipe: &Recipe) -> Result<Duration, Box<dyn Error>> {
         &AtomicBool::new(false),
         &mut |event| match event {
             Event::Step { step, .. } if *step == WARM as u64 => began = Instant::now(),
-            Event::Step { .. } => took = began.elapsed(),
+            Event::Step { .. } => took = began.elapsed().as_secs_f64(),
             _ => {}
         },
     )?;
     Ok(took)
 }
 
-/// 100 MB in 100 tensors.
-fn of_checkpoint() -> Result<(), Box<dyn Error>> {
+/// 100 MB in 100 tensors: how long the step waits, and when they are on the disk.
+pub(super) fn checkpoint(answer: &mut Answer) -> Result<()> {
     let tensor = Tensor::rand(0f32, 1.0, (250, 1000), &Device::Cpu)?;
     let tensors: Vec<(String, Tensor)> =
         (0..100).map(|i| Ok((format!("{i}"), tensor.copy()?))).collect::<candle_core::Result<_>>()?;
     let folder = tempfile::tempdir()?;
     let path = folder.path().join("checkpoint.safetensors");
     let sections = [("encoder", tensors)];
-    for _ in 0..3 {
+    let (mut waits, mut written) = (vec![], vec![]);
+    for _ in 0..ROUNDS {
         let began = Instant::now();
         let bytes = checkpoint::to_bytes(&sections)?;
-        let copied = began.elapsed();
         let mut writer = checkpoint::Writer::default();
         writer.begin(1, &path, 2, bytes)?;
-        let blocked = began.elapsed();
+        waits.push(began.elapsed().as_secs_f64());
         writer.finish()?;
-        let written = began.elapsed();
-        println!(
-            "checkpoint of 100 MB: copied in {copied:.0?}, the step waits {blocked:.0?}, on the disk after {written:.0?}"
-        );
+        written.push(began.elapsed().as_secs_f64());
     }
+    answer.seconds("ours", waits);
+    answer.seconds("on the disk", written);
     Ok(())
 }
