@@ -69,13 +69,13 @@ impl Loader {
         options: LoaderOptions,
     ) -> Self {
         let (sides, source, bytes) = (inputs.shape(), inputs.clone(), inputs.clone().as_bytes());
-        let write = Write(Box::new(move |index, draw, room| match &bytes {
+        let write: Box<Write<f32>> = Box::new(move |index, draw, room| match &bytes {
             Some(images) => write_normalized(images.as_ref(), index, Some(draw), room),
             None => {
                 let out = zeroed(room);
                 source.write(index, Some(draw), out).map(|()| out)
             }
-        }));
+        });
         Self::writing(inputs, sides, sampler, (seed, start_step), options, write)
     }
 }
@@ -89,16 +89,16 @@ impl ByteLoader {
         options: LoaderOptions,
     ) -> Self {
         let ([channels, height, width], source) = (inputs.shape(), inputs.clone());
-        let write = Write(Box::new(move |index, draw, room| {
+        let write: Box<Write<u8>> = Box::new(move |index, draw, room| {
             let out = zeroed(room);
             write_bytes(source.as_ref(), index, Some(draw), out).map(|()| out)
-        }));
+        });
         Self::writing(inputs, [height, width, channels], sampler, (seed, start_step), options, write)
     }
 }
 
 /// What writes a sample to its room, and gives it back as what it holds.
-struct Write<P>(Box<dyn for<'a> Fn(usize, Draw, &'a mut [MaybeUninit<P>]) -> Result<&'a mut [P]> + Send + Sync>);
+type Write<P> = dyn for<'a> Fn(usize, Draw, &'a mut [MaybeUninit<P>]) -> Result<&'a mut [P]> + Send + Sync;
 
 impl<P: Copy + Default + Send + Sync + 'static> Loader<P> {
     /// Batches of what `write` gives for each sample, `sides` of values.
@@ -108,7 +108,7 @@ impl<P: Copy + Default + Send + Sync + 'static> Loader<P> {
         sampler: Box<dyn BatchSampler>,
         (seed, start_step): (u64, u64),
         options: LoaderOptions,
-        Write(write): Write<P>,
+        write: Box<Write<P>>,
     ) -> Self {
         let steps = Steps::new(sampler, inputs.labels().len(), inputs.check().err());
         let prepare = move |Dealt { step, epoch, indices, copies }: Dealt| {
