@@ -28,11 +28,11 @@ struct Arguments {
 enum Task {
     /// Train a recipe into a run folder, or go on where it was interrupted; several seeds and folds if asked
     Train(train::Train),
-    /// Search for the values of a recipe's keys that do best on validation classes
+    /// Search for the values of a recipe's keys that do best on validation classes or pairs
     Search(Box<search::Search>),
     /// Measure embeddings with their labels, and write a report; or measure a run folder's encoder again
     Evaluate(Box<evaluate::Evaluate>),
-    /// Write the embeddings of a run folder's test images or texts to a file, with their labels and ids
+    /// Write a run folder's embeddings of a part of its data, or of pictures or texts of one's own, to a file
     Embed(embed::Embed),
     /// Show what a run folder, checkpoint, encoder or file of embeddings holds
     Inspect(inspect::Inspect),

@@ -94,7 +94,8 @@ fn table(suite: &Suite, jobs: &[&Job]) -> Result<Table> {
         if !done.contains(&job.name.as_str()) {
             done.push(&job.name);
             // Of folds each model by itself, and all as one.
-            let folds = job.folds.is_some() && job.skipped.is_none();
+            let folds =
+                job.folds.is_some() && jobs.iter().any(|other| other.name == job.name && other.skipped.is_none());
             let models = [Some(Models::Separated), folds.then_some(Models::Concatenated)];
             for models in models.into_iter().flatten() {
                 rows.push(row(&job.name, &[&job.name], models, jobs, &columns)?);
@@ -123,12 +124,15 @@ fn table(suite: &Suite, jobs: &[&Job]) -> Result<Table> {
 /// One row from all runs of the jobs in `names`.
 fn row(title: &str, names: &[&str], models: Models, jobs: &[&Job], columns: &[&Figure]) -> Result<Vec<String>> {
     let jobs: Vec<&Job> = jobs.iter().copied().filter(|job| names.contains(&job.name.as_str())).collect();
-    if let Some(why) = jobs.iter().find_map(|job| job.skipped.clone()) {
-        let mut cells = vec![title.to_owned(), format!("skipped: {why}")];
-        cells.resize(columns.len() + 2, String::new());
-        return Ok(cells);
-    }
-    let runs = jobs.iter().map(|job| job.achieved(models)).collect::<Result<Vec<_>>>()?;
+    let run = match plan::that_ran(&jobs) {
+        Ok(run) => run,
+        Err(why) => {
+            let mut cells = vec![title.to_owned(), format!("skipped: {why}")];
+            cells.resize(columns.len() + 2, String::new());
+            return Ok(cells);
+        }
+    };
+    let runs = run.iter().map(|job| job.achieved(models)).collect::<Result<Vec<_>>>()?;
     let figures =
         columns.iter().map(|column| cell(&runs.iter().filter_map(|run| run.figure(column)).collect::<Vec<_>>()));
     let title = runs.first().and_then(Achieved::models).map_or(title.to_owned(), |models| format!("{title}, {models}"));

@@ -100,12 +100,12 @@ pub(crate) fn search(arguments: &Search) -> Result<()> {
             println!("\nbest: trial {}; dml train {}", best.trial, path.display());
             Ok(())
         }
-        None => bail!("no trial stayed finite: lower optimizer.lr in the space"),
+        None => bail!("no trial has a figure, all were lost: lower optimizer.lr in the space"),
     }
 }
 
 fn achieved(trial: &Trial) -> String {
-    trial.achieved.map_or("not finite".to_owned(), |found| format!("{:.1}", 100.0 * found))
+    trial.achieved.map_or("lost".to_owned(), |found| format!("{:.1}", 100.0 * found))
 }
 
 /// Trials, the best first.
@@ -121,6 +121,6 @@ fn table(title: &str, space: &Space, trials: &[Trial]) -> Table {
         title: title.to_owned(),
         columns: ["trial", judge].into_iter().chain(space.keys()).map(str::to_owned).collect(),
         rows: order.iter().map(row).collect(),
-        note: "Percent; nothing of the test was looked at.".to_owned(),
+        note: "Percent; lost: no longer finite, or all embeddings alike. Nothing of the test was looked at.".to_owned(),
     }
 }

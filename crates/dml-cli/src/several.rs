@@ -1,6 +1,6 @@
 //! `dml train` of several runs: a recipe under several seeds, on all folds of its classes, or both.
 
-use crate::train::{Parent, progress_bar, stop_on_signal};
+use crate::train::{Parent, progress_bar, stop_on_signal, tell};
 use anyhow::{Context, Result, bail};
 use clap::Args;
 use dml_train::runs::{Member, Runs, Setting};
@@ -111,7 +111,7 @@ impl Progress {
     pub(crate) fn say(&self, line: &impl Serialize, text: impl FnOnce() -> String) {
         match (&self.bar, serde_json::to_string(line)) {
             (Some(bar), _) => bar.println(text()),
-            (None, Ok(line)) => println!("{line}"),
+            (None, Ok(line)) => tell(&line),
             (None, Err(_)) => {}
         }
     }

@@ -10,7 +10,7 @@ use dml_train::run::{RunFolder, run};
 use dml_train::sets::Sets;
 use dml_train::{Event, Recipe, Trainer, sets};
 use indicatif::{ProgressBar, ProgressStyle};
-use std::io::{IsTerminal, Read};
+use std::io::{IsTerminal, Read, Write as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -95,27 +95,20 @@ pub(crate) fn train(arguments: &Train) -> Result<()> {
             bar.set_position(*step);
             bar.set_message(format!("{smooth:.0} images/s, loss {loss:.4}, lr {lr:.1e}{said}"));
         }
-        (Some(bar), Event::Validated { map_at_r, best, .. }) => {
-            said = format!(", validation MAP@R {:.1} %{}", 100.0 * map_at_r, if *best { ", the best" } else { "" });
-            bar.tick();
-        }
-        (Some(bar), Event::ValidatedPairs { spearman, best, .. }) => {
-            said = format!(", validation Spearman {:.1}{}", 100.0 * spearman, if *best { ", the best" } else { "" });
-            bar.tick();
-        }
-        (Some(bar), Event::Tested { recall_at_1, best, .. }) => {
-            said = format!(", test R@1 {:.1} %{}", 100.0 * recall_at_1, if *best { ", the best" } else { "" });
-            bar.tick();
-        }
         (Some(bar), Event::Weights { file, became, .. }) => bar.println(format!("weights of {file}: {became}")),
         (Some(bar), Event::Skipped { step, what }) => bar.println(format!("step {step} without {}", what.join("; "))),
         (Some(bar), Event::Damaged { problem, step }) => {
             bar.println(format!("{problem}; going on from an older checkpoint, of step {step}"));
         }
-        (Some(_), _) => {}
+        (Some(bar), event) => {
+            if let Some(found) = measured(event) {
+                said = found;
+                bar.tick();
+            }
+        }
         (None, event) => {
             if let Ok(line) = serde_json::to_string(event) {
-                println!("{line}");
+                tell(&line);
             }
         }
     };
@@ -128,6 +121,25 @@ pub(crate) fn train(arguments: &Train) -> Result<()> {
         println!("report: {}", folder.report().display());
     }
     Ok(())
+}
+
+/// Prints a line that programs read. One that standard output does not take, a file on a full disk or a pipe that nobody reads any
+/// more, is not worth a run: `metrics.jsonl` has it.
+pub(crate) fn tell(line: &str) {
+    let _ = writeln!(std::io::stdout(), "{line}");
+}
+
+/// What was measured between steps, for the bar.
+fn measured(event: &Event) -> Option<String> {
+    let (what, value, unit, best) = match *event {
+        Event::Validated { map_at_r, best, .. } => ("validation MAP@R", map_at_r, " %", best),
+        Event::ValidatedBothWays { map_at_r, best, .. } => ("validation MAP@R both ways", map_at_r, " %", best),
+        Event::ValidatedPairs { spearman, best, .. } => ("validation Spearman", spearman, "", best),
+        Event::Tested { recall_at_1, best, .. } => ("test R@1", recall_at_1, " %", best),
+        Event::TestedBothWays { map_at_r, best, .. } => ("test MAP@R both ways", map_at_r, " %", best),
+        _ => return None,
+    };
+    Some(format!(", {what} {:.1}{unit}{}", 100.0 * value, if best { ", the best" } else { "" }))
 }
 
 /// Becomes true when the user presses Ctrl-C, who is told what happens then. Pressed again, the process ends at once.
@@ -177,7 +189,11 @@ pub(crate) fn reopen(run_dir: &Path, data_dir: Option<&Path>, device: &Device) -
     let folder = RunFolder::existing(run_dir)?;
     let recipe = Recipe::read(&folder.recipe(), &[])?;
     let sets = sets::open(&recipe, data_dir)?;
-    let mut trainer = Trainer::new(&recipe, &sets, device)?;
+    // The checkpoint has all weights: those that it began with may be gone.
+    let mut begun = recipe.clone();
+    begun.model.weights = None;
+    begun.model.text.iter_mut().for_each(|text| text.weights = None);
+    let mut trainer = Trainer::new(&begun, &sets, device)?;
     if trainer.resume(&folder.checkpoint())?.is_none() {
         bail!("{} does not exist: train into this folder first", folder.checkpoint().display());
     }

@@ -4,7 +4,7 @@
 mod place;
 
 use dml_data::sources::emoji_names;
-use place::{Place, refusal, succeed};
+use place::{Place, kill_at, refusal, succeed};
 use serde_json::Value;
 use std::fmt::Write as _;
 use std::fs;
@@ -172,15 +172,83 @@ fn all_views_may_be_one_batch_and_images_may_be_drawn_twice() {
         let done = place.train(run).args(["--set", loss]).output().unwrap();
         assert!(done.status.success(), "{run}: {}", String::from_utf8_lossy(&done.stderr));
     }
-    for run in ["pooled", "memory", "twins"] {
+    for run in ["pooled", "memory", "twins", "no_labels"] {
         let (first, last) = loss(run);
         assert!(last < first, "{run}: the loss was {first} and became {last}");
     }
-    // Equal pictures would have no squared difference, and the loss nothing of λ.
-    succeed(place.train("still").args(["--set", "augment.translate=0", "--set", "loss={name='vic_reg'}"]));
-    succeed(place.train("moved").args(["--set", "loss={name='vic_reg'}"]));
-    assert_ne!(loss("still").0, loss("moved").0);
     assert!(place.evaluation("twins")["cross_modal"].is_null());
+    // Killed, both views go on where they were.
+    let twins = ["--set", "loss={name='vic_reg'}"];
+    kill_at(place.train("killed").args(twins), &["\"checkpoint\",\"step\":8}"]);
+    succeed(place.train("killed").args(twins));
+    for file in ["encoder.safetensors", "evaluation.json", "checkpoint.safetensors"] {
+        assert!(place.read(&format!("twins/{file}")) == place.read(&format!("killed/{file}")), "{file}");
+    }
+    for still in ["augment.translate=0", "augment={horizontal_flip=1.0}"] {
+        let message = refusal(place.train("still").args(["--set", still]).args(twins));
+        assert!(message.contains("both views would be equal: set augment, e.g."), "{still}: {message}");
+    }
+}
+
+/// Few steps, after every second of which both ways are measured.
+const SHORT: [&str; 6] = ["--set", "train.steps=4", "--set", "train.validate_every=2", "--set", "sampler.classes=6"];
+
+#[test]
+fn both_ways_of_retrieval_choose_in_folds_searches_and_on_the_test() {
+    let place = place();
+    let json = |file: &str| -> Value { serde_json::from_slice(&place.read(file)).unwrap() };
+    let both = |found: &Value| {
+        let way = |way: &str| found[way]["map_at_r"].as_f64().unwrap();
+        f64::midpoint(way("image_to_text"), way("text_to_image"))
+    };
+    let best = |run: &str, what: &str| {
+        let events = place.events(run);
+        let measured: Vec<f64> =
+            events.iter().filter(|e| e["event"] == what).map(|e| e["map_at_r"].as_f64().unwrap()).collect();
+        assert_eq!(measured.len(), 2, "{run}");
+        measured[0].max(measured[1])
+    };
+    let near = |a: f64, b: f64| assert!((a - b).abs() < 1e-9, "{a} {b}");
+    let chosen = ["--set", "train.evaluate=best_on_validation"];
+    succeed(place.train("folds").args(SHORT).args(chosen).args(["--folds", "2"]));
+    let ensemble = json("folds/ensemble.json");
+    let together = &ensemble["evaluation"]["cross_modal"];
+    for fold in ["folds/fold-0", "folds/fold-1"] {
+        let found = &place.evaluation(fold)["cross_modal"];
+        near(both(&found["validation"]), best(fold, "validated_both_ways"));
+        for way in ["image_to_text", "text_to_image"] {
+            assert_eq!(found["test"][way]["queries"], together["test"][way]["queries"]);
+        }
+    }
+    assert!(ensemble["dim"] == 32 && together["validation"].is_null());
+    assert_eq!(together["test"]["examples"].as_array().unwrap().len(), 12);
+    let figures = &json("folds/summary.json")["rows"][1]["figures"];
+    let figure = figures.as_array().unwrap().iter().find(|figure| figure["key"] == "cross_modal_map_at_r").unwrap();
+    near(figure["mean"].as_f64().unwrap(), both(&together["test"]));
+
+    // A finished run is measured and shown again, the same.
+    let again = succeed(&mut dml(&place, &["evaluate", "--run-dir", "@folds/fold-0"])).stdout;
+    assert_eq!(serde_json::from_slice::<Value>(&again).unwrap(), place.evaluation("folds/fold-0"));
+    let page = place.read("folds/fold-0/report.html");
+    fs::remove_file(place.path("folds/fold-0/report.html")).unwrap();
+    succeed(&mut dml(&place, &["report", "--run-dir", "@folds/fold-0"]));
+    assert!(page == place.read("folds/fold-0/report.html"));
+    assert!(String::from_utf8(page).unwrap().contains("MAP@R both ways, %"));
+
+    fs::write(place.path("space.toml"), "optimizer.lr = { choice = [1e-3, 5e-3] }").unwrap();
+    let search = ["search", "@recipe.toml", "--space", "@space.toml", "--run-dir", "@search", "--trials", "2"];
+    succeed(dml(&place, &search).args(SHORT));
+    let trials = String::from_utf8(place.read("search/trials.jsonl")).unwrap();
+    for (i, trial) in trials.lines().enumerate() {
+        let trial: Value = serde_json::from_str(trial).unwrap();
+        let found = place.evaluation(&format!("search/trial-{i:03}"));
+        assert_eq!(trial["judged_by"], "validation_cross_modal_map_at_r");
+        near(trial["achieved"].as_f64().unwrap(), both(&found["cross_modal"]["validation"]));
+        assert!(found["test"].is_null() && found["cross_modal"]["test"].is_null(), "the test was looked at: {found}");
+    }
+
+    succeed(place.train("tested").args(SHORT).args(["--set", "train.evaluate=best_on_test"]));
+    near(both(&place.evaluation("tested")["cross_modal"]["test"]), best("tested", "tested_both_ways"));
 }
 
 #[test]
@@ -190,7 +258,9 @@ fn what_does_not_go_together_is_refused_with_the_mend() {
         ("data.views=2", "data.texts is the second view"),
         ("data.texts=nowhere.csv", "nowhere.csv"),
         ("model.text.head.dim=8", "set head.dim and text.head.dim"),
-        ("model.text.architecture=conv4", "embeds images"),
+        ("model.text.architecture=conv4", "model.text.architecture Conv4 embeds images"),
+        ("model.text.bert.vocab_size=50", "raise vocab_size under model.text.bert"),
+        ("model.text.weights=hf://owner", "model.text.weights is \"hf://owner\""),
         ("model.text={}", "embeds images"),
         ("model.text.text={}", "none of its own"),
         ("loss={name='proxy_anchor'}", "views = \"pooled\""),
@@ -207,8 +277,14 @@ fn what_does_not_go_together_is_refused_with_the_mend() {
     let message = refusal(&mut place.train("bad"));
     assert!(message.contains("labels there must be names of classes here") && message.contains("nobody"), "{message}");
     let recipe = String::from_utf8(place.read("recipe.toml")).unwrap();
-    let without: Vec<&str> = recipe.lines().filter(|line| !line.starts_with("texts =")).collect();
-    fs::write(place.path("recipe.toml"), without.join("\n")).unwrap();
-    let message = refusal(&mut place.train("bad"));
-    assert!(message.contains("name them as data.texts"), "{message}");
+    for (key, wanted) in [
+        ("tokenizer =", "names.csv\" holds texts but nothing says how they become tokens: give data.tokenizer"),
+        ("tokenizer =", "or a sentence encoder as model.text.weights"),
+        ("texts =", "name them as data.texts"),
+    ] {
+        let without: Vec<&str> = recipe.lines().filter(|line| !line.starts_with(key)).collect();
+        fs::write(place.path("recipe.toml"), without.join("\n")).unwrap();
+        let message = refusal(&mut place.train("bad"));
+        assert!(message.contains(wanted), "{message}");
+    }
 }

@@ -148,6 +148,67 @@ fn weights_that_are_not_to_be_had_are_named_and_nothing_is_left() {
 }
 
 #[test]
+fn a_finished_run_wants_its_first_weights_no_more() {
+    let place = Place::new();
+    let one_step = ["--set", "train.steps=1"];
+    succeed(place.train("first").args(one_step));
+    let snapshot = place.path("home/hub/models--owner--name/snapshots/c0ffee");
+    std::fs::create_dir_all(&snapshot).unwrap();
+    std::fs::copy(place.path("first/encoder.safetensors"), snapshot.join("w.safetensors")).unwrap();
+    let train = |run: &str, more: &[&str]| {
+        let mut train = place.train(run);
+        train.env("HF_HUB_OFFLINE", "1").env("HF_HOME", place.path("home")).args(one_step).args(more);
+        train.args(["--set", "model.weights=hf://owner/name@c0ffee/w.safetensors"]);
+        train
+    };
+    let seeds = ["--seeds", "2"];
+    succeed(&mut train("run", &[]));
+    succeed(&mut train("seeds", &seeds));
+    std::fs::remove_dir_all(place.path("home")).unwrap();
+    succeed(&mut train("run", &[]));
+    let said = String::from_utf8(succeed(&mut train("seeds", &seeds)).stdout).unwrap();
+    assert!(said.contains("| R@1 |") && !said.contains("\"event\""), "{said}");
+    let mut again = Command::new(env!("CARGO_BIN_EXE_dml"));
+    let again = succeed(again.args(["evaluate", "--run-dir"]).arg(place.path("run")).env("HF_HUB_OFFLINE", "1")).stdout;
+    assert_eq!(serde_json::from_slice::<serde_json::Value>(&again).unwrap(), place.evaluation("run"));
+    // Nor is what is not finished, or another run's, taken for it.
+    assert!(refusal(&mut train("run", &["--seed", "3"])).contains("is not to be had"));
+    std::fs::remove_file(place.path("run/evaluation.json")).unwrap();
+    assert!(refusal(&mut train("run", &[])).contains("is not to be had"));
+}
+
+/// A file system that takes no more than so many bytes of a file is one that is full, for the process alone.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_full_disk_costs_no_more_than_the_steps_since_the_last_checkpoint() {
+    let place = Place::new();
+    let steps = ["--set", "train.steps=60"];
+    // What is only told is not worth the run.
+    let nothing_fits = std::fs::File::options().write(true).open("/dev/full").unwrap();
+    succeed(place.train("whole").args(steps).stdout(nothing_fits));
+    kill_at(place.train("full").args(steps), &["\"checkpoint\",\"step\":10}"]);
+    let checkpoints = || ["checkpoint", "checkpoint.1"].map(|name| place.read(&format!("full/{name}.safetensors")));
+    let before = checkpoints();
+    // In blocks of 512 bytes, or of 1024 as some shells have it: either way more than the log and less than a checkpoint.
+    let blocks = before[0].len() / 1024 - 1;
+    let limited = format!("trap '' XFSZ; ulimit -f {blocks}; exec \"$0\" \"$@\"");
+    let train = place.train("full");
+    let mut full = Command::new("sh");
+    full.arg("-c").arg(limited).arg(train.get_program()).args(train.get_args()).args(steps);
+    let message = refusal(&mut full);
+    let wanted = ["full/checkpoint.safetensors: cannot be written (", "make room, or see who may write there"];
+    assert!(wanted.iter().all(|part| message.contains(part)), "{message}");
+    assert!(checkpoints() == before && !place.path("full/checkpoint.safetensors.part").exists());
+    let resumed = String::from_utf8(succeed(place.train("full").args(steps)).stdout).unwrap();
+    assert!(!resumed.lines().next().unwrap().contains("\"step\":0,"), "it began anew");
+    for file in ["encoder.safetensors", "evaluation.json", "checkpoint.safetensors"] {
+        assert!(place.read(&format!("whole/{file}")) == place.read(&format!("full/{file}")), "{file}");
+    }
+    let steps = |run: &str| place.events(run).into_iter().filter(|e| e["event"] == "step").collect::<Vec<_>>();
+    assert_eq!(steps("whole"), steps("full"));
+}
+
+#[test]
 fn mistakes_are_named_with_the_value_and_the_mend_and_leave_nothing() {
     let place = Place::new();
     let cases: &[(&[&str], &[&str])] = &[

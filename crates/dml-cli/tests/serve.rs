@@ -41,6 +41,11 @@ impl Served {
     }
 
     fn ask(&self, method: &str, path: &str, kind: &str, body: &[u8]) -> (u16, Value) {
+        let (status, body) = self.ask_for_text(method, path, kind, body);
+        (status, serde_json::from_str(&body).unwrap_or(Value::Null))
+    }
+
+    fn ask_for_text(&self, method: &str, path: &str, kind: &str, body: &[u8]) -> (u16, String) {
         let mut stream = TcpStream::connect(&self.address).unwrap();
         let length = body.len();
         let head = format!(
@@ -53,7 +58,7 @@ impl Served {
         stream.read_to_end(&mut answer).unwrap();
         let answer = String::from_utf8(answer).unwrap();
         let (head, body) = answer.split_once("\r\n\r\n").unwrap();
-        (head.split(' ').nth(1).unwrap().parse().unwrap(), serde_json::from_str(body).unwrap_or(Value::Null))
+        (head.split(' ').nth(1).unwrap().parse().unwrap(), body.to_owned())
     }
 
     fn post(&self, path: &str, body: &Value) -> (u16, Value) {
@@ -214,6 +219,95 @@ fn texts_are_embedded_by_a_run_that_learned_from_texts() {
     assert_eq!((status, &answer["answers"][0]["candidates"][0]["name"]), (200, &json!("fruit")), "{answer}");
     assert_eq!(answer["answers"][1]["candidates"][0]["name"], "face");
     assert_eq!(served.post("/v1/embed", &json!({"image": "aGVsbG8="})).1["error"]["code"], "no_encoder");
+    served.end();
+}
+
+const BOTH: &str = r#"
+name = "both"
+[data]
+set = "folder"
+root = "ROOT"
+size = 16
+texts = "emoji-names"
+[model]
+conv4 = { filters = 4 }
+head = { dim = 8 }
+[model.text]
+architecture = "bert"
+head = { dim = 8 }
+[model.text.bert]
+vocab_size = 1000
+hidden_size = 16
+num_hidden_layers = 1
+num_attention_heads = 2
+intermediate_size = 32
+max_position_embeddings = 48
+[loss]
+name = "clip"
+[sampler]
+classes = 4
+per_class = 1
+[train]
+steps = 2
+"#;
+
+#[test]
+fn pictures_and_texts_that_come_at_once_get_each_its_own_answer() {
+    let place = Place::new();
+    let folder = place.path("");
+    let recipe = BOTH.replace("ROOT", &place.path("images").display().to_string());
+    fs::write(place.path("recipe.toml"), recipe).unwrap();
+    succeed(&mut place.train("run"));
+    succeed(&mut dml(&folder, &["gallery", "create", "g", "--run-dir", "run"]));
+    // So long that those which are sent together go through the encoder together.
+    let wait = ["--batch-wait-ms", "50", "--log", "warn"];
+    let served =
+        Served::start(dml(&folder, &[&["serve", "g", "--run", "run", "--listen", "127.0.0.1:0"], &wait[..]].concat()));
+    let mut classes: Vec<_> = fs::read_dir(place.path("images")).unwrap().map(|e| e.unwrap().path()).collect();
+    classes.sort();
+    let picture =
+        |class: usize| fs::read(fs::read_dir(&classes[class]).unwrap().next().unwrap().unwrap().path()).unwrap();
+    let text = |text: &str| json!({"text": text}).to_string().into_bytes();
+    let asked = [
+        ("image/png", picture(0)),
+        ("application/json", text("red apple")),
+        ("image/png", b"no picture".to_vec()),
+        ("image/png", picture(1)),
+        ("application/json", text("a dog that barks at the moon")),
+    ];
+    let ask = |(kind, body): &(&str, Vec<u8>)| served.ask("POST", "/v1/embed", kind, body);
+    let alone: Vec<(u16, Value)> = asked.iter().map(ask).collect();
+    assert_eq!(alone.iter().map(|answer| answer.0).collect::<Vec<_>>(), [200, 200, 400, 200, 200]);
+    let embeddings: Vec<&Value> = alone.iter().map(|answer| &answer.1["embeddings"][0]).collect();
+    for (i, one) in embeddings.iter().enumerate() {
+        assert!(embeddings[..i].iter().all(|other| other != one), "{embeddings:?}");
+    }
+    for turn in 0..asked.len() {
+        let together: Vec<(u16, Value)> = std::thread::scope(|scope| {
+            let order = (0..asked.len()).map(|i| &asked[(turn + i) % asked.len()]);
+            let running: Vec<_> = order.map(|item| scope.spawn(move || ask(item))).collect();
+            running.into_iter().map(|answer| answer.join().unwrap()).collect()
+        });
+        let wanted: Vec<_> = (0..asked.len()).map(|i| alone[(turn + i) % asked.len()].clone()).collect();
+        assert_eq!(together, wanted);
+    }
+    // What is enrolled by a picture is asked for by words.
+    let name = |class: usize| classes[class].file_name().unwrap().to_str().unwrap().to_owned();
+    for class in [0, 1] {
+        let (_, embedded) = ask(&asked[3 * class]);
+        let body = json!({"name": name(class), "embeddings": embedded["embeddings"]});
+        assert_eq!(served.post("/v1/identities", &body).0, 201);
+    }
+    let (status, answer) = served.post("/v1/identify", &json!({"texts": ["red apple", "dog"], "threshold": 0, "k": 2}));
+    assert!(status == 200 && answer["answers"][1]["candidates"].as_array().unwrap().len() == 2, "{answer}");
+    let metrics = served.ask_for_text("GET", "/metrics", "", b"").1;
+    let of_batches = |what: &str| -> f64 {
+        let line = metrics.lines().find_map(|line| line.strip_prefix(&format!("dml_encoder_batch_items_{what} ")));
+        line.unwrap_or_else(|| panic!("no {what}: {metrics}")).parse().unwrap()
+    };
+    // 5 alone, 25 together, 2 enrolled and 2 texts in one.
+    assert_eq!(of_batches("sum"), 34.0);
+    assert!(of_batches("count") < 30.0, "none shared a batch: {metrics}");
     served.end();
 }
 

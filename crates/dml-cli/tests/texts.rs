@@ -196,6 +196,21 @@ fn pairs_have_seeds_and_a_search_that_chooses_by_their_correlation() {
     let drawn: Vec<f64> = trials.iter().map(|trial| trial["values"]["optimizer.lr"].as_f64().unwrap()).collect();
     assert!(drawn.contains(&1e-12) && drawn.contains(&5e-3), "{drawn:?}");
     assert!(String::from_utf8(place.read("search/best.toml")).unwrap().contains("lr = 0.005"));
+    // Two tokens, the first and the last, are those of all texts, and by the cosine all numbers of one sign are alike: such a trial
+    // is lost and no end.
+    fs::write(place.path("space.toml"), "model.head.dim = { choice = [1, 8] }").unwrap();
+    let alike = ["--set", "data.max_length=2"];
+    let mut lost = Command::new(env!("CARGO_BIN_EXE_dml"));
+    lost.arg("search").arg(place.path("recipe.toml")).arg("--space").arg(place.path("space.toml"));
+    lost.arg("--run-dir").arg(place.path("lost")).args(["--trials", "4", "--set", "train.steps=1"]);
+    succeed(lost.args(alike).args(["--set", "train.validate_every=0", "--set", "train.evaluate=last"]));
+    let trials = String::from_utf8(place.read("lost/trials.jsonl")).unwrap();
+    let trials: Vec<Value> = trials.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let is_lost = |trial: &Value| trial["achieved"].is_null();
+    assert!(trials.iter().all(|trial| is_lost(trial) == (trial["values"]["model.head.dim"] == 1)), "{trials:?}");
+    assert!(trials.iter().any(is_lost), "{trials:?}");
+    let message = refusal(place.train("alike").args(alike).args(["--set", "model.head.dim=1"]));
+    assert!(message.contains("all as close") && message.contains("after step 10: lower optimizer.lr"), "{message}");
     // Without pairs to choose by.
     let rows = String::from_utf8(place.read("rows.csv")).unwrap().replace(",validation\n", ",test\n");
     fs::write(place.path("rows.csv"), rows).unwrap();
@@ -236,6 +251,21 @@ fn a_sentence_encoders_folder_says_what_it_is() {
     let of = |run: &str| place.evaluation(run)["test"]["retrieval"]["map_at_r"].as_f64().unwrap();
     assert!((of("first") - of("second")).abs() < 1e-3, "{} {}", of("first"), of("second"));
     succeed(Command::new(env!("CARGO_BIN_EXE_dml")).args(["evaluate", "--run-dir"]).arg(place.path("second")));
+    // From the hub; of the finished run it may be gone.
+    let snapshots = place.path("home/hub/models--owner--name/snapshots");
+    fs::create_dir_all(&snapshots).unwrap();
+    fs::rename(folder, snapshots.join("c0ffee")).unwrap();
+    let text = String::from_utf8(place.read("recipe.toml")).unwrap();
+    fs::write(place.path("recipe.toml"), text.replace(&weights, "hf://owner/name@c0ffee")).unwrap();
+    let hub = || {
+        let mut train = place.train("third");
+        train.args(short).env("HF_HUB_OFFLINE", "1").env("HF_HOME", place.path("home"));
+        train
+    };
+    succeed(&mut hub());
+    fs::remove_dir_all(snapshots).unwrap();
+    succeed(&mut hub());
+    assert!(refusal(hub().args(["--seed", "1"])).contains("is not to be had"));
 }
 
 #[test]
@@ -285,6 +315,7 @@ fn what_does_not_go_together_is_refused_with_the_mend() {
         (&of_texts, "model.bert.vocab_size=50", "raise vocab_size"),
         (&of_texts, "data.max_length=40", "places for 24"),
         (&of_texts, "data.tokenizer=nowhere.json", "nowhere.json"),
+        (&of_texts, "data.views=2", "data.views is 2 but data.set \"texts\" holds no images: leave it out"),
         (&of_texts, "data.root=nowhere.csv", "nowhere.csv"),
         (&of_texts, "data.set=banking77", "cargo xtask dataset fetch banking77"),
         (&of_texts, "data.set=emoji", "embeds texts"),

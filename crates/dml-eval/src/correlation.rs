@@ -21,8 +21,8 @@ pub struct Correlation {
 /// count with their sign turned.
 ///
 /// # Errors
-/// When the numbers of rows differ, a value is not finite, or all pairs have one score or are as close: then there is no
-/// correlation.
+/// When the numbers of rows differ, a value is not finite, or all pairs have one score or are as close ([`Error::Collapsed`]): then
+/// there is no correlation.
 pub fn correlation(metric: Metric, left: Matrix<'_>, right: Matrix<'_>, found: &[f32]) -> Result<Correlation> {
     let n = found.len();
     if left.rows() != n || right.rows() != n {
@@ -38,10 +38,9 @@ pub fn correlation(metric: Metric, left: Matrix<'_>, right: Matrix<'_>, found: &
     let found: Vec<f64> = found.iter().map(|&score| score.into()).collect();
     let (spearman, pearson) = (pearson(&ranks(&close), &ranks(&found)), pearson(&close, &found));
     let defined = |value: f64| {
-        value.is_finite().then_some(value).ok_or_else(|| {
-            Error::Input(format!(
-                "{n} pairs are all as close, or have all the same score: there is nothing to correlate"
-            ))
+        value.is_finite().then_some(value).ok_or_else(|| match found.windows(2).all(|pair| pair[0] == pair[1]) {
+            true => Error::Input(format!("{n} pairs have all the same score: there is nothing to correlate")),
+            false => Error::Collapsed(format!("{n} pairs are all as close: their embeddings tell nothing apart")),
         })
     };
     Ok(Correlation { pairs: n, spearman: defined(spearman)?, pearson: defined(pearson)? })
@@ -91,6 +90,9 @@ mod tests {
             let message = of(Metric::Cosine, found).unwrap_err().to_string();
             assert!(message.contains(part), "{message}");
         }
+        let (alike, scores) = (Matrix::new(&[0.5f32; 6], 3, 2).unwrap(), [1.0, 2.0, 3.0]);
+        let error = correlation(Metric::Cosine, alike, alike, &scores).unwrap_err();
+        assert!(matches!(&error, Error::Collapsed(what) if what.contains("3 pairs are all as close")), "{error}");
         let message = of(Metric::Cosine, &[1.0, f32::NAN]).unwrap_err().to_string();
         assert!(message.contains("score 1 is NaN"), "{message}");
         let (two, three) = (Matrix::new(&LEFT[..4], 2, 2).unwrap(), Matrix::new(&LEFT[..6], 3, 2).unwrap());

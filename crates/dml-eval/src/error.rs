@@ -15,6 +15,9 @@ pub enum Error {
     /// Embeddings that are no numbers.
     #[error("{0}")]
     NotFinite(String),
+    /// Embeddings that are all as close, so that they tell nothing apart.
+    #[error("{0}")]
+    Collapsed(String),
     /// A file that could not be opened, read or written.
     #[error("{}: {source}: check the path and who may use it", path.display())]
     Io {

@@ -1,8 +1,8 @@
 //! Files of a hub that is a server of this test: what is asked, what is kept, what is refused.
 #![cfg(feature = "hub")]
 
-use dml_models::Pooling;
 use dml_models::pretrained::{Fetched, Hub, HubFile, SentenceFolder, from_hub, sentence_transformer_from_hub};
+use dml_models::{Error, Pooling};
 use std::env;
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
@@ -123,6 +123,12 @@ fn what_came_damaged_or_does_not_come_is_said() {
     for (repo, revision, file) in [("../name", "main", "a"), ("owner/name", "/main", "a"), ("owner/name", "main", "")] {
         says(&online, HubFile { repo, revision, file, sha256: None }, "is no name");
     }
+    // The hub gives it, but there is no place for it: another matter than what is not to be had.
+    let file = folder.path().join("file");
+    fs::write(&file, "").unwrap();
+    let error = Hub { cache: file.join("hub"), ..online.clone() }.fetch(wanted("main")).unwrap_err();
+    assert!(matches!(error, Error::Hub(_)), "{error}");
+    assert!(error.to_string().contains("file/hub: make room there, or set HF_HOME"), "{error}");
     let nobody = hub("http://127.0.0.1:9", folder.path());
     says(&nobody, wanted("v2"), "http://127.0.0.1:9");
     says(&nobody, wanted("v2"), "is not to be had: ");

@@ -48,7 +48,7 @@ fn write_after(path: &Path, bytes: &[u8], before: impl FnOnce() -> std::io::Resu
     write().map_err(|e: std::io::Error| {
         // Half a file would only keep a full disk full.
         let _ = std::fs::remove_file(&part);
-        Error::file(path, format!("cannot be written: {e}"))
+        Error::unwritten(path, &e)
     })
 }
 

@@ -22,7 +22,7 @@ impl ScoredPairs {
     /// How the scores of `encoder` follow what people found.
     ///
     /// # Errors
-    /// When a text or the encoder refuses, or there is nothing to correlate.
+    /// When a text or the encoder refuses, there is nothing to correlate, or all pairs are as close.
     pub fn correlation(&self, encoder: &dyn Encoder, metric: Metric, device: &Device) -> Result<Correlation> {
         let n = self.pairs.len();
         // All first texts, then all second ones.

@@ -57,20 +57,13 @@ impl Captions {
         Ok(Embeddings { values: embed_texts(encoder, &self.tokenizer, &texts, device)?, dim: encoder.dim(), labels })
     }
 
-    /// Retrieval between `images`, embeddings of the part, and the texts.
+    /// Retrieval between `images`, embeddings of the part, and `texts`, those of [`Self::embed`].
     ///
     /// # Errors
-    /// As [`Self::embed`], and when an embedding is not finite.
-    pub fn retrieval(
-        &self,
-        encoder: &dyn Encoder,
-        metric: Metric,
-        images: &Embeddings,
-        device: &Device,
-    ) -> Result<CrossModal> {
-        let texts = self.embed(encoder, device)?;
-        let mut found = CrossModal::between(metric, images, &texts)?;
-        found.examples = self.examples(metric, images, &texts)?;
+    /// When an embedding is not finite.
+    pub fn retrieval(&self, metric: Metric, images: &Embeddings, texts: &Embeddings) -> Result<CrossModal> {
+        let mut found = CrossModal::between(metric, images, texts)?;
+        found.examples = self.examples(metric, images, texts)?;
         Ok(found)
     }
 

@@ -52,6 +52,14 @@ pub enum Error {
         /// What is no number.
         what: String,
     },
+    /// Embeddings that have become alike, measured during training or after it: nothing tells pairs apart.
+    #[error("{what}, after step {step}: lower optimizer.lr or train otherwise, in another --run-dir")]
+    Collapsed {
+        /// Steps done.
+        step: u64,
+        /// What does not vary.
+        what: String,
+    },
     /// Asked to stop before the end.
     #[error("interrupted at step {step}: the checkpoint has all of it, the same command goes on from there")]
     Interrupted {
@@ -100,17 +108,32 @@ impl Error {
         matches!(self, Self::Interrupted { .. } | Self::InterruptedBefore { .. })
     }
 
-    /// Whether it says that training has grown beyond all numbers.
-    pub fn is_divergence(&self) -> bool {
-        matches!(self, Self::NotFinite { .. } | Self::GradientNotFinite { .. } | Self::EmbeddingNotFinite { .. })
+    /// Whether it says that training is lost: it has grown beyond all numbers, or all embeddings have become alike.
+    pub fn is_lost(&self) -> bool {
+        matches!(
+            self,
+            Self::NotFinite { .. }
+                | Self::GradientNotFinite { .. }
+                | Self::EmbeddingNotFinite { .. }
+                | Self::Collapsed { .. }
+        )
     }
 
     /// The error of a measure of an encoder after `step` steps.
     pub(crate) fn of_measure(self, step: u64) -> Self {
         match self {
             Self::Eval(dml_eval::Error::NotFinite(what)) => Self::EmbeddingNotFinite { step, what },
+            Self::Eval(dml_eval::Error::Collapsed(what)) => Self::Collapsed { step, what },
             other => other,
         }
+    }
+
+    /// The error of a file that the disk does not take.
+    pub(crate) fn unwritten(path: &Path, problem: &std::io::Error) -> Self {
+        Self::file(
+            path,
+            format!("cannot be written ({problem}): make room, or see who may write there; the same command goes on"),
+        )
     }
 
     /// A file error that names the file.

@@ -86,6 +86,8 @@ pub struct Embedded {
     pub test: Option<Embeddings>,
     /// Of Lake's runs: those with a name, and those to be named.
     pub one_shot: Vec<[Embeddings; 2]>,
+    /// Of the texts that go with the validation images and with the test images.
+    pub captions: [Option<Embeddings>; 2],
 }
 
 impl Embedded {
@@ -97,22 +99,36 @@ impl Embedded {
         let embed = |set: &dyn Examples| embed(encoder, set, device);
         let of_set = |set: &Option<Arc<dyn Examples>>| set.as_deref().map(embed).transpose();
         let of_run = |run: &OneShotInputs| -> Result<_> { Ok([embed(&*run.train)?, embed(&*run.test)?]) };
+        // Texts of images that are not measured are found by nothing.
+        let of_captions = |set: &Option<Arc<dyn Examples>>, captions: &Option<Captions>| {
+            captions.as_ref().filter(|_| set.is_some()).map(|captions| captions.embed(encoder, device)).transpose()
+        };
+        let [validation, test] = &sets.captions;
         Ok(Self {
             validation: of_set(&sets.validation)?,
             test: of_set(&sets.test)?,
             one_shot: sets.one_shot.iter().map(of_run).collect::<Result<_>>()?,
+            captions: [of_captions(&sets.validation, validation)?, of_captions(&sets.test, test)?],
         })
     }
 
-    /// All measures. `roles` says which test samples are queries and which are in the gallery, where the source does.
+    /// All measures of embeddings of what `sets` has: it says which test samples are queries and which are in the gallery, where the
+    /// source does, and what the texts are.
     ///
     /// # Errors
     /// As [`of_embeddings`].
-    pub fn measure(&self, metric: Metric, roles: Option<&[[bool; 2]]>) -> Result<Evaluation> {
+    pub fn measure(&self, metric: Metric, sets: &Sets) -> Result<Evaluation> {
         let mut evaluation = of_embeddings(metric, self.validation.as_ref(), self.test.as_ref())?;
-        if let (Some(roles), Some(test), Some(measures)) = (roles, &self.test, &mut evaluation.test) {
+        if let (Some(roles), Some(test), Some(measures)) = (&sets.roles, &self.test, &mut evaluation.test) {
             measures.retrieval = of_roles(metric, test, roles)?;
         }
+        let [validation, test] = [0, 1].map(|part| (sets.captions[part].as_ref(), self.captions[part].as_ref()));
+        let between = |images: &Option<Embeddings>, (captions, texts): (Option<&Captions>, Option<&Embeddings>)| {
+            let all = images.as_ref().zip(captions.zip(texts));
+            all.map(|(images, (captions, texts))| captions.retrieval(metric, images, texts)).transpose()
+        };
+        evaluation.cross_modal =
+            BySet { validation: between(&self.validation, validation)?, test: between(&self.test, test)? };
         if !self.one_shot.is_empty() {
             let runs = self.one_shot.iter().map(|[train, test]| one_shot_run(metric, train, test));
             evaluation.one_shot = Some(dml_eval::one_shot(&runs.collect::<Result<Vec<_>>>()?)?);
@@ -126,16 +142,24 @@ impl Embedded {
 pub(crate) enum Measured {
     /// MAP@R of the validation classes.
     MapAtR(f64),
+    /// The mean of both ways' MAP@R between the validation images and their texts.
+    BothWays(f64),
     /// Spearman's correlation on the validation pairs.
     Spearman(f64),
     /// R@1 of the test classes.
     TestRecall(f64),
+    /// The mean of both ways' MAP@R between the test images and their texts.
+    TestBothWays(f64),
 }
 
 impl Measured {
     pub(crate) fn value(self) -> f64 {
         match self {
-            Self::MapAtR(value) | Self::Spearman(value) | Self::TestRecall(value) => value,
+            Self::MapAtR(value)
+            | Self::BothWays(value)
+            | Self::Spearman(value)
+            | Self::TestRecall(value)
+            | Self::TestBothWays(value) => value,
         }
     }
 }
@@ -147,18 +171,31 @@ pub(crate) fn map_at_r(
     (set, captions): (&dyn Examples, Option<&Captions>),
     device: &Device,
 ) -> Result<Measured> {
-    let embeddings = embed(encoder, set, device)?;
     if let Some(captions) = captions {
-        let texts = captions.embed(encoder, device)?;
-        return Ok(Measured::MapAtR(CrossModal::between(metric, &embeddings, &texts)?.map_at_r()));
+        return Ok(Measured::BothWays(both_ways(encoder, metric, (set, captions), device)?));
     }
+    let embeddings = embed(encoder, set, device)?;
     let retrieval = dml_eval::retrieval(metric, embeddings.matrix()?, &embeddings.labels, &[1])?;
     Ok(Measured::MapAtR(retrieval.map_at_r))
 }
 
-/// R@1 of the test set by `encoder` as it is; 0 without one.
-pub(crate) fn recall_on_test(encoder: &dyn Encoder, metric: Metric, sets: &Sets, device: &Device) -> Result<Measured> {
+/// The mean of both ways' MAP@R between the images of `set` and their `captions`.
+fn both_ways(
+    encoder: &dyn Encoder,
+    metric: Metric,
+    (set, captions): (&dyn Examples, &Captions),
+    device: &Device,
+) -> Result<f64> {
+    let (images, texts) = (embed(encoder, set, device)?, captions.embed(encoder, device)?);
+    Ok(CrossModal::between(metric, &images, &texts)?.map_at_r())
+}
+
+/// R@1 of the test set by `encoder` as it is, 0 without one; where its images have texts, what validation goes by there.
+pub(crate) fn on_test(encoder: &dyn Encoder, metric: Metric, sets: &Sets, device: &Device) -> Result<Measured> {
     let Some(test) = &sets.test else { return Ok(Measured::TestRecall(0.0)) };
+    if let Some(captions) = &sets.captions[1] {
+        return Ok(Measured::TestBothWays(both_ways(encoder, metric, (test.as_ref(), captions), device)?));
+    }
     let embeddings = embed(encoder, test.as_ref(), device)?;
     let retrieval = match &sets.roles {
         Some(roles) => of_roles(metric, &embeddings, roles)?,
@@ -180,20 +217,13 @@ pub fn of_encoder(
     device: &Device,
 ) -> Result<(Evaluation, Option<Embeddings>)> {
     let embedded = Embedded::new(encoder, sets, device)?;
-    let mut evaluation = embedded.measure(metric, sets.roles.as_deref())?;
+    let mut evaluation = embedded.measure(metric, sets)?;
     evaluation.shortened = embedded.shortened(metric, dims)?;
     let of_pairs = |pairs: &Option<ScoredPairs>| {
         pairs.as_ref().map(|pairs| pairs.correlation(encoder, metric, device)).transpose()
     };
     let [validation, test] = &sets.scored;
     evaluation.correlation = BySet { validation: of_pairs(validation)?, test: of_pairs(test)? };
-    let between = |captions: &Option<Captions>, images: &Option<Embeddings>| {
-        let both = captions.as_ref().zip(images.as_ref());
-        both.map(|(captions, images)| captions.retrieval(encoder, metric, images, device)).transpose()
-    };
-    let [validation, test] = &sets.captions;
-    evaluation.cross_modal =
-        BySet { validation: between(validation, &embedded.validation)?, test: between(test, &embedded.test)? };
     Ok((evaluation, embedded.test))
 }
 

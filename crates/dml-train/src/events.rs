@@ -57,6 +57,15 @@ pub enum Event {
         /// Whether it is the best so far.
         best: bool,
     },
+    /// Validation images and their texts were measured.
+    ValidatedBothWays {
+        /// Steps done.
+        step: u64,
+        /// The mean of MAP@R of texts found by images and of images found by texts.
+        map_at_r: f64,
+        /// Whether it is the best so far.
+        best: bool,
+    },
     /// The validation pairs were measured.
     ValidatedPairs {
         /// Steps done.
@@ -75,6 +84,15 @@ pub enum Event {
         /// Whether it is the best so far.
         best: bool,
     },
+    /// Test images and their texts were measured, because the recipe chooses by them.
+    TestedBothWays {
+        /// Steps done.
+        step: u64,
+        /// The mean of MAP@R of texts found by images and of images found by texts.
+        map_at_r: f64,
+        /// Whether it is the best so far.
+        best: bool,
+    },
     /// The newest checkpoint cannot be read, and an older one stands in for it.
     Damaged {
         /// What is wrong with it.
@@ -82,7 +100,7 @@ pub enum Event {
         /// Step of the one that is used.
         step: u64,
     },
-    /// Training stopped before its last step: nothing got better on the validation classes.
+    /// Training stopped before its last step: what is measured between steps got no better.
     StoppedEarly {
         /// Steps done.
         step: u64,

@@ -138,7 +138,9 @@ fn warnings(recipe: &Recipe, events: &[Event]) -> Vec<String> {
         _ => None,
     });
     let stopped = events.iter().filter_map(|event| match event {
-        Event::StoppedEarly { step } => Some(format!("stopped at step {step}: validation got no better")),
+        Event::StoppedEarly { step } => {
+            Some(format!("stopped at step {step}: what is measured between steps got no better"))
+        }
         _ => None,
     });
     let skipped: BTreeSet<&String> = events
@@ -209,6 +211,6 @@ fn results(evaluation: &Evaluation) -> MetricTable {
     if let Some(one) = &evaluation.one_shot {
         row("One-shot error".to_owned(), one.error, "Lake's runs, 20-way; smaller is better", Some(one.trials));
     }
-    let note = "Classes that were not in training; as in evaluation.json.".to_owned();
+    let note = "Of classes or pairs that were not in training; as in evaluation.json.".to_owned();
     MetricTable { title: "Results".to_owned(), rows, note }
 }

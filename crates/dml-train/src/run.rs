@@ -73,6 +73,30 @@ impl RunFolder {
         self.0.join("evaluation.json")
     }
 
+    /// What the run of `recipe` here has achieved, if it is complete: neither data nor first weights are wanted any more.
+    ///
+    /// # Errors
+    /// When the result cannot be read.
+    pub(crate) fn finished(&self, recipe: &Recipe) -> Result<Option<Evaluation>> {
+        let Some(evaluation) = self.achieved()? else { return Ok(None) };
+        let before = std::fs::read_to_string(self.recipe()).ok().and_then(|text| Recipe::parse(&text, &[]).ok());
+        let Some(before) = before else { return Ok(None) };
+        let same = recipe.completed_as(&before)?.to_toml()? == before.to_toml()?;
+        Ok(Some(evaluation).filter(|_| same))
+    }
+
+    /// The result of whatever run is complete here.
+    fn achieved(&self) -> Result<Option<Evaluation>> {
+        let path = self.evaluation();
+        match std::fs::read_to_string(&path) {
+            Ok(text) => {
+                serde_json::from_str(&text).map(Some).map_err(|e| Error::file(&path, format!("{e}: remove it")))
+            }
+            Err(e) if e.kind() == ErrorKind::NotFound => Ok(None),
+            Err(e) => Err(Error::file(&path, e)),
+        }
+    }
+
     /// The encoder that the finished run of `recipe` has left here.
     ///
     /// # Errors
@@ -114,10 +138,12 @@ impl RunFolder {
     /// Opens the log for appending, without the steps after `step` that a crash has undone.
     fn log_from(&self, step: u64) -> Result<File> {
         let path = self.metrics();
-        let old = match std::fs::read_to_string(&path) {
-            Err(e) if e.kind() == ErrorKind::NotFound => String::new(),
+        let old = match std::fs::read(&path) {
+            Err(e) if e.kind() == ErrorKind::NotFound => vec![],
             read => read.map_err(|e| Error::file(&path, e))?,
         };
+        // A line that was cut off may end within a character.
+        let old = String::from_utf8_lossy(&old);
         let kept = |line: &&str| {
             let value: Option<serde_json::Value> = serde_json::from_str(line).ok();
             value.is_some_and(|v| v["step"].as_u64().is_none_or(|s| s <= step))
@@ -140,7 +166,11 @@ pub fn run(
     stop: &AtomicBool,
     on_event: &mut dyn FnMut(&Event),
 ) -> Result<Evaluation> {
-    run_on(recipe, &sets::open(recipe, data_dir)?, folder, device, stop, on_event)
+    match folder.finished(recipe)? {
+        Some(evaluation) => Ok(evaluation),
+        // Also of a folder of another recipe, which is refused.
+        None => run_on(recipe, &sets::open(recipe, data_dir)?, folder, device, stop, on_event),
+    }
 }
 
 /// As [`run`], on `sets` that the recipe's have become, e.g. without those for the test.
@@ -159,8 +189,8 @@ pub fn run_on(
     let _lock = folder.lock()?;
     let mut trainer = Trainer::new(recipe, sets, device)?;
     folder.keep_recipe(recipe)?;
-    if let Ok(text) = std::fs::read_to_string(folder.evaluation()) {
-        return serde_json::from_str(&text).map_err(|e| Error::file(&folder.evaluation(), format!("{e}: remove it")));
+    if let Some(evaluation) = folder.achieved()? {
+        return Ok(evaluation);
     }
     let damaged = trainer.resume(&folder.checkpoint())?.and_then(|resumed| resumed.damaged);
     let mut log = folder.log_from(trainer.step())?;
@@ -169,7 +199,8 @@ pub fn run_on(
         on_event(event);
         board.write(event)?;
         let line = serde_json::to_string(event).map_err(|e| Error::file(&folder.metrics(), e))?;
-        writeln!(log, "{line}").map_err(|e| Error::file(&folder.metrics(), e))
+        // In one piece, so that whoever reads meanwhile, or after the disk was full, finds whole lines but for the last.
+        log.write_all(format!("{line}\n").as_bytes()).map_err(|e| Error::unwritten(&folder.metrics(), &e))
     };
     if let Some(problem) = damaged {
         keep(&Event::Damaged { problem, step: trainer.step() })?;

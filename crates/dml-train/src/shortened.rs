@@ -50,7 +50,7 @@ mod tests {
         // The first number tells the classes apart, the second mixes them up.
         let values = vec![1.0, 9.0, 1.1, -9.0, 5.0, 9.1, 5.1, -9.1];
         let set = Embeddings { values, dim: 2, labels: vec![0, 0, 1, 1] };
-        let embedded = Embedded { validation: None, test: Some(set), one_shot: vec![] };
+        let embedded = Embedded { validation: None, test: Some(set), one_shot: vec![], captions: [None, None] };
         let found = embedded.shortened(Metric::Euclidean, &[2, 1]).unwrap();
         let recall = |at: usize| found[at].test.as_ref().unwrap().recall_at[0].1;
         assert_eq!((found[0].dim, recall(0), found[1].dim, recall(1)), (2, 0.0, 1, 1.0));

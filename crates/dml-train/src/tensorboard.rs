@@ -10,7 +10,7 @@
 use crate::{Error, Event, Result};
 use prost::Message;
 use std::fs::File;
-use std::io::{ErrorKind, Write};
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -37,7 +37,7 @@ impl EventFile {
             number = number.max(found.map_or(0, |found| found + 1));
         }
         let path = folder.join(format!("{PREFIX}{number:010}.dml"));
-        let file = File::create_new(&path).map_err(|e| Error::file(&path, e))?;
+        let file = File::create_new(&path).map_err(|e| Error::unwritten(&path, &e))?;
         let mut begun = Self { file, path };
         begun.record(0, What::FileVersion("brain.Event:2".to_owned()))?;
         Ok(begun)
@@ -61,10 +61,16 @@ impl EventFile {
                 self.scalars(step, &values)
             }
             Event::Validated { step, map_at_r, .. } => self.scalars(step, &[("validation/map_at_r", map_at_r as f32)]),
+            Event::ValidatedBothWays { step, map_at_r, .. } => {
+                self.scalars(step, &[("validation/map_at_r_both_ways", map_at_r as f32)])
+            }
             Event::ValidatedPairs { step, spearman, .. } => {
                 self.scalars(step, &[("validation/spearman", spearman as f32)])
             }
             Event::Tested { step, recall_at_1, .. } => self.scalars(step, &[("test/recall_at_1", recall_at_1 as f32)]),
+            Event::TestedBothWays { step, map_at_r, .. } => {
+                self.scalars(step, &[("test/map_at_r_both_ways", map_at_r as f32)])
+            }
             _ => Ok(()),
         }
     }
@@ -80,10 +86,7 @@ impl EventFile {
         let length = (message.len() as u64).to_le_bytes();
         let bytes = [&length[..], &masked(&length), &message, &masked(&message)].concat();
         // In one piece: whoever reads meanwhile finds whole records, but for the last.
-        self.file.write_all(&bytes).map_err(|e| match e.kind() {
-            ErrorKind::StorageFull => Error::file(&self.path, "the disk is full: make room, the same command goes on"),
-            _ => Error::file(&self.path, e),
-        })
+        self.file.write_all(&bytes).map_err(|e| Error::unwritten(&self.path, &e))
     }
 }
 

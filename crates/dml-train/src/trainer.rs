@@ -45,9 +45,9 @@ impl Trainer {
         agreement::of_kind(recipe, sets)?;
         let encoder = Network::new(&recipe.model, sets.input_shape(), recipe.seed, device)?;
         let mut loaded = Vec::new();
-        let text = recipe.model.text.as_deref().map(|text| (text, Towers::Texts));
-        for (model, towers) in std::iter::once((&recipe.model, Towers::Images)).chain(text) {
-            let Some(file) = weights::locate(model)? else { continue };
+        let text = recipe.model.text.as_deref().map(|text| (text, Towers::Texts, "model.text.weights"));
+        for (model, towers, key) in std::iter::once((&recipe.model, Towers::Images, "model.weights")).chain(text) {
+            let Some(file) = weights::locate(model, key)? else { continue };
             let loading = Loading { new_head: true, towers, ..Loading::default() };
             let report = dml_models::pretrained::load_with(&encoder, &file, loading)?;
             loaded.push((model.weights.clone().unwrap_or_default(), file, report));
@@ -116,17 +116,35 @@ impl Trainer {
         stop: &AtomicBool,
         on_event: &mut dyn FnMut(&Event) -> Result<()>,
     ) -> Result<()> {
-        let (steps, seed) = (self.recipe.train.steps, self.recipe.seed);
-        on_event(&Event::Start { step: self.step(), steps })?;
+        on_event(&Event::Start { step: self.step(), steps: self.recipe.train.steps })?;
         if self.is_done() {
             return Ok(());
         }
+        let mut writer = checkpoint::Writer::default();
+        let outcome = self.take_steps(sets, folder, stop, &mut writer, on_event);
+        // What was being written when a step failed is on the disk all the same.
+        if let (Err(_), Ok(Some(step))) = (&outcome, writer.finish()) {
+            // The first problem is the one to tell.
+            let _ = on_event(&Event::Checkpoint { step });
+        }
+        outcome
+    }
+
+    /// The steps of [`Self::fit`], whose checkpoints `writer` brings to the disk.
+    fn take_steps(
+        &mut self,
+        sets: &Sets,
+        folder: &RunFolder,
+        stop: &AtomicBool,
+        writer: &mut checkpoint::Writer,
+        on_event: &mut dyn FnMut(&Event) -> Result<()>,
+    ) -> Result<()> {
+        let (steps, seed) = (self.recipe.train.steps, self.recipe.seed);
         let sampler = sets.sampler(&self.recipe)?;
         let accumulate = self.recipe.train.accumulate;
         let DataConfig { workers, ahead, unreadable, .. } = self.recipe.data;
         let loader = LoaderOptions { workers, ahead, unreadable, until: Some(steps.saturating_mul(accumulate)) };
         let how = Streamed { loader, bytes: !self.device.is_cpu() };
-        let mut writer = checkpoint::Writer::default();
         let (mut began, mut saved) = (Instant::now(), Instant::now());
         let vars = self.optimizer.vars();
         let mut batches = sets.train.stream(sampler, (seed, self.step() * accumulate), how);

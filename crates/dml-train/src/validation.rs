@@ -27,7 +27,7 @@ impl Trainer {
         let (encoder, device) = (&self.encoder, &self.device);
         let measured = with_weights(encoder.weights(), weights.as_deref(), || {
             match (by_test, &sets.validation, &sets.scored[0]) {
-                (true, _, _) => evaluation::recall_on_test(encoder, metric, sets, device),
+                (true, _, _) => evaluation::on_test(encoder, metric, sets, device),
                 (false, Some(validation), _) => {
                     let set = (validation.as_ref(), sets.captions[0].as_ref());
                     evaluation::map_at_r(encoder, metric, set, device)
@@ -45,8 +45,10 @@ impl Trainer {
         }
         on_event(&match measured {
             Measured::MapAtR(map_at_r) => Event::Validated { step, map_at_r, best },
+            Measured::BothWays(map_at_r) => Event::ValidatedBothWays { step, map_at_r, best },
             Measured::Spearman(spearman) => Event::ValidatedPairs { step, spearman, best },
             Measured::TestRecall(recall_at_1) => Event::Tested { step, recall_at_1, best },
+            Measured::TestBothWays(map_at_r) => Event::TestedBothWays { step, map_at_r, best },
         })
     }
 }

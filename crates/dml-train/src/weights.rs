@@ -15,28 +15,40 @@ const HUB: &str = "hf://";
 /// When the folder is none of a sentence encoder, the hub does not answer, or this build has no feature `hub`.
 pub(crate) fn sentence_folder(model: &EncoderConfig) -> Result<Option<SentenceFolder>> {
     let Some(weights) = &model.weights else { return Ok(None) };
-    let folder = match weights.strip_prefix(HUB).map(|address| address.split('/').collect::<Vec<_>>()) {
+    let folder = match named_repository(weights) {
         None if Path::new(weights).is_dir() => PathBuf::from(weights),
-        Some(parts) if parts.len() == 2 && !parts.contains(&"") => {
-            let (name, revision) = parts[1].split_once('@').unwrap_or((parts[1], "main"));
-            repository(&format!("{}/{name}", parts[0]), revision)?
-        }
-        _ => return Ok(None),
+        Some((name, revision)) => repository(&name, revision)?,
+        None => return Ok(None),
     };
     Ok(Some(SentenceFolder::read(&folder)?))
 }
 
-/// The file that `model.weights` names, fetched if it is an address `hf://OWNER/NAME/FILE` or `hf://OWNER/NAME@REVISION/FILE`: a
-/// branch, a tag or, for what is the same for ever, a commit. Without one it is `main`. Of a sentence encoder it is the file of its
-/// folder. `None`: the recipe names none.
+/// Whether the weights of `model` name a whole repository on the hub, which says its shape.
+pub(crate) fn are_a_repository(model: &EncoderConfig) -> bool {
+    model.weights.as_deref().and_then(named_repository).is_some()
+}
+
+/// Owner and name, and the revision, of the whole repository that `weights` name.
+fn named_repository(weights: &str) -> Option<(String, &str)> {
+    let (owner, name) = weights.strip_prefix(HUB)?.split_once('/')?;
+    if owner.is_empty() || name.is_empty() || name.contains('/') {
+        return None;
+    }
+    let (name, revision) = name.split_once('@').unwrap_or((name, "main"));
+    Some((format!("{owner}/{name}"), revision))
+}
+
+/// The file that the weights of `model` name, which the recipe says as `key`, fetched if it is an address `hf://OWNER/NAME/FILE` or
+/// `hf://OWNER/NAME@REVISION/FILE`: a branch, a tag or, for what is the same for ever, a commit. Without one it is `main`. Of a
+/// sentence encoder it is the file of its folder. `None`: the recipe names none.
 ///
 /// # Errors
 /// When the address is not understood, the hub does not answer, or this build has no feature `hub`.
-pub(crate) fn locate(model: &EncoderConfig) -> Result<Option<PathBuf>> {
+pub(crate) fn locate(model: &EncoderConfig, key: &str) -> Result<Option<PathBuf>> {
     let Some(weights) = &model.weights else { return Ok(None) };
     match sentence_folder(model)? {
         Some(folder) => Ok(Some(folder.weights)),
-        None => file(weights).map(Some),
+        None => file(weights, key).map(Some),
     }
 }
 
@@ -49,12 +61,12 @@ pub(crate) fn commit(weights: &str, file: &Path) -> Option<String> {
 }
 
 /// As [`locate`], of a single file.
-fn file(weights: &str) -> Result<PathBuf> {
+fn file(weights: &str, key: &str) -> Result<PathBuf> {
     let Some(address) = weights.strip_prefix(HUB) else { return Ok(PathBuf::from(weights)) };
     let parts: Vec<&str> = address.splitn(3, '/').collect();
     let [owner, name, file] = parts[..] else {
         return Err(Error::Recipe(format!(
-            "model.weights is {weights:?}: write {HUB}OWNER/NAME/FILE, {HUB}OWNER/NAME@REVISION/FILE, {HUB}OWNER/NAME of a \
+            "{key} is {weights:?}: write {HUB}OWNER/NAME/FILE, {HUB}OWNER/NAME@REVISION/FILE, {HUB}OWNER/NAME of a \
              sentence encoder, or a path"
         )));
     };
@@ -81,7 +93,7 @@ fn repository(name: &str, revision: &str) -> Result<PathBuf> {
 #[cfg(not(feature = "hub"))]
 fn from_hub(repository: &str, revision: &str, file: &str) -> Result<PathBuf> {
     Err(Error::Recipe(format!(
-        "model.weights lies on the hub ({repository}@{revision}, {file}) but this build has no feature hub: build with it, or fetch the file"
+        "weights lie on the hub ({repository}@{revision}, {file}) but this build has no feature hub: build with it, or fetch the file"
     )))
 }
 
@@ -90,13 +102,15 @@ mod tests {
     use super::*;
 
     fn locate(weights: &str) -> Result<Option<PathBuf>> {
-        super::locate(&EncoderConfig { weights: Some(weights.to_owned()), ..EncoderConfig::default() })
+        let model = EncoderConfig { weights: Some(weights.to_owned()), ..EncoderConfig::default() };
+        super::locate(&model, "model.text.weights")
     }
 
     #[test]
     fn paths_stay_and_half_addresses_are_refused() {
         assert_eq!(locate("runs/a/encoder.safetensors").unwrap(), Some(PathBuf::from("runs/a/encoder.safetensors")));
-        assert!(locate("hf://owner").unwrap_err().to_string().contains("OWNER/NAME/FILE"));
+        let message = locate("hf://owner").unwrap_err().to_string();
+        assert!(message.contains("model.text.weights is \"hf://owner\": write hf://OWNER/NAME/FILE"), "{message}");
     }
 
     #[test]

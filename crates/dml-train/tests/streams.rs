@@ -77,6 +77,17 @@ fn bytes_become_what_floats_are() {
 }
 
 #[test]
+fn two_views_want_something_to_be_drawn() {
+    let folder = files();
+    for steps in ["[]", "[{ horizontal_flip = 1.0 }, { grayscale = 0.0 }]"] {
+        let steps = format!("data.train_transforms=[{{ resize = [16, 16] }}, {}", &steps[1..]);
+        let of_two = recipe(folder.path(), &[steps, "data.views=2".to_owned()]);
+        let message = sets::open(&of_two, None).err().unwrap().to_string();
+        assert!(message.contains("both views would be equal: add a step to data.train_transforms"), "{message}");
+    }
+}
+
+#[test]
 fn what_cannot_be_read_ends_the_run_or_is_left_out_and_named() {
     let folder = files();
     fs::write(folder.path().join("5.png"), b"no picture").unwrap();
@@ -104,6 +115,18 @@ fn what_cannot_be_read_ends_the_run_or_is_left_out_and_named() {
     assert!(page.contains("training did without 1 images that cannot be read"));
     let log = fs::read_to_string(out.metrics()).unwrap();
     assert_eq!(log.lines().filter(|line| line.contains("\"skipped\"")).count(), lost.len());
+    // The same with all that goes on around it: read from a cache or from files, what is left out is left out of both views.
+    let all = ["data.unreadable=skip", "data.views=2", "train.accumulate=2", "loss.views=pooled"];
+    let cache = format!("data.cache={}", folder.path().join("cache").display());
+    let runs = [("files", None), ("cached", Some(cache.as_str()))].map(|(name, cache)| {
+        let (done, lost, out) = attempt(name, &all.into_iter().chain(cache).collect::<Vec<_>>());
+        done.unwrap();
+        assert!(!lost.is_empty() && lost.len() < 16, "{lost:?}");
+        assert!(lost.iter().all(|(step, what)| (1..=8).contains(step) && what.len() == 1 && what[0].contains("5.png")));
+        let steps: Vec<u64> = lost.iter().map(|(step, _)| *step).collect();
+        (steps, fs::read(out.encoder()).unwrap(), fs::read(out.checkpoint()).unwrap())
+    });
+    assert!(runs[0] == runs[1]);
     // A broken test image is no matter of choice.
     fs::write(folder.path().join("15.png"), b"no picture").unwrap();
     assert!(attempt("test", &["data.unreadable=skip"]).0.unwrap_err().contains("15.png"));

@@ -72,8 +72,8 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
         eprintln!("{} skipped, it needs {why}", job.title());
     }
     let pool = Pool { dml: &dml, data: &data, device: &arguments.device, threads: pool::threads()? };
-    let lacking = pool.run(&plan.open_jobs())?;
-    plan.skip_without(&lacking);
+    let left_out = pool.run(&plan.open_jobs())?;
+    plan.skip_without_weights(&left_out);
     plan.write(&out)?;
     report(&dml, &out)?;
     let elapsed = started.elapsed().as_secs();

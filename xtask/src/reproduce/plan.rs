@@ -220,11 +220,10 @@ impl Plan {
         self.jobs.iter().any(|job| job.weights.is_some() && job.skipped.is_none())
     }
 
-    /// Takes the jobs that begin with weights out of it which `commands` would bring.
-    pub(crate) fn skip_without(&mut self, commands: &BTreeSet<String>) {
-        for job in self.jobs.iter_mut().filter(|job| job.skipped.is_none()) {
-            let lacks = job.weights.as_ref().filter(|command| commands.contains(*command));
-            job.skipped = lacks.map(|command| format!("{command}, where the hub is reached"));
+    /// Takes the jobs in the folders `left_out`, whose weights could not be had, out of it.
+    pub(crate) fn skip_without_weights(&mut self, left_out: &BTreeSet<PathBuf>) {
+        for job in self.jobs.iter_mut().filter(|job| left_out.contains(&job.dir)) {
+            job.skipped = job.weights.as_ref().map(|command| format!("{command}, where the hub is reached"));
         }
     }
 
@@ -338,7 +337,7 @@ pub(super) mod tests {
         let command = "hf download timm/vit model.safetensors";
         assert_eq!([0, 1, 2].map(|i| plan.jobs[i].weights.as_deref()), [Some(command), None, None]);
         assert!(plan.wants_weights());
-        plan.skip_without(&BTreeSet::from([command.to_owned()]));
+        plan.skip_without_weights(&BTreeSet::from([plan.jobs[0].dir.clone()]));
         let skipped: Vec<(&str, &str)> = plan.skipped().iter().map(|(job, why)| (job.name.as_str(), *why)).collect();
         assert_eq!(skipped, [("hub", "hf download timm/vit model.safetensors, where the hub is reached")]);
         assert!(!plan.wants_weights());

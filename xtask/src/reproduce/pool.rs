@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::env;
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread;
@@ -124,9 +124,9 @@ pub(crate) fn threads() -> Result<usize> {
 
 impl Pool<'_> {
     /// Runs the jobs to their end. The first that fails stops the others, which keep their checkpoints; but those that begin with
-    /// weights which cannot be had are left out. Returns the commands that would bring these.
-    pub(crate) fn run(&self, jobs: &[&Job]) -> Result<BTreeSet<String>> {
-        let mut lacking = BTreeSet::new();
+    /// weights which cannot be had are left out, unless they are complete. Returns the folders of those that are left out.
+    pub(crate) fn run(&self, jobs: &[&Job]) -> Result<BTreeSet<PathBuf>> {
+        let mut left_out = BTreeSet::new();
         let mut progress = Progress::new(jobs);
         let (sender, receiver) = channel();
         let mut waiting: VecDeque<usize> = (0..jobs.len()).collect();
@@ -142,19 +142,22 @@ impl Pool<'_> {
             }
             if running.is_empty() {
                 progress.finish();
-                return Ok(lacking);
+                return Ok(left_out);
             }
             let ended = listen(&receiver, &mut progress)?;
             let at = running.iter().position(|running| running.job == ended).expect("only running jobs speak");
             let status = running.swap_remove(at).child.wait()?;
             if let Some(command) = lacks(jobs[ended], status) {
-                lacking.insert(command.clone());
-                progress.leave_out(ended, &command);
-                // The others would ask in vain.
+                let mut leave_out = |job: usize| {
+                    left_out.insert(jobs[job].dir.clone());
+                    progress.leave_out(job, &command);
+                };
+                leave_out(ended);
+                // The others would ask in vain, but for those that need no weights any more.
                 waiting.retain(|&job| {
-                    let asks = jobs[job].weights.as_ref() == Some(&command);
+                    let asks = jobs[job].weights.as_ref() == Some(&command) && !jobs[job].was_complete();
                     if asks {
-                        progress.leave_out(job, &command);
+                        leave_out(job);
                     }
                     !asks
                 });
@@ -302,15 +305,22 @@ mod tests {
         fs::set_permissions(&dml, fs::Permissions::from_mode(0o755)).unwrap();
         let job = |name: &str, weights: Option<&str>| Job {
             weights: weights.map(str::to_owned),
-            ..training(out.path(), name, false)
+            ..training(out.path(), name, name == "done")
         };
-        let jobs =
-            [job("lacks-0", Some("get b")), job("lacks-1", Some("get b")), job("has", Some("get c")), job("own", None)];
+        let get_b = Some("get b");
+        // Of one that is complete `dml train` asks for nothing.
+        let jobs = [
+            job("lacks-0", get_b),
+            job("lacks-1", get_b),
+            job("has", Some("get c")),
+            job("own", None),
+            job("done", get_b),
+        ];
         let pool = Pool { dml: &dml, data: out.path(), device: "cpu", threads: 1 };
-        let lacking = pool.run(&jobs.iter().collect::<Vec<_>>()).unwrap();
-        assert_eq!(lacking, BTreeSet::from(["get b".to_owned()]));
-        assert_eq!(jobs.each_ref().map(Job::was_complete), [false, false, true, true]);
-        assert_eq!(fs::read_to_string(out.path().join("calls")).unwrap().lines().count(), 3);
+        let left_out = pool.run(&jobs.iter().collect::<Vec<_>>()).unwrap();
+        assert_eq!(left_out, BTreeSet::from([&jobs[0], &jobs[1]].map(|job| job.dir.clone())));
+        assert_eq!(jobs.each_ref().map(Job::was_complete), [false, false, true, true, true]);
+        assert_eq!(fs::read_to_string(out.path().join("calls")).unwrap().lines().count(), 4);
         // Without weights of the hub it is a failure like any other.
         let lacks = job("lacks-2", None);
         assert!(pool.run(&[&lacks]).unwrap_err().to_string().contains("no network"));

@@ -1,7 +1,7 @@
 //! Ours beside published figures, and what follows.
 
 use super::columns;
-use super::plan::{Job, Models, Suite};
+use super::plan::{Job, Models, Suite, that_ran};
 use anyhow::{Context, Result};
 use dml_eval::report::Table;
 use dml_eval::statistics::{ci95, mean};
@@ -48,10 +48,8 @@ impl Comparison {
         let column = columns::of(suite.table).into_iter().find(|column| column.key == self.column);
         let column = column
             .with_context(|| format!("{}: comparison column {:?} is not in its table", suite.suite, self.column))?;
-        let jobs: Vec<&&Job> = jobs.iter().filter(|job| self.of.contains(&job.name)).collect();
-        if jobs.is_empty() || jobs.iter().any(|job| job.skipped.is_some()) {
-            return Ok(None);
-        }
+        let jobs: Vec<&Job> = jobs.iter().copied().filter(|job| self.of.contains(&job.name)).collect();
+        let Some(jobs) = that_ran(&jobs).ok().filter(|jobs| !jobs.is_empty()) else { return Ok(None) };
         let runs = jobs.iter().map(|job| job.achieved(self.models)).collect::<Result<Vec<_>>>()?;
         let values: Vec<f64> = runs.iter().filter_map(|run| Some(100.0 * run.figure(column)?)).collect();
         let shortened = jobs.iter().find_map(|job| job.shortened.as_deref());

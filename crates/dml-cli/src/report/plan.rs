@@ -103,6 +103,18 @@ impl Job {
     }
 }
 
+/// Those of `jobs` that ran: of the seeds of a recipe some may have been skipped.
+///
+/// # Errors
+/// Why, when of a recipe none ran.
+pub(super) fn that_ran<'a>(jobs: &[&'a Job]) -> Result<Vec<&'a Job>, String> {
+    let ran: Vec<&Job> = jobs.iter().copied().filter(|job| job.skipped.is_none()).collect();
+    match jobs.iter().find(|job| !ran.iter().any(|other| other.name == job.name)) {
+        Some(job) => Err(job.skipped.clone().unwrap_or_default()),
+        None => Ok(ran),
+    }
+}
+
 /// What a job has achieved.
 pub(super) enum Achieved {
     Run(Box<Evaluation>),
@@ -140,6 +152,17 @@ impl Plan {
 mod tests {
     use super::*;
     use serde_json::json;
+
+    #[test]
+    fn a_recipe_is_skipped_when_none_of_its_seeds_ran() {
+        let job = |name: &str, skipped: Option<&str>| -> Job {
+            serde_json::from_value(json!({"suite": "s", "name": name, "dir": "", "skipped": skipped})).unwrap()
+        };
+        let jobs = [job("a", Some("no weights")), job("a", None), job("b", Some("no data"))];
+        assert_eq!(that_ran(&[&jobs[0], &jobs[1]]).unwrap().len(), 1);
+        assert_eq!(that_ran(&[&jobs[0], &jobs[1], &jobs[2]]).err().as_deref(), Some("no data"));
+        assert!(that_ran(&[]).unwrap().is_empty());
+    }
 
     #[test]
     fn of_folds_a_job_has_two_results() {

@@ -2,9 +2,10 @@
 
 use super::file;
 use crate::{Error, Result};
-use hf_hub::api::sync::ApiBuilder;
+use hf_hub::api::sync::{ApiBuilder, ApiError};
 use hf_hub::{Cache, Repo, RepoType};
 use std::env;
+use std::io::{self, ErrorKind};
 use std::path::{Component, Path, PathBuf};
 
 /// Where the hub is when `HF_ENDPOINT` does not say.
@@ -67,7 +68,8 @@ impl Hub {
     /// Finds `wanted` in the cache, or fetches it.
     ///
     /// # Errors
-    /// When it is not in the cache and the hub does not give it, or its SHA-256 is another than it must be.
+    /// When it is not in the cache and the hub does not give it ([`Error::NotToBeHad`]), it cannot be kept, or its SHA-256 is another
+    /// than it must be.
     pub fn fetch(&self, wanted: HubFile<'_>) -> Result<Fetched> {
         let HubFile { repo, revision, file, sha256 } = wanted;
         let wrong = |problem: String| Error::Hub(format!("{repo}@{revision}/{file}: {problem}"));
@@ -90,8 +92,9 @@ impl Hub {
                 let endpoint = self.endpoint.trim_end_matches('/').to_owned();
                 let api = builder.with_endpoint(endpoint).with_progress(false).with_retries(2).build();
                 let api = api.map_err(|error| wrong(error.to_string()))?;
-                api.repo(repository(wanted)).download(file).map_err(|error| {
-                    lacking(format!("{error}: is it there, is {} reached, must you log in?", self.endpoint))
+                api.repo(repository(wanted)).download(file).map_err(|error| match mend(&error) {
+                    None => lacking(format!("{error}: is it there, is {} reached, must you log in?", self.endpoint)),
+                    Some(mend) => wrong(format!("{error}: it cannot be kept in {}: {mend}", self.cache.display())),
                 })?;
                 self.cached(wanted).ok_or_else(|| wrong("it came, but is not in the cache".to_owned()))?
             }
@@ -122,6 +125,37 @@ impl Hub {
     }
 }
 
+/// What mends a failure of this machine; `None`: it is the hub that does not give the file, or the way there.
+fn mend(error: &ApiError) -> Option<&'static str> {
+    match error {
+        ApiError::TooManyRetries(last) => mend(last),
+        ApiError::IoError(error) if !is_of_the_way(error) => Some("make room there, or set HF_HOME to another folder"),
+        ApiError::LockAcquisition(_) => Some("another process is fetching it, wait for its end"),
+        ApiError::InvalidResume => Some("remove the files there that end in .part"),
+        _ => None,
+    }
+}
+
+/// Whether an error of reading from the hub and writing to the disk, which come as one, is of the former.
+fn is_of_the_way(error: &io::Error) -> bool {
+    let of_network = matches!(
+        error.kind(),
+        ErrorKind::ConnectionRefused
+            | ErrorKind::ConnectionReset
+            | ErrorKind::ConnectionAborted
+            | ErrorKind::NotConnected
+            | ErrorKind::BrokenPipe
+            | ErrorKind::HostUnreachable
+            | ErrorKind::NetworkUnreachable
+            | ErrorKind::NetworkDown
+            | ErrorKind::TimedOut
+            | ErrorKind::WouldBlock
+            | ErrorKind::UnexpectedEof
+    );
+    // What the system did not say comes from the protocol, but for a disk that takes nothing more.
+    of_network || error.raw_os_error().is_none() && error.kind() != ErrorKind::WriteZero
+}
+
 fn repository(wanted: HubFile<'_>) -> Repo {
     Repo::with_revision(wanted.repo.to_owned(), RepoType::Model, wanted.revision.to_owned())
 }
@@ -140,4 +174,29 @@ pub fn fetch(wanted: HubFile<'_>) -> Result<Fetched> {
 /// As [`Hub::fetch`].
 pub fn from_hub(repo: &str, revision: &str, file: &str) -> Result<PathBuf> {
     Ok(fetch(HubFile { repo, revision, file, sha256: None })?.path)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_this_machine_lacks_is_told_from_what_the_hub_does_not_give() {
+        let system = |code: i32| ApiError::IoError(io::Error::from_raw_os_error(code));
+        let said = |kind: ErrorKind| ApiError::IoError(io::Error::new(kind, "said by a library"));
+        let again = |error: ApiError| ApiError::TooManyRetries(Box::new(error));
+        // No such folder, not permitted, no space left: the same numbers on all Unix systems.
+        for error in [system(2), system(13), again(system(28)), said(ErrorKind::WriteZero), ApiError::InvalidResume] {
+            assert!(mend(&error).is_some(), "{error}");
+        }
+        let of_hub = [
+            said(ErrorKind::UnexpectedEof),
+            again(said(ErrorKind::Other)),
+            ApiError::MissingHeader("etag"),
+            again(said(ErrorKind::TimedOut)),
+        ];
+        for error in of_hub {
+            assert_eq!(mend(&error), None, "{error}");
+        }
+    }
 }

@@ -69,7 +69,7 @@ pub struct DataConfig {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub texts: Option<String>,
     /// Views of each training image: 1 (default), or 2, each augmented by itself, for losses of two views such as `self_supervised`
-    /// and `vic_reg`.
+    /// and `vic_reg`. Something must be drawn of it.
     #[serde(skip_serializing_if = "is_one")]
     pub views: usize,
     /// Folder of decoded images: made once, mapped into memory, used by all runs of the same set, decoder and first steps. Default

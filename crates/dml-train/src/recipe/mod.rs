@@ -114,6 +114,20 @@ impl Recipe {
         Ok(recipe)
     }
 
+    /// As [`Self::completed`], but of an encoder on the hub the shape is that which `before` has written out, if it was completed from
+    /// the same address: the hub is not asked.
+    ///
+    /// # Errors
+    /// When what `model.weights` names here is no sentence encoder.
+    pub(crate) fn completed_as(&self, before: &Self) -> Result<Self> {
+        let mut recipe = self.clone();
+        complete_as(&mut recipe.model, Some(&before.model))?;
+        if let Some(text) = &mut recipe.model.text {
+            complete_as(text, before.model.text.as_deref())?;
+        }
+        Ok(recipe)
+    }
+
     fn check(&self) -> Result<()> {
         self.train.check()?;
         self.data.check()?;
@@ -162,13 +176,31 @@ impl Recipe {
 
 /// Gives `model` the shape of the sentence encoder that its weights name, if they do.
 fn complete(model: &mut EncoderConfig) -> Result<()> {
-    let Some(found) = weights::sentence_folder(model)?.map(|folder| folder.config) else { return Ok(()) };
-    (model.architecture, model.bert, model.distil_bert) = (found.architecture, found.bert, found.distil_bert);
+    if let Some(folder) = weights::sentence_folder(model)? {
+        take_shape(model, &folder.config);
+    }
+    Ok(())
+}
+
+/// As [`complete`], from what the same address has become `before` where it is one of the hub.
+fn complete_as(model: &mut EncoderConfig, before: Option<&EncoderConfig>) -> Result<()> {
+    if !weights::are_a_repository(model) {
+        return complete(model);
+    }
+    if let Some(before) = before.filter(|before| before.weights == model.weights) {
+        take_shape(model, before);
+    }
+    Ok(())
+}
+
+fn take_shape(model: &mut EncoderConfig, found: &EncoderConfig) {
+    model.architecture = found.architecture;
+    model.bert.clone_from(&found.bert);
+    model.distil_bert.clone_from(&found.distil_bert);
     if model.head.pooling == Pooling::Default {
         model.head.pooling = found.head.pooling;
     }
     model.head.normalize |= found.head.normalize;
-    Ok(())
 }
 
 /// Writes a loss's own defaults out, so that the echo holds them and a later default changes no old run.

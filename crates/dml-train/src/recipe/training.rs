@@ -31,8 +31,9 @@ pub struct TrainConfig {
     /// Share of the old weights in a moving mean of the weights that is kept beside them and is what is measured in the end, e.g.
     /// 0.999; 0 (default): none.
     pub ema: f64,
-    /// Steps between measurements of the validation classes or pairs, or of the test classes with `evaluate =
-    /// "best_on_test"`; 0 (default): only at the end.
+    /// Steps between measurements of what is held out to choose by, or of the test with `evaluate = "best_on_test"`; 0 (default):
+    /// only at the end. It is MAP@R on the validation classes; of images with texts the mean of both ways' MAP@R; of pairs
+    /// Spearman's correlation.
     pub validate_every: u64,
     /// Measurements without a better one after which training stops; 0 (default): never.
     pub patience: u64,
@@ -47,10 +48,10 @@ pub enum Evaluated {
     /// Those after the last step.
     #[default]
     Last,
-    /// Those that did best on the validation classes, by MAP@R.
+    /// Those that did best on the validation classes or pairs, by what [`TrainConfig::validate_every`] measures.
     BestOnValidation,
-    /// Those that did best on the test classes, by R@1: how many papers chose theirs. Only to compare with them: a figure chosen
-    /// by what it reports is too good.
+    /// Those that did best on the test classes, by R@1, or of images with texts by the mean of both ways' MAP@R: how many papers
+    /// chose theirs. Only to compare with them: a figure chosen by what it reports is too good.
     BestOnTest,
 }
 

@@ -47,12 +47,16 @@ pub(super) fn sections(events: &[Event]) -> Vec<Section> {
     found.into_iter().map(Section::Curves).collect()
 }
 
+const BOTH_WAYS: &str = "MAP@R both ways, %";
+
 /// Validation, the best marked.
 fn validation(events: &[Event]) -> Option<Curves> {
     let measured: Vec<(f64, f64)> = events
         .iter()
         .filter_map(|event| match *event {
-            Event::Validated { step, map_at_r, .. } => Some((step as f64, 100.0 * map_at_r)),
+            Event::Validated { step, map_at_r, .. }
+            | Event::ValidatedBothWays { step, map_at_r, .. }
+            | Event::TestedBothWays { step, map_at_r, .. } => Some((step as f64, 100.0 * map_at_r)),
             Event::ValidatedPairs { step, spearman, .. } => Some((step as f64, 100.0 * spearman)),
             Event::Tested { step, recall_at_1, .. } => Some((step as f64, 100.0 * recall_at_1)),
             _ => None,
@@ -60,8 +64,10 @@ fn validation(events: &[Event]) -> Option<Curves> {
         .collect();
     let [title, label, what] = events.iter().find_map(|event| match event {
         Event::Validated { .. } => Some(["Validation", "MAP@R, %", "classes held out of training"]),
+        Event::ValidatedBothWays { .. } => Some(["Validation", BOTH_WAYS, "images and texts held out of training"]),
         Event::ValidatedPairs { .. } => Some(["Validation", "Spearman, %", "pairs held out of training"]),
         Event::Tested { .. } => Some(["Test, chosen by", "R@1, %", "the test classes themselves"]),
+        Event::TestedBothWays { .. } => Some(["Test, chosen by", BOTH_WAYS, "the test images and texts themselves"]),
         _ => None,
     })?;
     // The first of equals, as the run keeps it.

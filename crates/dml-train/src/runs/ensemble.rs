@@ -4,7 +4,8 @@ use super::{Member, Setting};
 use crate::embedding::Embeddings;
 use crate::evaluation::{Embedded, Evaluation};
 use crate::run::RunFolder;
-use crate::{Error, Result, checkpoint, sets};
+use crate::sets::{self, Sets};
+use crate::{Error, Result, checkpoint};
 use dml_core::Metric;
 use serde::{Deserialize, Serialize};
 use std::io::ErrorKind;
@@ -22,7 +23,8 @@ pub(super) struct Ensemble {
 }
 
 /// The trained `members`, folds of one recipe, as one model of the test classes: a sample's embeddings, each of unit length, are
-/// joined and brought to unit length again (Musgrave et al. 2020, "concatenated"). What was measured before is read from `file`.
+/// joined and brought to unit length again (Musgrave et al. 2020, "concatenated"); those of the texts that go with images likewise,
+/// so that a score between the two is the mean of the models' cosines. What was measured before is read from `file`.
 ///
 /// # Errors
 /// When an encoder is missing, or `file` cannot be read or written.
@@ -32,20 +34,23 @@ pub(super) fn of_folds(members: &[Member], root: &Path, file: &Path, setting: &S
         Err(e) if e.kind() == ErrorKind::NotFound => {}
         Err(e) => return Err(Error::file(file, e)),
     }
-    // The same for all folds.
-    let mut roles = None;
-    let mut parts = Vec::new();
-    for Member { name, recipe } in members {
+    let of_member = |Member { name, recipe }: &Member| -> Result<(Sets, Embedded)> {
         // Its validation classes are training classes of the others.
-        let sets = sets::Sets { validation: None, ..sets::open(recipe, setting.data_dir)? };
+        let sets = Sets { validation: None, ..sets::open(recipe, setting.data_dir)? };
         let encoder = RunFolder::existing(&root.join(name))?.trained_encoder(recipe, &sets, setting.device)?;
-        parts.push(Embedded::new(&encoder, &sets, setting.device)?);
-        roles = sets.roles;
+        let embedded = Embedded::new(&encoder, &sets, setting.device)?;
+        Ok((sets, embedded))
+    };
+    // What the test is, is the same for all folds.
+    let (sets, first) = of_member(&members[0])?;
+    let mut parts = vec![first];
+    for member in &members[1..] {
+        parts.push(of_member(member)?.1);
     }
     let (recipe, joined) = (&members[0].recipe, joined(&parts));
     let of_any = joined.test.as_ref().or(joined.one_shot.first().map(|run| &run[0]));
     let dim = of_any.map_or(0, |embeddings| embeddings.dim);
-    let mut evaluation = joined.measure(Metric::Cosine, roles.as_deref())?;
+    let mut evaluation = joined.measure(Metric::Cosine, &sets)?;
     evaluation.name = format!("{}, {} folds", recipe.name, members.len());
     evaluation.seed = recipe.seed;
     let ensemble = Ensemble { models: members.len(), dim, evaluation };
@@ -56,14 +61,17 @@ pub(super) fn of_folds(members: &[Member], root: &Path, file: &Path, setting: &S
 
 /// Everything that all of `parts` have embedded, joined.
 fn joined(parts: &[Embedded]) -> Embedded {
-    let test: Option<Vec<&Embeddings>> = parts.iter().map(|part| part.test.as_ref()).collect();
+    let of_all = |of: fn(&Embedded) -> Option<&Embeddings>| -> Option<Embeddings> {
+        Some(concatenated(&parts.iter().map(of).collect::<Option<Vec<_>>>()?))
+    };
     let runs = parts.iter().map(|part| part.one_shot.len()).min().unwrap_or(0);
     let of_run =
         |run: usize, half: usize| concatenated(&parts.iter().map(|part| &part.one_shot[run][half]).collect::<Vec<_>>());
     Embedded {
         validation: None,
-        test: test.map(|test| concatenated(&test)),
+        test: of_all(|part| part.test.as_ref()),
         one_shot: (0..runs).map(|run| [of_run(run, 0), of_run(run, 1)]).collect(),
+        captions: [None, of_all(|part| part.captions[1].as_ref())],
     }
 }
 
@@ -104,5 +112,25 @@ mod tests {
         let want = [0.6 * half, 0.8 * half, half, 0.0, 0.0, -1.0];
         assert!(joined.values.iter().zip(want).all(|(a, b)| (a - b).abs() < 1e-6), "{:?}", joined.values);
         assert_eq!((joined.dim, joined.labels), (3, vec![7, 8]));
+    }
+
+    #[test]
+    fn texts_are_joined_as_images_are() {
+        let one = |values: Vec<f32>| Embeddings { values, dim: 2, labels: vec![1] };
+        let part = |image: [f32; 2], text: [f32; 2]| Embedded {
+            validation: None,
+            test: Some(one(image.to_vec())),
+            one_shot: vec![],
+            captions: [None, Some(one(text.to_vec()))],
+        };
+        let parts = [part([2.0, 0.0], [3.0, 0.0]), part([0.0, 5.0], [0.0, -1.0])];
+        let Embedded { test: Some(image), captions: [None, Some(text)], .. } = joined(&parts) else {
+            panic!("a part is missing")
+        };
+        // The mean of the models' cosines, 1 and −1.
+        let cosine: f32 = image.values.iter().zip(&text.values).map(|(a, b)| a * b).sum();
+        assert!((image.dim, text.dim) == (4, 4) && cosine.abs() < 1e-6, "{:?} {:?}", image.values, text.values);
+        let without = Embedded { captions: [None, None], ..part([1.0, 0.0], [1.0, 0.0]) };
+        assert!(joined(&[parts.into_iter().next().unwrap(), without]).captions[1].is_none());
     }
 }

@@ -66,6 +66,15 @@ impl Member {
         Self { name, recipe: self.recipe.clone() }.with(|recipe| recipe.data.fold = Some(fold))
     }
 
+    /// What it has achieved in its folder below `root`, if it is complete.
+    fn finished(&self, root: &Path) -> Result<Option<Evaluation>> {
+        match RunFolder::existing(&root.join(&self.name)) {
+            Ok(folder) => folder.finished(&self.recipe),
+            // It is not begun.
+            Err(_) => Ok(None),
+        }
+    }
+
     /// Trains on `sets` in its folder below `root`.
     pub(crate) fn train(&self, sets: &Sets, root: &Path, setting: &Setting<'_>) -> Result<Evaluation> {
         let folder = RunFolder::open(&root.join(&self.name))?;
@@ -129,8 +138,9 @@ impl Runs {
             return Err(Error::file(root, "is the folder of a single run: choose another --run-dir for several"));
         }
         let members = self.members();
-        let evaluations = in_turn(&members, setting, |member| {
-            member.train(&sets::open(&member.recipe, setting.data_dir)?, root, setting)
+        let evaluations = in_turn(&members, setting, |member| match member.finished(root)? {
+            Some(evaluation) => Ok(evaluation),
+            None => member.train(&sets::open(&member.recipe, setting.data_dir)?, root, setting),
         })?;
         let rows = match self.folds() {
             None => vec![Row::new(&self.recipe.name, &evaluations)],

@@ -95,7 +95,7 @@ impl Summary {
         };
         let weights = match self.weights {
             Evaluated::Last => "last weights",
-            Evaluated::BestOnValidation => "best weights on the validation classes",
+            Evaluated::BestOnValidation => "best weights on the validation classes or pairs",
             Evaluated::BestOnTest => "best weights on the test classes themselves, so too good",
         };
         let folds = match self.folds {
@@ -109,7 +109,7 @@ impl Summary {
             title: self.name.clone(),
             columns: std::iter::once("method").chain(shown.iter().map(|f| f.heading)).map(str::to_owned).collect(),
             rows: self.rows.iter().map(cells).collect(),
-            note: format!("Percent; {over}; {weights}{folds}; all classes are unseen in training."),
+            note: format!("Percent; {over}; {weights}{folds}; nothing of it was in training."),
         }
     }
 }

@@ -48,7 +48,8 @@ pub struct Trial {
     /// The figure that trials are judged by, as [`Figure`] calls it.
     #[serde(default = "of_classes")]
     pub judged_by: String,
-    /// That figure, over folds the mean; nothing where loss, gradient or embeddings did not stay finite.
+    /// That figure, over folds the mean; nothing where loss, gradient or embeddings did not stay finite, or all embeddings of pairs
+    /// became alike.
     #[serde(alias = "map_at_r")]
     pub achieved: Option<f64>,
     /// The figure of each fold.
@@ -80,8 +81,8 @@ impl Search {
     /// Does what is left of `trials` trials below `root`; all trials. `on_trial` hears of each that ends.
     ///
     /// # Errors
-    /// When a recipe of the space refuses its values, there are no validation classes or pairs, the folder is that of another search, or a run
-    /// fails otherwise than by growing beyond all numbers.
+    /// When a recipe of the space refuses its values, there are no validation classes or pairs, the folder is that of another search,
+    /// or a run fails otherwise than by growing beyond all numbers or by collapsing.
     pub fn run(
         &self,
         root: &Path,
@@ -160,7 +161,7 @@ impl Search {
         let found = in_turn(&members, setting, |member| {
             let sets = sets::open(&member.recipe, setting.data_dir)?.without_test();
             match member.train(&sets, root, setting) {
-                Err(e) if e.is_divergence() => Ok(None),
+                Err(e) if e.is_lost() => Ok(None),
                 ran => judge.of(&ran?).map(Some).ok_or_else(|| {
                     Error::Recipe(
                         "no validation class has two images, so that nothing can be chosen by them".to_owned(),

@@ -2,6 +2,7 @@
 
 use super::{Parts, Sets};
 use crate::examples::{Examples, Images};
+use crate::recipe::DataConfig;
 use crate::{Recipe, Result};
 use dml_data::image::{Pipeline, Preset, Unreadable};
 use dml_data::{CachedImages, Catalog, FileImages, Normalize};
@@ -21,7 +22,7 @@ pub(super) fn of_catalog(catalog: Catalog, recipe: &Recipe) -> Result<Sets> {
     };
     let preset = Preset::named(&config.preset)?;
     let how = Preparation {
-        train: config.train_transforms.clone().unwrap_or(preset.train),
+        train: training(config)?,
         eval: config.eval_transforms.clone().unwrap_or(preset.eval),
         normalize: config.normalize.clone().unwrap_or(preset.normalize),
         recipe,
@@ -36,6 +37,14 @@ pub(super) fn of_catalog(catalog: Catalog, recipe: &Recipe) -> Result<Sets> {
         roles,
         normalize: Some(how.normalize.clone()),
         ..Sets::of_train(how.inputs(train, &how.train, config.unreadable)?)
+    })
+}
+
+/// What is done to training images.
+pub(super) fn training(config: &DataConfig) -> Result<Pipeline> {
+    Ok(match &config.train_transforms {
+        Some(own) => own.clone(),
+        None => Preset::named(&config.preset)?.train,
     })
 }
 

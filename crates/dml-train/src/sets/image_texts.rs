@@ -1,12 +1,13 @@
 //! Sets of images as examples of two views: with the texts of their classes, or drawn twice.
 
-use super::{Sets, texts};
+use super::{Sets, files, texts};
 use crate::cross_modal::Captions;
 use crate::examples::{Examples, Images};
 use crate::two_views::{DrawnTwice, ImagesWithTexts};
 use crate::{Error, Recipe, Result};
+use dml_data::image::{Pipeline, Step};
 use dml_data::sources::{emoji_names, own_texts};
-use dml_data::{ClassTexts, Inputs, SelectedInputs};
+use dml_data::{Augment, ClassTexts, Inputs, SelectedInputs};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -48,7 +49,38 @@ pub(super) fn with_texts(sets: Sets, recipe: &Recipe, name: &str) -> Result<Sets
 /// The images of `sets`, each drawn twice.
 pub(super) fn drawn_twice(sets: Sets, recipe: &Recipe) -> Result<Sets> {
     let images = images(&sets, recipe, "data.views is 2")?;
-    Ok(Sets { train: Arc::new(DrawnTwice(Images(images))), two_views: true, ..sets })
+    let mend = match super::are_files(&recipe.data) {
+        true if !pipeline_draws(&files::training(&recipe.data)?) => {
+            "add a step to data.train_transforms, e.g. { horizontal_flip = 0.5 }"
+        }
+        false if !augment_draws(&recipe.augment) => "set augment, e.g. augment.translate = 0.1",
+        _ => return Ok(Sets { train: Arc::new(DrawnTwice(Images(images))), two_views: true, ..sets }),
+    };
+    Err(Error::Recipe(format!(
+        "data.views is 2 but nothing is drawn of an image, so that both views would be equal: {mend}"
+    )))
+}
+
+/// Whether two images of one may differ.
+fn augment_draws(augment: &Augment) -> bool {
+    let Augment { rotate, shear, translate, elastic, brightness, contrast, saturation, erase, scale, .. } = *augment;
+    let amounts = [rotate, shear, translate, elastic, brightness, contrast, saturation, erase, scale[1] - scale[0]];
+    amounts.iter().any(|&amount| amount > 0.0) || is_by_chance(augment.horizontal_flip.into())
+}
+
+/// As [`augment_draws`], of image files.
+fn pipeline_draws(pipeline: &Pipeline) -> bool {
+    pipeline.steps.iter().any(|step| match step {
+        Step::Resize(_) | Step::CenterCrop(_) => false,
+        Step::HorizontalFlip(flip) => is_by_chance(flip.probability),
+        Step::VerticalFlip(flip) => is_by_chance(flip.probability),
+        Step::Grayscale(grayscale) => is_by_chance(grayscale.probability),
+        _ => true,
+    })
+}
+
+fn is_by_chance(probability: f64) -> bool {
+    probability > 0.0 && probability < 1.0
 }
 
 fn images(sets: &Sets, recipe: &Recipe, what: &str) -> Result<Arc<dyn Inputs>> {

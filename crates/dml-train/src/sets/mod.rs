@@ -154,6 +154,12 @@ const FILES: [&str; 9] = [
     "vehicle-id",
 ];
 
+/// Whether its set is of image files, which go through a pipeline.
+fn are_files(config: &DataConfig) -> bool {
+    let set = config.set.as_str();
+    set == "table" || FILES.contains(&set) || set == "folder" && config.names_transforms()
+}
+
 /// Opens the data set of a recipe. Sets that are not embedded are looked for in `data_dir`; default:
 /// [`dml_data::data_dir`].
 ///

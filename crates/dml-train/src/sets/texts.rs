@@ -7,7 +7,7 @@ use crate::{Error, Recipe, Result, weights};
 use dml_data::sources::{banking77, clinc150, emoji_names, own_texts, stsb};
 use dml_data::text::{Pad, Side, TextTokenizer, TokenizerOptions};
 use dml_data::{SplitRule, TextPairs, Texts};
-use dml_models::TextSizes;
+use dml_models::{Architecture, TextSizes};
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -122,16 +122,23 @@ fn numbers(pairs: &TextPairs) -> Vec<[u32; 2]> {
 /// The tokenizer that the recipe names, else that of its sentence encoder, else that of the embedded set.
 pub(super) fn tokenizer(recipe: &Recipe) -> Result<TextTokenizer> {
     let config = &recipe.data;
+    // Where the recipe says the texts and what embeds them.
+    let (set_key, set) = match &config.texts {
+        Some(texts) => ("data.texts", texts),
+        None => ("data.set", &config.set),
+    };
+    let of_tower = recipe.model.text.is_some() && !recipe.model.architecture.embeds_texts();
+    let key = if of_tower { "model.text" } else { "model" };
     let model = recipe.model.for_texts();
     let Some((model, TextSizes { places, vocabulary })) = model.and_then(|model| Some((model, model.text_sizes()?)))
     else {
-        let (set, architecture) = (config.texts.as_ref().unwrap_or(&config.set), recipe.model.architecture);
+        let architecture = model.unwrap_or(&recipe.model).architecture;
         let mend = match &config.texts {
             Some(_) => "give a second tower as model.text, e.g. model.text.architecture = \"bert\"",
             None => "give bert or distil_bert, or a sentence encoder as model.weights",
         };
         return Err(Error::Recipe(format!(
-            "data has texts ({set:?}) but model.architecture {architecture:?} embeds images: {mend}"
+            "{set_key} has texts ({set:?}) but {key}.architecture {architecture:?} embeds images: {mend}"
         )));
     };
     let beside = weights::sentence_folder(model)?;
@@ -139,7 +146,7 @@ pub(super) fn tokenizer(recipe: &Recipe) -> Result<TextTokenizer> {
         0 => beside.as_ref().map_or(places, |folder| folder.max_length.min(places)),
         given if given > places => {
             return Err(Error::Recipe(format!(
-                "data.max_length is {given} but the model has places for {places} tokens: lower it"
+                "data.max_length is {given} but {key} has places for {places} tokens: lower it"
             )));
         }
         given => given,
@@ -153,16 +160,16 @@ pub(super) fn tokenizer(recipe: &Recipe) -> Result<TextTokenizer> {
         }
         (None, None) => {
             return Err(Error::Recipe(format!(
-                "data.set {:?} holds texts but nothing says how they become tokens: give data.tokenizer, a tokenizer.json, \
-                 or a sentence encoder as model.weights",
-                config.set
+                "{set_key} {set:?} holds texts but nothing says how they become tokens: give data.tokenizer, a tokenizer.json, \
+                 or a sentence encoder as {key}.weights"
             )));
         }
     };
     let ids = tokenizer.vocabulary_size();
     if ids > vocabulary {
+        let of = if model.architecture == Architecture::DistilBert { "distil_bert" } else { "bert" };
         return Err(Error::Recipe(format!(
-            "the tokenizer has {ids} tokens but the model {vocabulary}: take the model's own, or raise vocab_size under model.bert"
+            "the tokenizer has {ids} tokens but {key} {vocabulary}: take the model's own, or raise vocab_size under {key}.{of}"
         )));
     }
     Ok(tokenizer)
