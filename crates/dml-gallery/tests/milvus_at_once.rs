@@ -20,7 +20,7 @@ const FROM: &str = "DML_TEST_KILLED_FROM";
 const BATCH: usize = 6;
 /// Batches that stay before the oldest goes.
 const STAY: usize = 2;
-const KILLS: usize = 12;
+const KILLS: usize = 8;
 /// Long enough for a slow machine, and what each kill costs.
 const PATIENCE: Duration = Duration::from_secs(3);
 

@@ -109,7 +109,6 @@ fn options() -> DecoderOptions {
     DecoderOptions::default().set_strict_mode(false).set_max_width(side).set_max_height(side)
 }
 
-#[derive(Default)]
 struct Segments {
     /// Of an image that comes in one scan, which holds all frequencies and colours.
     frame: Option<Frame>,
