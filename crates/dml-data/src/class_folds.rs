@@ -44,10 +44,24 @@ impl ClassFolds {
     /// # Errors
     /// As [`ClassFolds::held_out`].
     pub fn cut(&self, set: &ImageSet, fold: usize) -> Result<[ImageSet; 2]> {
-        let held_out = self.held_out(set.class_names(), fold)?;
-        let others: Vec<u32> =
-            (0..set.class_names().len() as u32).filter(|class| held_out.binary_search(class).is_err()).collect();
+        let [others, held_out] = self.parted(set.class_names(), fold)?;
         Ok([set.subset_of_classes(&others)?, set.subset_of_classes(&held_out)?])
+    }
+
+    /// The classes called `names` but those of fold `fold`, and these; both ascending.
+    fn parted(&self, names: &[String], fold: usize) -> Result<[Vec<u32>; 2]> {
+        let held_out = self.held_out(names, fold)?;
+        let others = (0..names.len() as u32).filter(|class| held_out.binary_search(class).is_err()).collect();
+        Ok([others, held_out])
+    }
+
+    /// The classes called `names`, dealt in order of their names: all but those of fold `fold`, and these; both in that order.
+    pub(crate) fn dealt(&self, names: &[String], fold: usize) -> Result<[Vec<u32>; 2]> {
+        let mut order: Vec<u32> = (0..names.len() as u32).collect();
+        order.sort_by_key(|&class| &names[class as usize]);
+        let ordered: Vec<String> = order.iter().map(|&class| names[class as usize].clone()).collect();
+        let parts = self.parted(&ordered, fold)?;
+        Ok(parts.map(|part| part.into_iter().map(|place| order[place as usize]).collect()))
     }
 }
 
@@ -59,9 +73,8 @@ impl Split {
     /// As [`ClassFolds::held_out`].
     pub fn with_fold(&self, folds: &ClassFolds, fold: usize) -> Result<Self> {
         let whole = self.train.joined(&self.validation)?;
-        let mut order: Vec<u32> = (0..whole.class_names().len() as u32).collect();
-        order.sort_by_key(|&class| &whole.class_names()[class as usize]);
-        let [train, validation] = folds.cut(&whole.subset_of_classes(&order)?, fold)?;
+        let [train, validation] = folds.dealt(whole.class_names(), fold)?;
+        let (train, validation) = (whole.subset_of_classes(&train)?, whole.subset_of_classes(&validation)?);
         let (train, validation) = (train.renamed(self.train.name()), validation.renamed(self.validation.name()));
         Ok(Self { train, validation, test: self.test.clone() })
     }

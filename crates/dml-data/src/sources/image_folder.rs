@@ -71,13 +71,7 @@ pub fn parts(root: &Path, size: usize) -> Result<[FolderSet; 3]> {
 /// As [`ClassFolds::held_out`].
 pub fn with_fold([train, validation, test]: [FolderSet; 3], folds: &ClassFolds, fold: usize) -> Result<[FolderSet; 3]> {
     let whole = train.joined(&validation);
-    let names = whole.class_names();
-    let mut order: Vec<u32> = (0..names.len() as u32).collect();
-    order.sort_by_key(|&class| &names[class as usize]);
-    let whole = whole.of_classes(&order);
-    let held_out = folds.held_out(whole.class_names(), fold)?;
-    let others: Vec<u32> = (0..order.len() as u32).filter(|class| held_out.binary_search(class).is_err()).collect();
-    let [others, held_out] = [others, held_out].map(|classes| whole.of_classes(&classes));
+    let [others, held_out] = folds.dealt(whole.class_names(), fold)?.map(|classes| whole.of_classes(&classes));
     Ok([others.renamed(train.name()), held_out.renamed(validation.name()), test])
 }
 
