@@ -90,11 +90,16 @@ impl<P: Copy + Default + Send + Sync> Batch<P> {
     }
 }
 
-/// Room that holds zeros from now on.
-pub(crate) fn zeroed<P: Copy + Default>(room: &mut [MaybeUninit<P>]) -> &mut [P] {
+/// Room with what `write` puts over zeros.
+pub(crate) fn over_zeros<P: Copy + Default>(
+    room: &mut [MaybeUninit<P>],
+    write: impl FnOnce(&mut [P]) -> Result<()>,
+) -> Result<&mut [P]> {
     room.fill(MaybeUninit::new(P::default()));
     // SAFETY: all of it has been written just now.
-    unsafe { &mut *(std::ptr::from_mut(room) as *mut [P]) }
+    let out = unsafe { &mut *(std::ptr::from_mut(room) as *mut [P]) };
+    write(out)?;
+    Ok(out)
 }
 
 impl Batch {
@@ -154,8 +159,7 @@ pub fn eval_batches<'a>(
     let (shape, labels, misfit) = (dataset.shape(), dataset.labels(), normalize.check(dataset.shape()[0]).err());
     in_order(labels.len(), batch_size, misfit, move |number, indices| {
         Batch::prepare(shape, labels, indices, Unreadable::Fail, number, |_, index, room| {
-            let out = zeroed(room);
-            write_image(dataset, index, None, normalize, out).map(|()| out)
+            over_zeros(room, |out| write_image(dataset, index, None, normalize, out))
         })
     })
 }
@@ -167,8 +171,7 @@ pub fn input_batches(inputs: &dyn Inputs, batch_size: usize) -> impl Iterator<It
     let (shape, labels) = (inputs.shape(), inputs.labels());
     in_order(labels.len(), batch_size, inputs.check().err(), move |number, indices| {
         Batch::prepare(shape, labels, indices, Unreadable::Fail, number, |_, index, room| {
-            let out = zeroed(room);
-            inputs.write(index, None, out).map(|()| out)
+            over_zeros(room, |out| inputs.write(index, None, out))
         })
     })
 }
@@ -179,8 +182,7 @@ pub fn byte_batches(inputs: &dyn ByteInputs, batch_size: usize) -> impl Iterator
     let (sides, misfit, labels) = ([height, width, channels], inputs.check().err(), inputs.labels());
     in_order(labels.len(), batch_size, misfit, move |number, indices| {
         Batch::prepare(sides, labels, indices, Unreadable::Fail, number, |_, index, room| {
-            let out = zeroed(room);
-            write_bytes(inputs, index, None, out).map(|()| out)
+            over_zeros(room, |out| write_bytes(inputs, index, None, out))
         })
     })
 }
@@ -223,8 +225,8 @@ mod tests {
             let (shape, labels, indices) = (set.shape(), set.labels(), (0..24).rev().collect());
             let prepared = pool.install(|| {
                 Batch::prepare(shape, labels, indices, Unreadable::Fail, 11, |_, index, room| {
-                    let (out, draw) = (zeroed(room), Draw { seed: 7, ..Draw::default() });
-                    write_image(&set, index, Some((&augment, draw)), &normalize, out).map(|()| out)
+                    let draw = Draw { seed: 7, ..Draw::default() };
+                    over_zeros(room, |out| write_image(&set, index, Some((&augment, draw)), &normalize, out))
                 })
             });
             prepared.unwrap()

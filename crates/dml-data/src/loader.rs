@@ -1,6 +1,6 @@
 //! Prepares batches ahead of the step that needs them.
 
-use crate::batch::zeroed;
+use crate::batch::over_zeros;
 use crate::image::Unreadable;
 use crate::inputs::{AugmentedSet, ByteInputs, Draw, Inputs, write_bytes, write_normalized};
 use crate::sampler::{Plan, Position};
@@ -71,10 +71,7 @@ impl Loader {
         let (sides, source, bytes) = (inputs.shape(), inputs.clone(), inputs.clone().as_bytes());
         let write: Box<Write<f32>> = Box::new(move |index, draw, room| match &bytes {
             Some(images) => write_normalized(images.as_ref(), index, Some(draw), room),
-            None => {
-                let out = zeroed(room);
-                source.write(index, Some(draw), out).map(|()| out)
-            }
+            None => over_zeros(room, |out| source.write(index, Some(draw), out)),
         });
         Self::writing(inputs, sides, sampler, (seed, start_step), options, write)
     }
@@ -90,8 +87,7 @@ impl ByteLoader {
     ) -> Self {
         let ([channels, height, width], source) = (inputs.shape(), inputs.clone());
         let write: Box<Write<u8>> = Box::new(move |index, draw, room| {
-            let out = zeroed(room);
-            write_bytes(source.as_ref(), index, Some(draw), out).map(|()| out)
+            over_zeros(room, |out| write_bytes(source.as_ref(), index, Some(draw), out))
         });
         Self::writing(inputs, [height, width, channels], sampler, (seed, start_step), options, write)
     }
