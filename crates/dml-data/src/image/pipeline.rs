@@ -141,7 +141,9 @@ impl Pipeline {
     /// # Errors
     /// As [`Decoder::decode`] and [`Pipeline::apply`].
     pub fn load(&self, decoder: &Decoder, path: &Path, bytes: &[u8], rng: &mut ChaCha8Rng) -> Result<Image> {
+        // Of a whole image there is nothing to leave unread.
         if let Some((first, rest)) = self.steps.split_first()
+            && (decoder.reduce || matches!(first, Step::RandomResizedCrop(_)))
             && jpeg::is_baseline(bytes)
             && let Ok(header) = jpeg::Header::read(decoder, bytes)
             && (header.orientation == Orientation::NoTransforms || !decoder.orient)
