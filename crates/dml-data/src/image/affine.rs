@@ -1,6 +1,7 @@
 //! Affine maps and the bilinear inverse warp.
 
 use super::elastic::Displacement;
+use super::framed::{Framed, Places};
 use crate::Image;
 
 /// The map from an output pixel to the place in the source it is read from, both relative to the centre.
@@ -25,6 +26,9 @@ impl Affine {
     }
 }
 
+/// Channels of colour images that are read at once: as many numbers as the vectors of every processor have.
+const GROUP: usize = 4;
+
 /// Reads `image` through `affine` (and `displacement`, if any) into `out`, CHW, values 0..=255.
 ///
 /// A place outside the image reads `fill`, or the nearest border pixel when `fill` is `None`.
@@ -35,64 +39,44 @@ pub(super) fn warp(
     fill: Option<u8>,
     out: &mut [f32],
 ) {
+    if image.channels == 1 {
+        return read(&Framed::<1>::new(image, 0, fill), image, affine, displacement, out);
+    }
+    for (group, out) in out.chunks_mut(GROUP * image.width * image.height).enumerate() {
+        read(&Framed::<GROUP>::new(image, group * GROUP, fill), image, affine, displacement, out);
+    }
+}
+
+/// As [`warp`] those channels of `image` that `framed` has, as many as `out` has room for.
+fn read<const N: usize>(
+    framed: &Framed<N>,
+    image: &Image,
+    affine: &Affine,
+    displacement: Option<&Displacement>,
+    out: &mut [f32],
+) {
     let (width, height) = (image.width, image.height);
     let (cx, cy) = ((width as f32 - 1.0) / 2.0, (height as f32 - 1.0) / 2.0);
-    let plane = width * height;
     let [a, b, c, d] = affine.matrix;
+    let (mut places, mut line) = (Places::of_line(width), vec![[0.0; N]; width]);
     for y in 0..height {
-        for x in 0..width {
-            let (dx, dy) = (x as f32 - cx, y as f32 - cy);
-            let mut sx = a * dx + b * dy + affine.shift[0] + cx;
-            let mut sy = c * dx + d * dy + affine.shift[1] + cy;
-            if let Some(displacement) = displacement {
-                let [ex, ey] = displacement.at(x, y);
-                (sx, sy) = (sx + ex, sy + ey);
-            }
-            let at = y * width + x;
-            sample(image, sx, sy, fill, |channel, value| out[channel * plane + at] = value);
-        }
-    }
-}
-
-/// Bilinear interpolation at (`x`, `y`) for every channel.
-#[inline]
-fn sample(image: &Image, x: f32, y: f32, fill: Option<u8>, mut put: impl FnMut(usize, f32)) {
-    let (channels, width) = (image.channels, image.width);
-    // Most places have all four neighbours inside: no bounds are asked for each of them.
-    if x >= 0.0 && y >= 0.0 && x < (width - 1) as f32 && y < (image.height - 1) as f32 {
-        let (left, top) = (x as usize, y as usize);
-        let (fx, fy) = (x - left as f32, y - top as f32);
-        let pairs = |y: usize| &image.pixels[(y * width + left) * channels..][..2 * channels];
-        let (above, below) = (pairs(top), pairs(top + 1));
-        let across = |pair: &[u8], channel: usize| {
-            f32::from(pair[channel]) * (1.0 - fx) + f32::from(pair[channels + channel]) * fx
+        let dy = y as f32 - cy;
+        let straight = |x: usize| {
+            let dx = x as f32 - cx;
+            [a * dx + b * dy + affine.shift[0] + cx, c * dx + d * dy + affine.shift[1] + cy]
         };
-        for channel in 0..channels {
-            put(channel, across(above, channel) * (1.0 - fy) + across(below, channel) * fy);
+        match displacement {
+            None => places.set([width, height], straight),
+            Some(displacement) => places.set([width, height], |x| {
+                let ([sx, sy], [ex, ey]) = (straight(x), displacement.at(x, y));
+                [sx + ex, sy + ey]
+            }),
         }
-        return;
-    }
-    let (left, top) = (x.floor(), y.floor());
-    let (fx, fy) = (x - left, y - top);
-    // Saturating casts: a wild coordinate lands far outside, never wraps.
-    let (left, top) = (left as i64, top as i64);
-    for channel in 0..image.channels {
-        let value = |y: i64, x: i64| pixel(image, channel, x, y, fill);
-        let upper = value(top, left) * (1.0 - fx) + value(top, left.saturating_add(1)) * fx;
-        let bottom = top.saturating_add(1);
-        let lower = value(bottom, left) * (1.0 - fx) + value(bottom, left.saturating_add(1)) * fx;
-        put(channel, upper * (1.0 - fy) + lower * fy);
-    }
-}
-
-fn pixel(image: &Image, channel: usize, x: i64, y: i64, fill: Option<u8>) -> f32 {
-    let (right, bottom) = (image.width as i64 - 1, image.height as i64 - 1);
-    let (inside_x, inside_y) = (x.clamp(0, right), y.clamp(0, bottom));
-    match fill {
-        Some(fill) if inside_x != x || inside_y != y => f32::from(fill),
-        _ => {
-            let at = (inside_y as usize * image.width + inside_x as usize) * image.channels + channel;
-            f32::from(image.pixels[at])
+        framed.read(&places, &mut line);
+        for (channel, out) in out.chunks_exact_mut(width * height).enumerate() {
+            for (out, values) in out[y * width..][..width].iter_mut().zip(&line) {
+                *out = values[channel];
+            }
         }
     }
 }
@@ -128,31 +112,6 @@ mod tests {
         let [a, b, c, d] = inverse.matrix;
         let back = (a * turned.0 + b * turned.1 + inverse.shift[0], c * turned.0 + d * turned.1 + inverse.shift[1]);
         assert!((back.0 - x).abs() < 1e-5 && (back.1 - y).abs() < 1e-5, "{back:?}");
-    }
-
-    /// Places inside are read another way than those at the border; a shift of a 256th of a pixel crosses from one to the other.
-    #[test]
-    fn inside_and_outside_are_read_alike() {
-        let pixels: Vec<u8> = (0..60).map(|i| (i * 37 % 251) as u8).collect();
-        let image = Image::new(5, 4, 3, pixels).unwrap();
-        let at = |x: f32, y: f32| {
-            let mut values = [0.0; 3];
-            sample(&image, x, y, None, |channel, value| values[channel] = value);
-            values
-        };
-        for y in [0.0f32, 0.25, 1.0, 2.5, 2.996_093_8, 3.0] {
-            for x in [0.0f32, 0.75, 2.0, 3.5, 3.996_093_8, 4.0] {
-                let told = |channel: usize| {
-                    let read = |x: f32, y: f32| {
-                        f32::from(image.pixels[(y.min(3.0) as usize * 5 + x.min(4.0) as usize) * 3 + channel])
-                    };
-                    let (left, top) = (x.floor(), y.floor());
-                    let line = |y: f32| read(left, y) * (1.0 - (x - left)) + read(left + 1.0, y) * (x - left);
-                    line(top) * (1.0 - (y - top)) + line(top + 1.0) * (y - top)
-                };
-                assert_eq!(at(x, y), [0, 1, 2].map(told), "{x}, {y}");
-            }
-        }
     }
 
     #[test]

@@ -17,6 +17,7 @@ mod erase;
 mod extent;
 mod fill;
 mod flip;
+mod framed;
 mod jpeg;
 #[cfg(feature = "turbojpeg")]
 mod libjpeg_turbo;
