@@ -18,7 +18,7 @@ fn the_formula_is_its_twins() {
     assert_eq!(formula::whole("ids", ids.len(), 100), ids);
     let shape: Vec<usize> = serde_json::from_value(told["shape"].clone()).unwrap();
     for (kind, numbers) in told["layer.weight"].as_object().unwrap() {
-        let tensor = formula::tensor("layer.weight", &shape, &kind.as_str().into(), 3.0);
+        let tensor = formula::tensor("layer.weight", &shape, &kind.as_str().into(), 3.0, 0.0);
         assert_eq!(tensor.flatten_all().unwrap().to_vec1::<f32>().unwrap(), values(numbers), "{kind}");
     }
 }

@@ -26,7 +26,8 @@ impl Published {
         let case = Case::load(name);
         let spread = case.config()["spread"].as_f64().unwrap();
         let tensors = case.tensors().into_iter();
-        let tensors = tensors.map(|(name, shape, kind)| (name.clone(), formula::tensor(&name, &shape, &kind, spread)));
+        let tensors =
+            tensors.map(|(name, shape, kind)| (name.clone(), formula::tensor(&name, &shape, &kind, spread, 0.0)));
         Self { folder: tempfile::tempdir().unwrap(), tensors: tensors.collect(), case }
     }
 

@@ -58,10 +58,10 @@ def kind_of(name, shape):
     raise ValueError(f"no kind for {name} {list(shape)}")
 
 
-def tensor(name, shape, kind, spread=3.0):
+def tensor(name, shape, kind, spread=3.0, raised=0.0):
     """A tensor of `kind`, or with all its elements that number. Every operation is rounded to float32.
 
-    Weights have a variance of `spread` / 3 over the number of inputs.
+    Weights have a variance of `spread` / 3 over the number of inputs; biases have the mean `raised`.
     """
     if not isinstance(kind, str):
         return np.full(shape, kind, dtype=np.float32)
@@ -72,7 +72,7 @@ def tensor(name, shape, kind, spread=3.0):
         "embedding": lambda: f32(0.5) * u,
         "gain": lambda: f32(1) + f32(0.25) * u,
         "slope": lambda: f32(0.25) + f32(0.125) * u,
-        "bias": lambda: f32(0.1) * u,
+        "bias": lambda: f32(raised) + f32(0.1) * u,
         "mean": lambda: f32(0.1) * u,
         "variance": lambda: f32(1) + f32(0.5) * u,
     }[kind]()

@@ -37,7 +37,7 @@ pub(crate) fn uniform_tensor(name: &str, shape: &[usize]) -> Tensor {
 }
 
 /// The tensor of a name, a shape and a kind, or a number for all elements.
-pub(crate) fn tensor(name: &str, shape: &[usize], kind: &Value, spread: f64) -> Tensor {
+pub(crate) fn tensor(name: &str, shape: &[usize], kind: &Value, spread: f64, raised: f32) -> Tensor {
     let count = shape.iter().product();
     let values = match kind.as_f64() {
         Some(number) => vec![number as f32; count],
@@ -48,7 +48,8 @@ pub(crate) fn tensor(name: &str, shape: &[usize], kind: &Value, spread: f64) -> 
                 "embedding" => (0.0, 0.5),
                 "gain" => (1.0, 0.25),
                 "slope" => (0.25, 0.125),
-                "bias" | "mean" => (0.0, 0.1),
+                "bias" => (raised, 0.1),
+                "mean" => (0.0, 0.1),
                 "variance" => (1.0, 0.5),
                 other => panic!("kind {other}"),
             };
@@ -87,13 +88,18 @@ impl Case {
 
     /// Sets `named`, which must be the tensors of the case, in any order; `ours` gives our name of one.
     pub(crate) fn fill(&self, named: &[(String, Var)], ours: impl Fn(&str) -> String) {
+        self.fill_raised(named, ours, 0.0);
+    }
+
+    /// As [`Self::fill`], with biases so much higher.
+    fn fill_raised(&self, named: &[(String, Var)], ours: impl Fn(&str) -> String, raised: f32) {
         let spread = self.config()["spread"].as_f64().unwrap();
         let tensors = self.tensors();
         for (name, shape, kind) in &tensors {
             let ours = ours(name);
             let (_, var) = named.iter().find(|(name, _)| *name == ours).unwrap_or_else(|| panic!("{ours} is missing"));
             assert_eq!(var.dims(), shape, "{ours}");
-            var.set(&tensor(name, shape, kind, spread)).unwrap();
+            var.set(&tensor(name, shape, kind, spread, raised)).unwrap();
         }
         assert_eq!(named.len(), tensors.len(), "there are more tensors than in the golden");
     }
@@ -129,6 +135,11 @@ impl Run<'_> {
         self.run["train"].as_bool().unwrap()
     }
 
+    /// How much higher biases are than those of other runs.
+    pub(crate) fn raised(&self) -> f32 {
+        self.run.get("raised").map_or(0.0, |raised| raised.as_f64().unwrap() as f32)
+    }
+
     /// The loss whose gradients are told.
     pub(crate) fn loss(&self, embedding: &Tensor) -> Tensor {
         (embedding * uniform_tensor("probe", embedding.dims())).unwrap().sum_all().unwrap()
@@ -143,7 +154,7 @@ impl Run<'_> {
         embed: impl Fn(&Tensor) -> Tensor,
     ) {
         let told = |rounding| -> Result<(), String> {
-            self.case.fill(named, str::to_owned);
+            self.case.fill_raised(named, str::to_owned, self.raised());
             let images = Var::from_tensor(&self.images(rounding)).unwrap();
             self.compare(&embed(&images), named, str::to_owned, Some(&images), allowed)?;
             self.compare_running(named)

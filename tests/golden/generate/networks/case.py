@@ -29,6 +29,8 @@ class Run:
     inputs: list
     embed: callable = lambda network, x: network(x)
     train: bool = False
+    # Biases are so much higher: inputs of ReLUs are farther from the kink.
+    raised: float = 0.0
     told: dict = field(default_factory=dict)
 
 
@@ -50,6 +52,12 @@ def images(n, side):
     return [torch.from_numpy(formula.uniform("input", (n, 3, side, side)))]
 
 
+def both(side=64, trained=4, raised=None):
+    """Of `trained` images in training; once more with raised biases, if they are given."""
+    runs = {"eval": Run(images(2, side)), "train": Run(images(trained, side), train=True)}
+    return runs if raised is None else runs | {"train_raised": replace(runs["train"], raised=raised)}
+
+
 def tensors(network, constants):
     """Name, shape and kind, in the order of the state. The count of batches is no part of it."""
     rows = []
@@ -61,10 +69,10 @@ def tensors(network, constants):
     return rows
 
 
-def fill(network, rows, spread):
+def fill(network, rows, spread, raised):
     state = network.state_dict()
     for name, shape, kind in rows:
-        state[name].copy_(torch.from_numpy(formula.tensor(name, shape, kind, spread)))
+        state[name].copy_(torch.from_numpy(formula.tensor(name, shape, kind, spread, raised)))
 
 
 def answer(network, run):
@@ -122,7 +130,7 @@ def rounding(case, network, rows, run, exact):
     off = {"embedding": 0.0, "gradients": 0.0}
     for layout, onednn, seed in SINGLES:
         network.float().to(memory_format=layout)
-        fill(network, rows, case.spread)
+        fill(network, rows, case.spread, run.raised)
         with torch.backends.mkldnn.flags(enabled=onednn):
             single, _, others = answer(network, replace(run, inputs=[shaken(x, seed) for x in run.inputs]))
         off["embedding"] = max(off["embedding"], np.abs(embedding - single).max() / np.abs(embedding).max())
@@ -146,9 +154,11 @@ def record(case):
 
 def kept_of(case, network, rows, run):
     network.double()
-    fill(network, rows, case.spread)
+    fill(network, rows, case.spread, run.raised)
     embedding, loss, gradients = answer(network, run)
     kept = {"train": run.train, "input": list(run.inputs[0].shape)} | run.told
+    if run.raised:
+        kept["raised"] = run.raised
     kept |= {"embedding": some(embedding), "loss": digits(loss)}
     largest = max(np.linalg.norm(gradient) for gradient in gradients.values())
     sketches = {name: sketch(name, gradient, largest) for name, gradient in gradients.items()}

@@ -5,13 +5,9 @@ import torchvision
 from pretrainedmodels.models.bninception import BNInception
 from torchvision.models.resnet import Bottleneck, ResNet
 
-from .case import Case, Run, images
+from .case import Case, Run, both, images
 
 SIDE = 64
-
-
-def both(side=SIDE, trained=4):
-    return {"eval": Run(images(2, side)), "train": Run(images(trained, side), train=True)}
 
 
 def headless(name, head, **arguments):
@@ -46,7 +42,7 @@ def bottlenecks():
 CASES = {
     "resnet18": Case(*headless("resnet18", "fc"), both()),
     "resnet34": Case(*headless("resnet34", "fc"), {"eval": Run(images(2, SIDE))}),
-    "resnet50": Case(*headless("resnet50", "fc"), both()),
+    "resnet50": Case(*headless("resnet50", "fc"), both(raised=1.0)),
     "resnet_bottlenecks": Case(
         bottlenecks, {"library": "torchvision", "model": "ResNet", "layers": [1, 1, 1, 1], "without": "fc"}, both()
     ),
@@ -57,7 +53,7 @@ CASES = {
     "bn_inception": Case(
         Inception,
         {"library": "pretrainedmodels", "model": "bninception", "without": "last_linear"},
-        both(96),
+        both(96, raised=2.0),
         spread=5.5,
     ),
 }

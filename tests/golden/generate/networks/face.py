@@ -6,7 +6,7 @@ Names are upstream's; of the last two, which are TensorFlow's, with the parts of
 import torch.nn.functional as F
 from torch import nn
 
-from .case import Case, Run, images
+from .case import Case, Run, both, images
 
 EPS = 1e-5
 SIDE = 112
@@ -189,6 +189,6 @@ CASES = {
     "mobile_face_net": Case(
         lambda: MobileFaceNet(MOBILE_STAGES, SIDE),
         {"library": "MobileFaceNet_TF, rewritten", "model": "MobileFaceNet"},
-        {"eval": Run(images(2, SIDE)), "train": Run(images(4, SIDE), train=True)},
+        both(SIDE, raised=1.5),
     ),
 }
