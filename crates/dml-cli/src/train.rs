@@ -188,9 +188,9 @@ fn summary(e: &Evaluation) -> String {
 pub(crate) fn reopen(run_dir: &Path, data_dir: Option<&Path>, device: &Device) -> Result<(Recipe, Sets, Trainer)> {
     let folder = RunFolder::existing(run_dir)?;
     let recipe = Recipe::read(&folder.recipe(), &[])?;
-    let sets = sets::open(&recipe, data_dir)?;
+    let mut begun = folder.recipe_by_itself()?;
+    let sets = sets::open(&begun, data_dir)?;
     // The checkpoint has all weights: those that it began with may be gone.
-    let mut begun = recipe.clone();
     begun.model.weights = None;
     begun.model.text.iter_mut().for_each(|text| text.weights = None);
     let mut trainer = Trainer::new(&begun, &sets, device)?;

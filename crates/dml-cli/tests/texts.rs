@@ -266,6 +266,31 @@ fn a_sentence_encoders_folder_says_what_it_is() {
     fs::remove_dir_all(snapshots).unwrap();
     succeed(&mut hub());
     assert!(refusal(hub().args(["--seed", "1"])).contains("is not to be had"));
+    // The run's folder has all that it is used by, its tokenizer too; as has that of a folder which is gone.
+    for run in ["second", "third"] {
+        let of_run = |arguments: &[&str]| {
+            let mut dml = Command::new(env!("CARGO_BIN_EXE_dml"));
+            dml.args(arguments).arg("--run-dir").arg(place.path(run));
+            dml.env("HF_HUB_OFFLINE", "1").env("HF_HOME", place.path("home"));
+            dml
+        };
+        let again: Value = serde_json::from_slice(&succeed(&mut of_run(&["evaluate"])).stdout).unwrap();
+        assert_eq!(again["test"], place.evaluation(run)["test"]);
+        succeed(&mut of_run(&["report"]));
+        succeed(of_run(&["embed"]).arg("--out").arg(place.path("embedded.npy")));
+    }
+    // A run of old did not write out how long its texts may be.
+    let echo = String::from_utf8(place.read("third/recipe.toml")).unwrap();
+    assert!(echo.contains("max_length = 24\n"), "{echo}");
+    fs::write(place.path("third/recipe.toml"), echo.replace("max_length = 24\n", "max_length = 0\n")).unwrap();
+    succeed(&mut hub());
+    // One that goes on does so with the tokenizer that it began with.
+    fs::copy(place.path("first/recipe.toml"), place.path("recipe.toml")).unwrap();
+    fs::remove_file(place.path("first/evaluation.json")).unwrap();
+    fs::write(place.path("tokenizer.json"), format!("\n{}", emoji_names::TOKENIZER)).unwrap();
+    assert!(refusal(&mut place.train("first")).contains("began with another tokenizer than there is now"));
+    fs::write(place.path("tokenizer.json"), emoji_names::TOKENIZER).unwrap();
+    succeed(&mut place.train("first"));
 }
 
 #[test]

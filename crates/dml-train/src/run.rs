@@ -1,8 +1,8 @@
 //! One recipe, one run folder: train (or go on), evaluate, leave everything that explains the numbers.
 //!
-//! A run folder holds `recipe.toml` (every value), `metrics.jsonl` (one event a line), `checkpoint.safetensors`,
-//! `encoder.safetensors` (the trained weights alone), `events.out.tfevents.…` (for TensorBoard) and, once complete,
-//! `report.html` and `evaluation.json`.
+//! A run folder holds `recipe.toml` (every value), of texts `tokenizer.json`, `metrics.jsonl` (one event a line),
+//! `checkpoint.safetensors`, `encoder.safetensors` (the trained weights alone), `events.out.tfevents.…` (for TensorBoard) and, once
+//! complete, `report.html` and `evaluation.json`.
 
 use crate::evaluation::{self, Evaluation};
 use crate::moving_mean::with_weights;
@@ -11,6 +11,7 @@ use crate::sets::Sets;
 use crate::tensorboard::EventFile;
 use crate::{Error, Event, Recipe, Result, Trainer, checkpoint, report, sets, weights};
 use candle_core::{Device, Tensor};
+use dml_data::text::TextTokenizer;
 use dml_models::pretrained::sha256;
 use dml_models::{Encoder, Network};
 use std::fs::{File, OpenOptions};
@@ -46,6 +47,11 @@ impl RunFolder {
     /// The echoed recipe.
     pub fn recipe(&self) -> PathBuf {
         self.0.join("recipe.toml")
+    }
+
+    /// What makes tokens of texts.
+    fn tokenizer(&self) -> PathBuf {
+        self.0.join("tokenizer.json")
     }
 
     /// The training state.
@@ -97,6 +103,25 @@ impl RunFolder {
         }
     }
 
+    /// The recipe that was run here, as its data are opened when what the encoder began with is gone: with the tokenizer that lies
+    /// here, and without first weights.
+    ///
+    /// # Errors
+    /// When the recipe cannot be read.
+    pub fn recipe_by_itself(&self) -> Result<Recipe> {
+        let mut recipe = Recipe::read(&self.recipe(), &[])?;
+        // Runs of old have left no tokenizer: that of their first weights must do.
+        let (of_texts, kept) = (recipe.model.for_texts().is_some(), self.tokenizer().is_file());
+        if kept {
+            recipe.data.tokenizer = Some(self.tokenizer());
+        }
+        if kept || !of_texts {
+            recipe.model.weights = None;
+            recipe.model.text.iter_mut().for_each(|text| text.weights = None);
+        }
+        Ok(recipe)
+    }
+
     /// The encoder that the finished run of `recipe` has left here.
     ///
     /// # Errors
@@ -124,14 +149,31 @@ impl RunFolder {
     fn keep_recipe(&self, recipe: &Recipe) -> Result<()> {
         let text = recipe.to_toml()?;
         match std::fs::read_to_string(self.recipe()) {
-            // A key that an older version did not know has its default.
-            Ok(old) if Recipe::parse(&old, &[]).and_then(|old| old.to_toml()).is_ok_and(|old| old == text) => Ok(()),
+            Ok(old)
+                if Recipe::parse(&old, &[]).and_then(|old| written_now(old, recipe)).is_ok_and(|old| old == text) =>
+            {
+                Ok(())
+            }
             Ok(_) => Err(Error::file(
                 &self.recipe(),
                 "the folder was begun with another recipe or seed: choose another --run-dir or remove it",
             )),
             Err(e) if e.kind() == ErrorKind::NotFound => checkpoint::write_atomically(&self.recipe(), text.as_bytes()),
             Err(e) => Err(Error::file(&self.recipe(), e)),
+        }
+    }
+
+    /// Keeps `tokenizer`, or refuses to go on with another than the run began with.
+    fn keep_tokenizer(&self, tokenizer: &TextTokenizer) -> Result<()> {
+        let path = self.tokenizer();
+        match std::fs::read(&path) {
+            Ok(old) if old == tokenizer.source() => Ok(()),
+            Ok(_) => Err(Error::file(
+                &path,
+                "the run began with another tokenizer than there is now: bring that one back, or choose another --run-dir",
+            )),
+            Err(e) if e.kind() == ErrorKind::NotFound => checkpoint::write_atomically(&path, tokenizer.source()),
+            Err(e) => Err(Error::file(&path, e)),
         }
     }
 
@@ -152,6 +194,15 @@ impl RunFolder {
         checkpoint::write_atomically(&path, lines.as_bytes())?;
         OpenOptions::new().append(true).open(&path).map_err(|e| Error::file(&path, e))
     }
+}
+
+/// An `old` recipe as it would be written now, where `recipe` is. A key that an older version did not know has its default.
+fn written_now(mut old: Recipe, recipe: &Recipe) -> Result<String> {
+    // An older version did not write out what the encoder says.
+    if old.data.max_length == 0 {
+        old.data.max_length = recipe.data.max_length;
+    }
+    old.to_toml()
 }
 
 /// Runs `recipe` in `folder`, from the last checkpoint if there is one; returns at once when it is complete.
@@ -191,6 +242,9 @@ pub fn run_on(
     folder.keep_recipe(recipe)?;
     if let Some(evaluation) = folder.achieved()? {
         return Ok(evaluation);
+    }
+    if let Some(tokenizer) = sets.train.tokenizer() {
+        folder.keep_tokenizer(tokenizer)?;
     }
     let damaged = trainer.resume(&folder.checkpoint())?.and_then(|resumed| resumed.damaged);
     let mut log = folder.log_from(trainer.step())?;

@@ -9,6 +9,7 @@ use std::borrow::Borrow;
 use std::fmt;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use tokenizers::{ModelWrapper, PaddingDirection, PostProcessor, Tokenizer, TruncationParams, TruncationStrategy};
 
 /// How texts become rows of tokens. Lengths that the tokenizer's file gives are not used: these are.
@@ -38,6 +39,8 @@ pub struct TextTokenizer {
     tokenizer: Tokenizer,
     /// The file it was read from, for messages.
     origin: PathBuf,
+    /// What the file holds.
+    source: Arc<[u8]>,
     max_length: usize,
     special_tokens: bool,
     pad_to: PadTo,
@@ -90,7 +93,13 @@ impl TextTokenizer {
         let filler = filler(&tokenizer, pad.as_ref(), origin)?;
         tokenizer.with_padding(None);
         cut_at(&mut tokenizer, max_length, origin)?;
-        Ok(Self { tokenizer, origin: origin.to_owned(), max_length, special_tokens, pad_to, filler })
+        let (origin, source) = (origin.to_owned(), bytes.into());
+        Ok(Self { tokenizer, origin, source, max_length, special_tokens, pad_to, filler })
+    }
+
+    /// The `tokenizer.json` that it was read from.
+    pub fn source(&self) -> &[u8] {
+        &self.source
     }
 
     /// Most tokens of a text, special ones included.

@@ -80,8 +80,8 @@ pub struct DataConfig {
     /// for `emoji-names` one of its own.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tokenizer: Option<PathBuf>,
-    /// Of texts: most tokens of one; what is beyond is cut off. 0 (default): as many as the sentence encoder says, or the model has
-    /// places for.
+    /// Of texts: most tokens of one; what is beyond is cut off. 0 (default): as many as the sentence encoder says, which the
+    /// run folder's recipe writes out, or the model has places for.
     pub max_length: usize,
     /// Of pairs: the score from which on the two texts are positives of each other, e.g. 4 for `stsb`; pairs below are left out.
     /// Default none: all pairs, with their scores, for `cosent` and `angle`.

@@ -100,17 +100,18 @@ impl Recipe {
         toml::to_string(self).map_err(|e| Error::Recipe(e.to_string()))
     }
 
-    /// The recipe with the shape of its encoder written out, where that is a published sentence encoder which says it. Its pooling
-    /// may be another by `model.head`.
+    /// The recipe with the shape of its encoder and the length of its texts written out, where that is a published sentence encoder
+    /// which says it. Its pooling may be another by `model.head`.
     ///
     /// # Errors
     /// When what `model.weights` names cannot be had, or is no sentence encoder.
     pub fn completed(&self) -> Result<Self> {
         let mut recipe = self.clone();
-        complete(&mut recipe.model)?;
+        let mut longest = complete(&mut recipe.model)?;
         if let Some(text) = &mut recipe.model.text {
-            complete(text)?;
+            longest = complete(text)?;
         }
+        recipe.take_length(longest);
         Ok(recipe)
     }
 
@@ -120,12 +121,20 @@ impl Recipe {
     /// # Errors
     /// When what `model.weights` names here is no sentence encoder.
     pub(crate) fn completed_as(&self, before: &Self) -> Result<Self> {
-        let mut recipe = self.clone();
-        complete_as(&mut recipe.model, Some(&before.model))?;
+        let (mut recipe, length) = (self.clone(), Some(before.data.max_length));
+        let mut longest = complete_as(&mut recipe.model, Some(&before.model), length)?;
         if let Some(text) = &mut recipe.model.text {
-            complete_as(text, before.model.text.as_deref())?;
+            longest = complete_as(text, before.model.text.as_deref(), length)?;
         }
+        recipe.take_length(longest);
         Ok(recipe)
+    }
+
+    /// Cuts texts at what their encoder says, unless the recipe does.
+    fn take_length(&mut self, longest: Option<usize>) {
+        if self.data.max_length == 0 {
+            self.data.max_length = longest.unwrap_or(0);
+        }
     }
 
     fn check(&self) -> Result<()> {
@@ -174,23 +183,25 @@ impl Recipe {
     }
 }
 
-/// Gives `model` the shape of the sentence encoder that its weights name, if they do.
-fn complete(model: &mut EncoderConfig) -> Result<()> {
-    if let Some(folder) = weights::sentence_folder(model)? {
-        take_shape(model, &folder.config);
-    }
-    Ok(())
+/// Gives `model` the shape of the sentence encoder that its weights name, if they do; and the most tokens that it takes.
+fn complete(model: &mut EncoderConfig) -> Result<Option<usize>> {
+    let Some(folder) = weights::sentence_folder(model)? else { return Ok(None) };
+    take_shape(model, &folder.config);
+    Ok(model.text_sizes().map(|sizes| folder.max_length.min(sizes.places)))
 }
 
-/// As [`complete`], from what the same address has become `before` where it is one of the hub.
-fn complete_as(model: &mut EncoderConfig, before: Option<&EncoderConfig>) -> Result<()> {
+/// As [`complete`], from what the same address has become `before`, with texts of that `length`, where it is one of the hub.
+fn complete_as(
+    model: &mut EncoderConfig,
+    before: Option<&EncoderConfig>,
+    length: Option<usize>,
+) -> Result<Option<usize>> {
     if !weights::are_a_repository(model) {
         return complete(model);
     }
-    if let Some(before) = before.filter(|before| before.weights == model.weights) {
-        take_shape(model, before);
-    }
-    Ok(())
+    let Some(before) = before.filter(|before| before.weights == model.weights) else { return Ok(None) };
+    take_shape(model, before);
+    Ok(length)
 }
 
 fn take_shape(model: &mut EncoderConfig, found: &EncoderConfig) {

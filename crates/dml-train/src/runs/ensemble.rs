@@ -34,10 +34,12 @@ pub(super) fn of_folds(members: &[Member], root: &Path, file: &Path, setting: &S
         Err(e) if e.kind() == ErrorKind::NotFound => {}
         Err(e) => return Err(Error::file(file, e)),
     }
-    let of_member = |Member { name, recipe }: &Member| -> Result<(Sets, Embedded)> {
+    let of_member = |Member { name, .. }: &Member| -> Result<(Sets, Embedded)> {
         // Its validation classes are training classes of the others.
+        let folder = RunFolder::existing(&root.join(name))?;
+        let recipe = &folder.recipe_by_itself()?;
         let sets = Sets { validation: None, ..sets::open(recipe, setting.data_dir)? };
-        let encoder = RunFolder::existing(&root.join(name))?.trained_encoder(recipe, &sets, setting.device)?;
+        let encoder = folder.trained_encoder(recipe, &sets, setting.device)?;
         let embedded = Embedded::new(&encoder, &sets, setting.device)?;
         Ok((sets, embedded))
     };

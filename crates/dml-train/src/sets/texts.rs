@@ -141,9 +141,8 @@ pub(super) fn tokenizer(recipe: &Recipe) -> Result<TextTokenizer> {
             "{set_key} has texts ({set:?}) but {key}.architecture {architecture:?} embeds images: {mend}"
         )));
     };
-    let beside = weights::sentence_folder(model)?;
     let max_length = match config.max_length {
-        0 => beside.as_ref().map_or(places, |folder| folder.max_length.min(places)),
+        0 => places,
         given if given > places => {
             return Err(Error::Recipe(format!(
                 "data.max_length is {given} but {key} has places for {places} tokens: lower it"
@@ -152,13 +151,16 @@ pub(super) fn tokenizer(recipe: &Recipe) -> Result<TextTokenizer> {
         given => given,
     };
     let options = TokenizerOptions { max_length, ..TokenizerOptions::default() };
-    let tokenizer = match (&config.tokenizer, beside) {
-        (Some(path), _) => open_tokenizer(path, options)?,
-        (None, Some(folder)) => open_tokenizer(&folder.tokenizer, options)?,
-        (None, None) if config.set == "emoji-names" || config.texts.as_deref() == Some("emoji-names") => {
+    let named = match &config.tokenizer {
+        Some(path) => Some(path.clone()),
+        None => weights::sentence_folder(model)?.map(|folder| folder.tokenizer),
+    };
+    let tokenizer = match named {
+        Some(path) => open_tokenizer(&path, options)?,
+        None if config.set == "emoji-names" || config.texts.as_deref() == Some("emoji-names") => {
             TextTokenizer::parse(emoji_names::TOKENIZER.as_bytes(), Path::new("emoji/tokenizer.json"), &options)?
         }
-        (None, None) => {
+        None => {
             return Err(Error::Recipe(format!(
                 "{set_key} {set:?} holds texts but nothing says how they become tokens: give data.tokenizer, a tokenizer.json, \
                  or a sentence encoder as {key}.weights"
