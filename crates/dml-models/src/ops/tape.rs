@@ -7,6 +7,7 @@
 //! each when it is done. What no slope reads is not kept at all, and what takes little time is computed again.
 
 use super::add::sums;
+use super::precision::{Precision, halves, of_halves};
 use super::slice;
 use candle_core::backprop::GradStore;
 use candle_core::{
@@ -72,6 +73,8 @@ enum Operand {
     Kept(Tensor),
     /// A variable whose numbers nobody reads.
     Unread(TensorId),
+    /// A variable that is read as bf16s only, and those.
+    Halved(TensorId, Shape, Vec<u16>),
     /// The result of an entry that takes little time: it is computed again.
     Again(TensorId, usize),
 }
@@ -88,6 +91,7 @@ impl Operand {
         match self {
             Self::Kept(tensor) => Ok(tensor.clone()),
             Self::Again(_, entry) => entries[*entry].again(entries),
+            Self::Halved(_, shape, halves) => variable((CpuStorage::F32(of_halves(halves)), shape.clone())),
             Self::Unread(_) => Err(Error::Msg("an operand that nobody reads was read".to_owned())),
         }
     }
@@ -96,7 +100,7 @@ impl Operand {
     fn send(&self, arrived: &mut Arrived, gradient: Option<Tensor>) -> Result<()> {
         let Some(gradient) = gradient else { return Ok(()) };
         match self {
-            Self::Unread(id) | Self::Again(id, _) => arrive(arrived, *id, gradient),
+            Self::Unread(id) | Self::Again(id, _) | Self::Halved(id, ..) => arrive(arrived, *id, gradient),
             Self::Kept(to) if !to.track_op() => Ok(()),
             Self::Kept(to) if to.is_variable() => arrive(arrived, to.id(), gradient),
             Self::Kept(to) => {
@@ -206,13 +210,16 @@ fn note<const N: usize>(
     operation: impl FnOnce([Operand; N]) -> Operation,
 ) -> Result<Tensor> {
     let result = variable(result)?;
-    push(result.id(), light, |entries| {
-        operation(operands.map(|of| match entries.iter().rposition(|entry| entry.light && entry.result == of.id()) {
-            Some(entry) => Operand::Again(of.id(), entry),
-            None => Operand::Kept(of.clone()),
-        }))
-    });
+    push(result.id(), light, |entries| operation(operands.map(|of| kept(entries, of))));
     Ok(result)
+}
+
+/// What there will be to read of `of`.
+fn kept(entries: &[Entry], of: &Tensor) -> Operand {
+    match entries.iter().rposition(|entry| entry.light && entry.result == of.id()) {
+        Some(entry) => Operand::Again(of.id(), entry),
+        None => Operand::Kept(of.clone()),
+    }
 }
 
 fn push(result: TensorId, light: bool, operation: impl FnOnce(&[Entry]) -> Operation) {
@@ -281,6 +288,21 @@ pub(crate) fn apply_sum(op: impl CustomOp2 + Send + Sync + 'static, a: &Tensor, 
 /// As [`apply1`], on three tensors.
 pub(crate) fn apply3(op: impl CustomOp3 + Send + Sync + 'static, of: [&Tensor; 3]) -> Result<Tensor> {
     with3(op, of, false)
+}
+
+/// As [`apply3`], of an operation that rounds what it reads of the first tensor to bf16 where that is the precision: it is kept so,
+/// if nobody else keeps it.
+pub(crate) fn apply3_rounding(op: impl CustomOp3 + Send + Sync + 'static, of: [&Tensor; 3]) -> Result<Tensor> {
+    let [a, b, c] = of;
+    let is_kept =
+        || TAPE.with_borrow(|tape| tape.as_ref().is_some_and(|tape| matches!(kept(tape, a), Operand::Kept(_))));
+    if Precision::now() == Precision::F32 || !is_noted(&of) || !a.is_variable() || !is_kept() {
+        return apply3(op, of);
+    }
+    let result = variable(of_three(&op, of)?)?;
+    let first = Operand::Halved(a.id(), a.shape().clone(), slice::with(a, |values| Ok(halves(values)))?);
+    push(result.id(), false, |tape| Operation::Three(Box::new(op), [first, kept(tape, b), kept(tape, c)]));
+    Ok(result)
 }
 
 /// As [`apply_light1`], on three tensors.
