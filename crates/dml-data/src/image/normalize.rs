@@ -1,6 +1,7 @@
 //! Shift and scale per channel.
 
 use crate::{Dataset, Error, Image, Result};
+use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 use std::cell::RefCell;
 use std::mem::MaybeUninit;
@@ -23,6 +24,36 @@ impl Default for Normalize {
     /// Leaves values in 0..1 as they are.
     fn default() -> Self {
         Self::new(&[0.0], &[1.0])
+    }
+}
+
+/// Images that are measured at a time.
+const MEASURED: usize = 1024;
+
+/// Sum and sum of squares of each channel of so many pixels. Whole numbers: exact, whatever the order.
+struct Sums {
+    channels: Vec<(u64, u64)>,
+    count: u64,
+}
+
+impl Sums {
+    fn of(image: &Image) -> Self {
+        let mut channels = vec![(0, 0); image.channels];
+        for pixel in image.pixels.chunks_exact(image.channels) {
+            for (sum, &value) in channels.iter_mut().zip(pixel) {
+                sum.0 += u64::from(value);
+                sum.1 += u64::from(value).pow(2);
+            }
+        }
+        Self { channels, count: (image.width * image.height) as u64 }
+    }
+
+    fn and(mut self, more: &Self) -> Self {
+        for (sum, more) in self.channels.iter_mut().zip(&more.channels) {
+            *sum = (sum.0 + more.0, sum.1 + more.1);
+        }
+        self.count += more.count;
+        self
     }
 }
 
@@ -62,21 +93,18 @@ impl Normalize {
                 dataset.name()
             )));
         }
-        let channels = dataset.shape()[0];
-        // Integer sums are exact, whatever the order.
-        let mut sums = vec![(0u64, 0u64); channels];
-        let mut count = 0u64;
-        for index in 0..dataset.len() {
-            let image = dataset.image(index)?;
-            for pixel in image.pixels.chunks_exact(channels) {
-                for (sum, &value) in sums.iter_mut().zip(pixel) {
-                    sum.0 += u64::from(value);
-                    sum.1 += u64::from(value).pow(2);
-                }
+        let of_image = |index: usize| -> Result<Sums> { Ok(Sums::of(&dataset.image(index)?)) };
+        // So many at a time, that of several images which cannot be read the first is named.
+        let mut all = Sums { channels: vec![(0, 0); dataset.shape()[0]], count: 0 };
+        for start in (0..dataset.len()).step_by(MEASURED) {
+            let some = start..dataset.len().min(start + MEASURED);
+            let sums: Vec<Result<Sums>> = some.into_par_iter().map(of_image).collect();
+            for sums in sums {
+                all = all.and(&sums?);
             }
-            count += (image.width * image.height) as u64;
         }
-        let moments = sums.iter().map(|&(sum, squares)| {
+        let Sums { channels, count } = all;
+        let moments = channels.iter().map(|&(sum, squares)| {
             let mean = sum as f64 / count as f64;
             let variance = (squares as f64 / count as f64 - mean * mean).max(0.0);
             // A constant channel would otherwise divide by zero.

@@ -2,6 +2,7 @@
 
 mod files;
 mod image_texts;
+mod keys;
 mod memory;
 mod texts;
 
@@ -166,6 +167,7 @@ fn are_files(config: &DataConfig) -> bool {
 /// # Errors
 /// When the set is unknown, missing or damaged.
 pub fn open(recipe: &Recipe, data_dir: Option<&Path>) -> Result<Sets> {
+    keys::check(recipe)?;
     let recipe = &recipe.completed()?;
     let sets = opened(recipe, data_dir)?;
     match (&recipe.data.texts, recipe.data.views) {
