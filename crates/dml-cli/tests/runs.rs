@@ -148,7 +148,7 @@ fn weights_that_are_not_to_be_had_are_named_and_nothing_is_left() {
 }
 
 #[test]
-fn a_finished_run_wants_its_first_weights_no_more() {
+fn a_run_that_has_a_checkpoint_wants_its_first_weights_no_more() {
     let place = Place::new();
     let one_step = ["--set", "train.steps=1"];
     succeed(place.train("first").args(one_step));
@@ -171,9 +171,19 @@ fn a_finished_run_wants_its_first_weights_no_more() {
     let mut again = Command::new(env!("CARGO_BIN_EXE_dml"));
     let again = succeed(again.args(["evaluate", "--run-dir"]).arg(place.path("run")).env("HF_HUB_OFFLINE", "1")).stdout;
     assert_eq!(serde_json::from_slice::<serde_json::Value>(&again).unwrap(), place.evaluation("run"));
-    // Nor is what is not finished, or another run's, taken for it.
+    // Nor does one that was interrupted.
+    let finished = place.evaluation("run");
+    for run in ["run", "seeds/seed-1"] {
+        std::fs::remove_file(place.path(run).join("evaluation.json")).unwrap();
+    }
+    succeed(&mut train("run", &[]));
+    assert_eq!(place.evaluation("run"), finished);
+    succeed(&mut train("seeds", &seeds));
+    // But what has not come that far, or is another run's, is not taken for it.
     assert!(refusal(&mut train("run", &["--seed", "3"])).contains("is not to be had"));
-    std::fs::remove_file(place.path("run/evaluation.json")).unwrap();
+    for gone in ["evaluation.json", "checkpoint.safetensors"] {
+        std::fs::remove_file(place.path("run").join(gone)).unwrap();
+    }
     assert!(refusal(&mut train("run", &[])).contains("is not to be had"));
 }
 

@@ -284,13 +284,18 @@ fn a_sentence_encoders_folder_says_what_it_is() {
     assert!(echo.contains("max_length = 24\n"), "{echo}");
     fs::write(place.path("third/recipe.toml"), echo.replace("max_length = 24\n", "max_length = 0\n")).unwrap();
     succeed(&mut hub());
-    // One that goes on does so with the tokenizer that it began with.
+    // One that goes on does so with its own tokenizer, whatever has become of that which it began with.
     fs::copy(place.path("first/recipe.toml"), place.path("recipe.toml")).unwrap();
-    fs::remove_file(place.path("first/evaluation.json")).unwrap();
-    fs::write(place.path("tokenizer.json"), format!("\n{}", emoji_names::TOKENIZER)).unwrap();
-    assert!(refusal(&mut place.train("first")).contains("began with another tokenizer than there is now"));
-    fs::write(place.path("tokenizer.json"), emoji_names::TOKENIZER).unwrap();
+    fs::remove_file(place.path("tokenizer.json")).unwrap();
+    let (first, evaluation) = (place.evaluation("first"), place.path("first/evaluation.json"));
+    fs::remove_file(&evaluation).unwrap();
     succeed(&mut place.train("first"));
+    assert_eq!(place.evaluation("first"), first);
+    // Without a checkpoint it would begin anew, and must not with another.
+    fs::write(place.path("tokenizer.json"), format!("\n{}", emoji_names::TOKENIZER)).unwrap();
+    fs::remove_file(evaluation).unwrap();
+    fs::remove_file(place.path("first/checkpoint.safetensors")).unwrap();
+    assert!(refusal(&mut place.train("first")).contains("began with another tokenizer than there is now"));
 }
 
 #[test]

@@ -85,10 +85,36 @@ impl RunFolder {
     /// When the result cannot be read.
     pub(crate) fn finished(&self, recipe: &Recipe) -> Result<Option<Evaluation>> {
         let Some(evaluation) = self.achieved()? else { return Ok(None) };
+        Ok(self.written(recipe)?.map(|_| evaluation))
+    }
+
+    /// What the run of `recipe` has written out here, if it has begun.
+    fn written(&self, recipe: &Recipe) -> Result<Option<Recipe>> {
         let before = std::fs::read_to_string(self.recipe()).ok().and_then(|text| Recipe::parse(&text, &[]).ok());
         let Some(before) = before else { return Ok(None) };
         let same = recipe.completed_as(&before)?.to_toml()? == before.to_toml()?;
-        Ok(Some(evaluation).filter(|_| same))
+        Ok(same.then_some(before))
+    }
+
+    /// How the run of `recipe` goes on here, if it has left a checkpoint: that has all weights.
+    fn goes_on(&self, recipe: &Recipe) -> Result<Option<Begun>> {
+        if !self.checkpoint().exists() {
+            return Ok(None);
+        }
+        let Some(written) = self.written(recipe)? else { return Ok(None) };
+        Ok(Some(Begun { written, by_itself: self.recipe_by_itself()? }))
+    }
+
+    /// The data of `recipe`, opened by what lies here where its run has begun.
+    ///
+    /// # Errors
+    /// As [`sets::open`].
+    pub(crate) fn sets(&self, recipe: &Recipe, data_dir: Option<&Path>) -> Result<Sets> {
+        match self.goes_on(recipe)? {
+            Some(begun) => sets::open(&begun.by_itself, data_dir),
+            // Also of a folder of another recipe, which is refused.
+            None => sets::open(recipe, data_dir),
+        }
     }
 
     /// The result of whatever run is complete here.
@@ -196,6 +222,14 @@ impl RunFolder {
     }
 }
 
+/// The recipe of a run that has begun.
+struct Begun {
+    /// As its folder has it.
+    written: Recipe,
+    /// As [`RunFolder::recipe_by_itself`].
+    by_itself: Recipe,
+}
+
 /// An `old` recipe as it would be written now, where `recipe` is. A key that an older version did not know has its default.
 fn written_now(mut old: Recipe, recipe: &Recipe) -> Result<String> {
     // An older version did not write out what the encoder says.
@@ -219,8 +253,7 @@ pub fn run(
 ) -> Result<Evaluation> {
     match folder.finished(recipe)? {
         Some(evaluation) => Ok(evaluation),
-        // Also of a folder of another recipe, which is refused.
-        None => run_on(recipe, &sets::open(recipe, data_dir)?, folder, device, stop, on_event),
+        None => run_on(recipe, &folder.sets(recipe, data_dir)?, folder, device, stop, on_event),
     }
 }
 
@@ -236,9 +269,18 @@ pub fn run_on(
     stop: &AtomicBool,
     on_event: &mut dyn FnMut(&Event),
 ) -> Result<Evaluation> {
-    let recipe = &recipe.completed()?;
     let _lock = folder.lock()?;
-    let mut trainer = Trainer::new(recipe, sets, device)?;
+    let begun = folder.goes_on(recipe)?;
+    let goes_on = begun.is_some();
+    let Begun { written: recipe, by_itself } = match begun {
+        Some(begun) => begun,
+        None => {
+            let written = recipe.completed()?;
+            Begun { by_itself: written.clone(), written }
+        }
+    };
+    let recipe = &recipe;
+    let mut trainer = Trainer::new(&by_itself, sets, device)?;
     folder.keep_recipe(recipe)?;
     if let Some(evaluation) = folder.achieved()? {
         return Ok(evaluation);
@@ -246,7 +288,11 @@ pub fn run_on(
     if let Some(tokenizer) = sets.train.tokenizer() {
         folder.keep_tokenizer(tokenizer)?;
     }
-    let damaged = trainer.resume(&folder.checkpoint())?.and_then(|resumed| resumed.damaged);
+    let resumed = trainer.resume(&folder.checkpoint())?;
+    if goes_on && resumed.is_none() {
+        return Err(Error::file(&folder.checkpoint(), "somebody has removed it just now: run the command again"));
+    }
+    let damaged = resumed.and_then(|resumed| resumed.damaged);
     let mut log = folder.log_from(trainer.step())?;
     let mut board = EventFile::begin(&folder.0)?;
     let mut keep = |event: &Event| -> Result<()> {

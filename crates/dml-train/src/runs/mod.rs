@@ -75,6 +75,15 @@ impl Member {
         }
     }
 
+    /// Its data, opened by what lies in its folder below `root` where it has begun.
+    pub(crate) fn sets(&self, root: &Path, setting: &Setting<'_>) -> Result<Sets> {
+        match RunFolder::existing(&root.join(&self.name)) {
+            Ok(folder) => folder.sets(&self.recipe, setting.data_dir),
+            // It is not begun.
+            Err(_) => sets::open(&self.recipe, setting.data_dir),
+        }
+    }
+
     /// Trains on `sets` in its folder below `root`.
     pub(crate) fn train(&self, sets: &Sets, root: &Path, setting: &Setting<'_>) -> Result<Evaluation> {
         let folder = RunFolder::open(&root.join(&self.name))?;
@@ -140,7 +149,7 @@ impl Runs {
         let members = self.members();
         let evaluations = in_turn(&members, setting, |member| match member.finished(root)? {
             Some(evaluation) => Ok(evaluation),
-            None => member.train(&sets::open(&member.recipe, setting.data_dir)?, root, setting),
+            None => member.train(&member.sets(root, setting)?, root, setting),
         })?;
         let rows = match self.folds() {
             None => vec![Row::new(&self.recipe.name, &evaluations)],

@@ -159,7 +159,7 @@ impl Search {
     ) -> Result<Trial> {
         let members = self.members(number, &values)?;
         let found = in_turn(&members, setting, |member| {
-            let sets = sets::open(&member.recipe, setting.data_dir)?.without_test();
+            let sets = member.sets(root, setting)?.without_test();
             match member.train(&sets, root, setting) {
                 Err(e) if e.is_lost() => Ok(None),
                 ran => judge.of(&ran?).map(Some).ok_or_else(|| {
