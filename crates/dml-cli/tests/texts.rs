@@ -251,10 +251,17 @@ fn a_sentence_encoders_folder_says_what_it_is() {
     let of = |run: &str| place.evaluation(run)["test"]["retrieval"]["map_at_r"].as_f64().unwrap();
     assert!((of("first") - of("second")).abs() < 1e-3, "{} {}", of("first"), of("second"));
     succeed(Command::new(env!("CARGO_BIN_EXE_dml")).args(["evaluate", "--run-dir"]).arg(place.path("second")));
-    // From the hub; of the finished run it may be gone.
+    // Of the finished run the folder may be gone, and of one that was interrupted.
     let snapshots = place.path("home/hub/models--owner--name/snapshots");
     fs::create_dir_all(&snapshots).unwrap();
     fs::rename(folder, snapshots.join("c0ffee")).unwrap();
+    let finished = place.evaluation("second");
+    succeed(place.train("second").args(short));
+    fs::remove_file(place.path("second/evaluation.json")).unwrap();
+    succeed(place.train("second").args(short));
+    assert_eq!(place.evaluation("second"), finished);
+    assert!(refusal(place.train("second").args(short).args(["--seed", "1"])).contains("which does not exist"));
+    // From the hub the same.
     let text = String::from_utf8(place.read("recipe.toml")).unwrap();
     fs::write(place.path("recipe.toml"), text.replace(&weights, "hf://owner/name@c0ffee")).unwrap();
     let hub = || {

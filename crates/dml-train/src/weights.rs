@@ -28,6 +28,11 @@ pub(crate) fn are_a_repository(model: &EncoderConfig) -> bool {
     model.weights.as_deref().and_then(named_repository).is_some()
 }
 
+/// Whether the weights of `model` name what is on this machine no more.
+pub(crate) fn are_gone(model: &EncoderConfig) -> bool {
+    model.weights.as_deref().is_some_and(|weights| !weights.starts_with(HUB) && !Path::new(weights).exists())
+}
+
 /// Owner and name, and the revision, of the whole repository that `weights` name.
 fn named_repository(weights: &str) -> Option<(String, &str)> {
     let (owner, name) = weights.strip_prefix(HUB)?.split_once('/')?;

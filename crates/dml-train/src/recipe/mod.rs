@@ -115,8 +115,8 @@ impl Recipe {
         Ok(recipe)
     }
 
-    /// As [`Self::completed`], but of an encoder on the hub the shape is that which `before` has written out, if it was completed from
-    /// the same address: the hub is not asked.
+    /// As [`Self::completed`], but of an encoder on the hub, or of a folder that is gone, the shape is that which `before` has
+    /// written out, if it was completed from the same address: the hub is not asked.
     ///
     /// # Errors
     /// When what `model.weights` names here is no sentence encoder.
@@ -190,16 +190,21 @@ fn complete(model: &mut EncoderConfig) -> Result<Option<usize>> {
     Ok(model.text_sizes().map(|sizes| folder.max_length.min(sizes.places)))
 }
 
-/// As [`complete`], from what the same address has become `before`, with texts of that `length`, where it is one of the hub.
+/// As [`complete`], from what the same address has become `before`, with texts of that `length`, where it is one of the hub, or a
+/// folder that is gone.
 fn complete_as(
     model: &mut EncoderConfig,
     before: Option<&EncoderConfig>,
     length: Option<usize>,
 ) -> Result<Option<usize>> {
-    if !weights::are_a_repository(model) {
+    let before = before.filter(|before| before.weights == model.weights);
+    // Who names an architecture of texts has it from no folder.
+    let was_a_folder = || before.is_some_and(|of| of.architecture.embeds_texts() && !model.architecture.embeds_texts());
+    let goes_by_before = weights::are_a_repository(model) || weights::are_gone(model) && was_a_folder();
+    if !goes_by_before {
         return complete(model);
     }
-    let Some(before) = before.filter(|before| before.weights == model.weights) else { return Ok(None) };
+    let Some(before) = before else { return Ok(None) };
     take_shape(model, before);
     Ok(length)
 }

@@ -132,7 +132,12 @@ pub(super) fn tokenizer(recipe: &Recipe) -> Result<TextTokenizer> {
     let model = recipe.model.for_texts();
     let Some((model, TextSizes { places, vocabulary })) = model.and_then(|model| Some((model, model.text_sizes()?)))
     else {
-        let architecture = model.unwrap_or(&recipe.model).architecture;
+        let of_texts = model.unwrap_or(&recipe.model);
+        if let Some(gone) = of_texts.weights.as_deref().filter(|_| weights::are_gone(of_texts)) {
+            let mend = "bring the sentence encoder there, or name another";
+            return Err(Error::Recipe(format!("{key}.weights is {gone:?}, which does not exist: {mend}")));
+        }
+        let architecture = of_texts.architecture;
         let mend = match &config.texts {
             Some(_) => "give a second tower as model.text, e.g. model.text.architecture = \"bert\"",
             None => "give bert or distil_bert, or a sentence encoder as model.weights",
