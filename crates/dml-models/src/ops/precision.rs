@@ -1,5 +1,6 @@
 //! How exactly linear layers multiply.
 
+use super::slice::PIECE;
 use super::vector::widest;
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
@@ -81,9 +82,6 @@ pub(crate) fn of_halves(halves: &[u16]) -> Vec<f32> {
     });
     x
 }
-
-/// Numbers that one thread works on.
-const PIECE: usize = 1 << 14;
 
 #[cfg(test)]
 mod tests {

@@ -54,7 +54,7 @@ pub(crate) fn chunks_or_none(values: &mut [f32], length: usize, count: usize) ->
 }
 
 /// Numbers that one thread works on.
-const PIECE: usize = 1 << 14;
+pub(crate) const PIECE: usize = 1 << 14;
 
 /// `f` of each number, by all threads.
 pub(crate) fn mapped(x: &[f32], f: impl Fn(f32) -> f32 + Sync) -> Vec<f32> {

@@ -13,10 +13,12 @@ type Key = (&'static str, bool);
 /// Names the first key that the set of `recipe` does not look at, and what to write instead.
 pub(super) fn check(recipe: &Recipe) -> Result<()> {
     let (data, holds_texts) = (&recipe.data, texts::NAMES.contains(&recipe.data.set.as_str()));
-    let groups = match () {
-        () if holds_texts => vec![(of_memory(recipe), NO_IMAGES), (of_files(data), NO_IMAGES)],
-        () if are_files(data) => vec![(of_memory(recipe), "write what is done to its files as data.train_transforms")],
-        () => vec![(of_files(data), "its images lie in memory in one size, and augment is what is done to them")],
+    let groups = if holds_texts {
+        vec![(of_memory(recipe), NO_IMAGES), (of_files(data), NO_IMAGES)]
+    } else if are_files(data) {
+        vec![(of_memory(recipe), "write what is done to its files as data.train_transforms")]
+    } else {
+        vec![(of_files(data), "its images lie in memory in one size, and augment is what is done to them")]
     };
     let no_texts = (of_texts(data), "it holds no texts, and data.texts names none: leave it out");
     // Of an encoder of texts without texts more is to be said, and is elsewhere.
