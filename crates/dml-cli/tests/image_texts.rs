@@ -4,7 +4,7 @@
 mod place;
 
 use dml_data::sources::emoji_names;
-use place::{Place, kill_at, refusal, succeed};
+use place::{Place, refusal, succeed};
 use serde_json::Value;
 use std::fmt::Write as _;
 use std::fs;
@@ -179,7 +179,7 @@ fn all_views_may_be_one_batch_and_images_may_be_drawn_twice() {
     assert!(place.evaluation("twins")["cross_modal"].is_null());
     // Killed, both views go on where they were.
     let twins = ["--set", "loss={name='vic_reg'}"];
-    kill_at(place.train("killed").args(twins), &["\"checkpoint\",\"step\":8}"]);
+    place.kill_at(place.train("killed").args(twins), "killed", &["\"checkpoint\",\"step\":8}"]);
     succeed(place.train("killed").args(twins));
     for file in ["encoder.safetensors", "evaluation.json", "checkpoint.safetensors"] {
         assert!(place.read(&format!("twins/{file}")) == place.read(&format!("killed/{file}")), "{file}");

@@ -5,8 +5,6 @@ mod place;
 
 use place::{Place, refusal, succeed};
 use serde_json::Value;
-use std::io::{BufRead, BufReader};
-use std::process::Stdio;
 
 const RECIPE: &str = r#"
 name = "sum"
@@ -62,12 +60,7 @@ fn a_sum_after_a_classification_falls_at_plateaus_and_goes_on_after_a_kill() {
     let place = place();
     succeed(&mut place.train("whole"));
     for (run, at) in [("in-the-warm-up", "\"step\":5,"), ("after-it", "\"step\":9,")] {
-        let mut killed = place.train(run).stdout(Stdio::piped()).spawn().unwrap();
-        let lines = BufReader::new(killed.stdout.take().unwrap()).lines();
-        let reached = lines.map_while(Result::ok).find(|line| line.contains(at));
-        killed.kill().unwrap();
-        killed.wait().unwrap();
-        assert!(reached.is_some());
+        place.kill_at(&mut place.train(run), run, &[at]);
         succeed(&mut place.train(run));
         for file in ["encoder.safetensors", "evaluation.json", "checkpoint.safetensors"] {
             assert!(place.read(&format!("whole/{file}")) == place.read(&format!("{run}/{file}")), "{run}/{file}");

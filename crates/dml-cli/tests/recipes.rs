@@ -91,14 +91,7 @@ fn image_files_train_with_all_that_a_recipe_can_ask_for_and_go_on_after_a_kill()
     assert!((found - best).abs() < 1e-9, "the best weights are measured: {found} and {best}");
     assert!(result["test"]["retrieval"]["queries"].as_u64().unwrap() > 10);
     assert!(place.path("whole/checkpoint.1.safetensors").exists());
-    // Killed after its first checkpoint.
-    let mut killed = place.train("killed").stdout(Stdio::piped()).spawn().unwrap();
-    let reached = std::io::BufRead::lines(std::io::BufReader::new(killed.stdout.take().unwrap()))
-        .map_while(Result::ok)
-        .find(|line| line.contains("\"checkpoint\""));
-    killed.kill().unwrap();
-    killed.wait().unwrap();
-    assert!(reached.is_some());
+    place.kill_at(&mut place.train("killed"), "killed", &["\"checkpoint\""]);
     succeed(&mut place.train("killed"));
     for file in ["encoder.safetensors", "evaluation.json", "checkpoint.safetensors", "best.safetensors"] {
         assert!(place.read(&format!("whole/{file}")) == place.read(&format!("killed/{file}")), "{file} differs");

@@ -2,8 +2,7 @@
 
 mod place;
 
-use place::{Place, kill_at, refusal, succeed};
-use std::io::{BufRead, BufReader};
+use place::{Place, refusal, succeed};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
@@ -25,15 +24,8 @@ fn one_thread_or_three_give_the_same_weights_and_numbers() {
 fn a_killed_run_goes_on_and_ends_like_an_undisturbed_one() {
     let place = Place::new();
     succeed(&mut place.train("whole"));
-    let mut killed = place.train("killed").stdout(Stdio::piped()).spawn().unwrap();
     // Past a checkpoint and not at the end: some steps are lost and must be done again.
-    let lines = BufReader::new(killed.stdout.take().unwrap()).lines();
-    let saved = "{\"event\":\"checkpoint\",\"step\":10}";
-    let reached = lines.map_while(Result::ok).find(|line| line == saved);
-    killed.kill().unwrap();
-    killed.wait().unwrap();
-    assert!(reached.is_some(), "the run ended before it could be killed");
-    assert!(!place.path("killed/evaluation.json").exists());
+    place.kill_at(&mut place.train("killed"), "killed", &["{\"event\":\"checkpoint\",\"step\":10}"]);
     let resumed = succeed(&mut place.train("killed"));
     let first = String::from_utf8(resumed.stdout).unwrap().lines().next().unwrap().to_owned();
     let step: serde_json::Value = serde_json::from_str(&first).unwrap();
@@ -48,7 +40,7 @@ fn a_killed_run_drops_what_it_would_have_dropped() {
     let place = Place::new();
     let dropout = ["--set", "model.head.dropout=0.3", "--set", "train.steps=40"];
     succeed(place.train("whole").args(dropout));
-    kill_at(place.train("killed").args(dropout), &["\"checkpoint\",\"step\":10}"]);
+    place.kill_at(place.train("killed").args(dropout), "killed", &["\"checkpoint\",\"step\":10}"]);
     let resumed = succeed(place.train("killed").args(dropout));
     let said = String::from_utf8(resumed.stdout).unwrap();
     assert!(!said.contains("\"step\":9,"), "it began anew");
@@ -196,7 +188,7 @@ fn a_full_disk_costs_no_more_than_the_steps_since_the_last_checkpoint() {
     // What is only told is not worth the run.
     let nothing_fits = std::fs::File::options().write(true).open("/dev/full").unwrap();
     succeed(place.train("whole").args(steps).stdout(nothing_fits));
-    kill_at(place.train("full").args(steps), &["\"checkpoint\",\"step\":10}"]);
+    place.kill_at(place.train("full").args(steps), "full", &["\"checkpoint\",\"step\":10}"]);
     let checkpoints = || ["checkpoint", "checkpoint.1"].map(|name| place.read(&format!("full/{name}.safetensors")));
     let before = checkpoints();
     // In blocks of 512 bytes, or of 1024 as some shells have it: either way more than the log and less than a checkpoint.

@@ -2,7 +2,7 @@
 
 mod place;
 
-use place::{Place, kill_at, refusal, succeed};
+use place::{Place, refusal, succeed};
 use serde_json::Value;
 use std::process::{Command, Stdio};
 
@@ -41,7 +41,8 @@ fn a_killed_search_goes_on_ends_alike_and_its_best_recipe_trains() {
     let output = succeed(&mut search(&place, "whole", "13"));
     let said = String::from_utf8(output.stdout).unwrap();
     assert!(said.contains("| trial | validation MAP@R | loss.params.neg_margin |"), "{said}");
-    kill_at(&mut search(&place, "killed", "13"), &["trial-011", "\"checkpoint\",\"step\":5"]);
+    let signs = ["trial-011", "\"checkpoint\",\"step\":5"];
+    place.kill_at(&mut search(&place, "killed", "13"), "killed/trial-011", &signs);
     assert_eq!(trials(&place, "killed").len(), 11);
     let output = succeed(&mut search(&place, "killed", "13"));
     let first = String::from_utf8(output.stdout).unwrap().lines().next().unwrap().to_owned();

@@ -2,7 +2,7 @@
 
 mod place;
 
-use place::{Place, kill_at, refusal, succeed};
+use place::{Place, refusal, succeed};
 use serde_json::Value;
 use std::io::{BufRead, BufReader};
 use std::process::{Command, Stdio};
@@ -46,7 +46,8 @@ fn seeds_are_ordinary_runs_with_a_mean_and_an_interval() {
 fn killed_seeds_go_on_side_by_side_or_in_turn_and_end_alike() {
     let place = Place::new();
     succeed(place.train("whole").args(SHORT).args(["--seeds", "0,4"]));
-    kill_at(place.train("killed").args(SHORT).args(["--seeds", "0,4"]), &["seed-4", "\"checkpoint\",\"step\":5"]);
+    let mut two = place.train("killed");
+    place.kill_at(two.args(SHORT).args(["--seeds", "0,4"]), "killed/seed-4", &["seed-4", "\"checkpoint\",\"step\":5"]);
     assert!(place.path("killed/seed-0/evaluation.json").exists());
     let output = succeed(place.train("killed").args(SHORT).args(["--seeds", "0,4", "--jobs", "2"]));
     let said = String::from_utf8(output.stdout).unwrap();
@@ -162,7 +163,8 @@ fn killed_folds_of_several_seeds_go_on_and_end_like_undisturbed_ones() {
     let place = Place::new();
     let seeds = ["--seeds", "2"];
     succeed(place.train("whole").args(FOLDS).args(seeds).args(["--jobs", "2"]));
-    kill_at(place.train("killed").args(FOLDS).args(seeds), &["seed-0/fold-2", "\"step\":8,"]);
+    let mut folds = place.train("killed");
+    place.kill_at(folds.args(FOLDS).args(seeds), "killed/seed-0/fold-2", &["seed-0/fold-2", "\"step\":8,"]);
     succeed(place.train("killed").args(FOLDS).args(seeds));
     let summary = json(&place, "whole/summary.json");
     assert!(figure(&summary, 1, "map_at_r")["ci95"].as_f64().is_some());
