@@ -39,5 +39,7 @@ pub enum Error {
         file: String,
         /// Why, and the mend.
         problem: String,
+        /// Whether the hub answered that it has no such file.
+        absent: bool,
     },
 }

@@ -108,9 +108,9 @@ impl Head {
             x = last.forward(&x)?;
         }
         if self.normalize {
-            // As PyTorch's `normalize`: a vector of zeros stays.
-            let length = x.sqr()?.sum_keepdim(D::Minus1)?.sqrt()?;
-            x = x.broadcast_div(&length.maximum(1e-12)?)?;
+            // As PyTorch's `normalize`: a vector of zeros stays. The root is taken of what is no 0, where it has a gradient.
+            let square = x.sqr()?.sum_keepdim(D::Minus1)?;
+            x = x.broadcast_div(&square.maximum(1e-24)?.sqrt()?)?;
         }
         Ok(x)
     }
@@ -216,6 +216,21 @@ mod tests {
         for (name, var) in named.iter().chain([&("input".to_owned(), x)]) {
             close(name, found.get(var).unwrap(), wanted.get(var).unwrap());
         }
+    }
+
+    /// `torch.nn.functional.normalize` has the same gradients: 1/ε times what comes, where there is no length.
+    #[test]
+    fn what_has_no_length_has_a_gradient() {
+        let config = HeadConfig { normalize: true, ..HeadConfig::default() };
+        let head = Head::new(&Builder::new(0, &Device::Cpu).root(), &config, 2, Pooling::Mean, 0).unwrap();
+        let x = Var::new(&[[0f32, 0.0], [3.0, 4.0]], &Device::Cpu).unwrap();
+        let y = head.forward(&Features::Vectors(x.as_tensor().clone()), Mode::Train).unwrap();
+        assert_eq!(y.to_vec2::<f32>().unwrap(), [[0.0, 0.0], [0.6, 0.8]]);
+        let gradients = y.sum_all().unwrap().backward().unwrap();
+        let rows = gradients.get(&x).unwrap().to_vec2::<f32>().unwrap();
+        assert!(rows[0].iter().all(|g| (g / 1e12 - 1.0).abs() < 1e-5), "{rows:?}");
+        let wanted = [(1.0 - 0.6 * 1.4) / 5.0, (1.0 - 0.8 * 1.4) / 5.0];
+        assert!(rows[1].iter().zip(wanted).all(|(g, wanted)| (g - wanted).abs() < 1e-6), "{rows:?}");
     }
 
     /// A head that is nothing but dropout, and the number of its passes.

@@ -27,4 +27,4 @@ pub use layer::Padding;
 pub use network::{Architecture, EncoderConfig, Network, TextSizes};
 pub use ops::{Precision, gradients};
 pub use pooling::Pooling;
-pub use weights::{Parameter, Weights, is_of_head, without_gradients};
+pub use weights::{Parameter, Weights, is_of_head, is_of_text, without_gradients};

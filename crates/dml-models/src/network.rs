@@ -55,6 +55,15 @@ impl Architecture {
         matches!(self, Self::Bert | Self::DistilBert)
     }
 
+    /// Which poolings its features can have: maps, tokens, or what its own last layers have made one vector already.
+    fn takes(self, pooling: Pooling) -> bool {
+        match self {
+            Self::Conv4 | Self::Iresnet50 | Self::FaceResnet | Self::MobileFaceNet => pooling == Pooling::Default,
+            Self::Vit | Self::Bert | Self::DistilBert => !matches!(pooling, Pooling::MeanMax | Pooling::Gem),
+            _ => matches!(pooling, Pooling::Default | Pooling::Mean | Pooling::Max | Pooling::MeanMax | Pooling::Gem),
+        }
+    }
+
     /// Whether it is one of those that are published with zeros around the image in either way.
     fn is_mobile(self) -> bool {
         matches!(self, Self::MobilenetV2 | Self::MobilenetV3Small | Self::MobilenetV3Large | Self::EfficientnetB0)
@@ -194,6 +203,14 @@ impl Tower {
             );
             return Err(Error::Config(problem));
         }
+        // Not at the first pass, which may be hours of loading later, and never in silence.
+        if !config.architecture.takes(config.head.pooling) {
+            let problem = format!(
+                "head.pooling = {:?} is not for the features of {:?}: leave it out, or choose another",
+                config.head.pooling, config.architecture
+            );
+            return Err(Error::Config(problem));
+        }
         let (backbone, pooling): (Box<dyn Backbone>, _) = match config.architecture {
             Architecture::Conv4 => (Box::new(Conv4::new(scope, &config.conv4, input)?), Pooling::Mean),
             Architecture::Resnet18 => (resnet(Depth::RESNET18)?, Pooling::Mean),
@@ -249,5 +266,30 @@ impl Encoder for Network {
 
     fn weights(&self) -> &Weights {
         &self.weights
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pooling_that_the_features_cannot_have_is_refused_at_once() {
+        let small = |architecture, pooling| {
+            let conv4 = Conv4Config { filters: 4 };
+            let head = HeadConfig { pooling, ..HeadConfig::default() };
+            let config = EncoderConfig { architecture, conv4, head, ..EncoderConfig::default() };
+            Network::new(&config, [3, 16, 16], 0, &Device::Cpu)
+        };
+        small(Architecture::Conv4, Pooling::Default).unwrap();
+        small(Architecture::Resnet18, Pooling::Gem).unwrap();
+        for (architecture, pooling) in [
+            (Architecture::Conv4, Pooling::Gem),
+            (Architecture::Resnet18, Pooling::Cls),
+            (Architecture::Vit, Pooling::MeanMax),
+        ] {
+            let message = small(architecture, pooling).err().unwrap().to_string();
+            assert!(message.contains("head.pooling") && message.contains(&format!("{architecture:?}")), "{message}");
+        }
     }
 }

@@ -8,7 +8,8 @@ use crate::{Error, Result};
 use candle_core::{D, DType, IndexOp, Tensor};
 use serde::{Deserialize, Serialize};
 
-/// How maps or tokens become one vector. Tokens that are padding never count.
+/// How maps or tokens become one vector. Tokens that are padding never count. Of an image transformer's, but for
+/// [`Cls`](Self::Cls), only those of patches do, as in timm and as DINOv2 is used: class and registers are no places of the image.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Pooling {
@@ -24,11 +25,11 @@ pub enum Pooling {
     /// `(mean(max(x, 1e-6)^p))^{1/p}` of maps with a learned `p`, at first 3 (Radenović et al., *Fine-tuning CNN Image Retrieval
     /// with No Human Annotation*, 2018, eq. 3).
     Gem,
-    /// The first token.
+    /// The first token, of an image transformer the class token.
     Cls,
     /// The sum of the tokens by the square root of their number.
     MeanSqrtLen,
-    /// The mean of the tokens weighted by their place, from 1: the last counts most.
+    /// The mean of the tokens weighted by their place, from 1: the last counts most. Those that do not count have places, too.
     WeightedMean,
     /// The last token.
     Last,

@@ -15,6 +15,11 @@ pub fn is_of_head(name: &str) -> bool {
     name.strip_prefix(TEXT).unwrap_or(name).starts_with(HEAD)
 }
 
+/// Whether a weight of a network of two towers is of the one for texts, by its name.
+pub fn is_of_text(name: &str) -> bool {
+    name.starts_with(TEXT)
+}
+
 /// A tensor that an optimiser changes, unless it is frozen.
 #[derive(Clone, Debug)]
 pub struct Parameter(Arc<Inner>);

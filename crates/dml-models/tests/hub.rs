@@ -13,13 +13,17 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
-const COMMIT: &str = "c0ffee00c0ffee00c0ffee00c0ffee00c0ffee00";
+/// With the digits of an answer in it that none is.
+const COMMIT: &str = "404fee00c0ffee00c0ffee00c0ffee00c0ffee00";
 const BODY: &[u8] = b"weights";
 const SHA256: &str = "9a129038d9a00aed0cf6a7ea059ca50a813449061ab87848cf1a13eafdf33b2c";
 const PATH: &str = "/owner/name/resolve/";
 
 /// A file of a hub: its path in the repository, what the hub calls its content, and the content.
 type Served = (&'static str, String, Vec<u8>);
+
+/// What the hub calls the content of a file that it does not give just now.
+const BUSY: &str = "busy";
 
 /// A hub on a free port, which counts its requests and names its one file `etag`.
 fn serve(etag: &'static str) -> (String, Arc<AtomicUsize>) {
@@ -49,6 +53,10 @@ fn answer(mut stream: TcpStream, files: &[Served]) {
         write!(stream, "HTTP/1.1 404 Not Found\r\ncontent-length: 0\r\nconnection: close\r\n\r\n").unwrap();
         return;
     };
+    if etag == BUSY {
+        write!(stream, "HTTP/1.1 503 Service Unavailable\r\ncontent-length: 0\r\nconnection: close\r\n\r\n").unwrap();
+        return;
+    }
     // `bytes=FIRST-` or `bytes=FIRST-LAST`.
     let range = lines.iter().find_map(|line| line.strip_prefix("range: bytes=")).unwrap();
     let (first, last) = range.split_once('-').unwrap();
@@ -147,6 +155,7 @@ fn a_sentence_encoder_comes_with_all_that_belongs_to_it() {
         ("tokenizer.json", "{}"),
         ("1_Pooling/config.json", r#"{"pooling_mode": "cls"}"#),
         ("sentence_bert_config.json", r#"{"max_seq_length": 12}"#),
+        ("tokenizer_config.json", r#"{"model_max_length": 14}"#),
         ("model.safetensors", "not read"),
     ];
     let serve_but = |left_out: &str| {
@@ -157,7 +166,7 @@ fn a_sentence_encoder_comes_with_all_that_belongs_to_it() {
                 .collect(),
         )
     };
-    for (left_out, places) in [("none", 12), ("sentence_bert_config.json", 16)] {
+    for (left_out, places) in [("none", 12), ("sentence_bert_config.json", 14), ("tokenizer_config.json", 12)] {
         let folder = tempfile::tempdir().unwrap();
         let (address, asked) = serve_but(left_out);
         let online = hub(&address, folder.path());
@@ -170,6 +179,15 @@ fn a_sentence_encoder_comes_with_all_that_belongs_to_it() {
         assert_eq!(sentence_transformer_from_hub(&offline, "owner/name", "main").unwrap(), found);
         assert_eq!(asked.load(Ordering::SeqCst), requests);
     }
+    // A hub that does not answer is not one that has no such file.
+    let folder = tempfile::tempdir().unwrap();
+    let busy = all.iter().map(|(file, text)| {
+        let etag = if *file == "sentence_bert_config.json" { BUSY.to_owned() } else { file.replace('/', "-") };
+        (*file, etag, text.as_bytes().to_vec())
+    });
+    let (address, _) = serve_all(busy.collect());
+    let error = sentence_transformer_from_hub(&hub(&address, folder.path()), "owner/name", "main").unwrap_err();
+    assert!(error.to_string().contains("sentence_bert_config.json is not to be had"), "{error}");
     for left_out in ["modules.json", "tokenizer.json", "model.safetensors"] {
         let folder = tempfile::tempdir().unwrap();
         let (address, _) = serve_but(left_out);

@@ -4,7 +4,7 @@ mod formula;
 
 use candle_core::{Device, Tensor};
 use dml_models::image::VitConfig;
-use dml_models::{Architecture, Encoder, EncoderConfig, Input, Mode, Network, Padding};
+use dml_models::{Architecture, Encoder, EncoderConfig, HeadConfig, Input, Mode, Network, Padding, Pooling};
 use formula::{Allowed, Case};
 
 /// PyTorch itself is off by 4e-6 in float32, where no kink is crossed: see `ROUNDINGS`. We are off by 2e-6, gradients by 1e-5.
@@ -22,10 +22,15 @@ fn embed(network: &Network, images: &Tensor, mode: Mode) -> Tensor {
 
 /// All runs of a case whose names are ours.
 fn check(name: &str, config: &EncoderConfig, train: Allowed) {
+    check_each(name, |_| config.clone(), train);
+}
+
+/// As [`check`], with a configuration for the title of each run.
+fn check_each(name: &str, config: impl Fn(&str) -> EncoderConfig, train: Allowed) {
     let case = Case::load(name);
     for (title, run) in case.runs() {
         let shape = run.input_shape();
-        let network = Network::new(config, [shape[1], shape[2], shape[3]], 0, &Device::Cpu).unwrap();
+        let network = Network::new(&config(title), [shape[1], shape[2], shape[3]], 0, &Device::Cpu).unwrap();
         let (mode, allowed) = match run.is_train() {
             true if run.raised() > 0.0 => (Mode::Train, TRAIN),
             true => (Mode::Train, train),
@@ -95,6 +100,23 @@ fn vision_transformers_are_those_of_timm() {
     let dinov2 = VitConfig { patch: 14, depth: 2, layer_scale: true, ..VitConfig::default() };
     check("vit_dinov2", &vit(dinov2.clone()), EVAL);
     check("vit_dinov2_registers", &vit(VitConfig { registers: 4, ..dinov2 }), EVAL);
+}
+
+/// timm's `global_pool` of `avg` and `max`: class and registers are in neither.
+#[test]
+fn vision_transformers_are_pooled_over_their_patches() {
+    let small =
+        VitConfig { patch: 14, dim: 48, heads: 3, mlp: 192, depth: 2, layer_scale: true, ..VitConfig::default() };
+    let config = vit(VitConfig { registers: 4, ..small });
+    let pooled = |title: &str| {
+        let pooling = match title {
+            "mean" => Pooling::Mean,
+            "max" => Pooling::Max,
+            other => panic!("run {other}"),
+        };
+        EncoderConfig { head: HeadConfig { pooling, ..HeadConfig::default() }, ..config.clone() }
+    };
+    check_each("vit_pooled", pooled, EVAL);
 }
 
 #[test]

@@ -19,6 +19,7 @@ fn head(run: &str) -> HeadConfig {
         "mean_unit" => Pooling::Mean,
         "cls" => Pooling::Cls,
         "max" => Pooling::Max,
+        "mean_sqrt_len_tokens" => Pooling::MeanSqrtLen,
         "weightedmean" => Pooling::WeightedMean,
         "lasttoken" => Pooling::Last,
         other => panic!("run {other}"),

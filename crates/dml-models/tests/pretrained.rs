@@ -246,6 +246,86 @@ fn folders_of_sentence_transformers_say_pooling_and_length() {
 }
 
 #[test]
+fn a_length_that_is_not_said_is_that_of_the_tokenizer_or_the_network() {
+    let folder = tempfile::tempdir().unwrap();
+    publish(folder.path(), &format!("[{TRANSFORMER}, {POOLING}]"), r#"{"pooling_mode": "cls"}"#, 1);
+    let length = || pretrained::SentenceFolder::read(folder.path()).unwrap().max_length;
+    let [said, limits] = ["sentence_bert_config.json", "tokenizer_config.json"].map(|file| folder.path().join(file));
+    // The network has six places.
+    for (text, limit, wanted) in [
+        (r#"{"max_seq_length": 4}"#, r#"{"model_max_length": 3}"#, 4),
+        (r#"{"max_seq_length": 7}"#, "{}", 6),
+        (r#"{"max_seq_length": null, "do_lower_case": false}"#, r#"{"model_max_length": 3}"#, 3),
+        ("{}", r#"{"model_max_length": 512}"#, 6),
+        ("{}", r#"{"model_max_length": 1000000000000000019884624838656}"#, 6),
+        ("{}", r#"{"model_max_length": null}"#, 6),
+    ] {
+        fs::write(&said, text).unwrap();
+        fs::write(&limits, limit).unwrap();
+        assert_eq!(length(), wanted, "{text} {limit}");
+    }
+    fs::write(&limits, r#"{"model_max_length": 5}"#).unwrap();
+    fs::remove_file(&said).unwrap();
+    assert_eq!(length(), 5);
+    fs::remove_file(&limits).unwrap();
+    assert_eq!(length(), 6);
+}
+
+#[test]
+fn small_letters_are_the_tokenizers_matter_or_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    publish(folder.path(), &format!("[{TRANSFORMER}, {POOLING}]"), r#"{"pooling_mode": "cls"}"#, 1);
+    fs::write(folder.path().join("sentence_bert_config.json"), r#"{"do_lower_case": true}"#).unwrap();
+    let read = || pretrained::SentenceFolder::read(folder.path());
+    assert!(read().unwrap_err().to_string().contains("tokenizer.json"), "there is none");
+    let lower = r#"{"type": "Lowercase"}"#;
+    for (normalizer, has) in [
+        ("null", false),
+        (r#"{"type": "NFC"}"#, false),
+        (r#"{"type": "BertNormalizer", "lowercase": false}"#, false),
+        (r#"{"type": "BertNormalizer", "lowercase": true}"#, true),
+        (lower, true),
+        (format!(r#"{{"type": "Sequence", "normalizers": [{{"type": "NFC"}}, {lower}]}}"#).as_str(), true),
+    ] {
+        fs::write(folder.path().join("tokenizer.json"), format!(r#"{{"normalizer": {normalizer}}}"#)).unwrap();
+        match read() {
+            Ok(_) => assert!(has, "{normalizer}"),
+            Err(error) => {
+                let message = error.to_string();
+                assert!(!has, "{message}");
+                assert!(message.contains("do_lower_case is true but tokenizer.json keeps capitals"), "{message}");
+            }
+        }
+    }
+}
+
+/// As in the file that pretrainedmodels first had.
+#[test]
+fn norms_of_bn_inception_may_be_rows() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("bn_inception.safetensors");
+    let config = EncoderConfig { architecture: Architecture::BnInception, ..EncoderConfig::default() };
+    let [published, ours] = [1, 2].map(|seed| Network::new(&config, [3, 64, 64], seed, &Device::Cpu).unwrap());
+    let mut file = tensors(published.weights());
+    let mut rows = 0;
+    for (name, tensor) in &mut file {
+        if name.contains("_bn.") {
+            let channels = tensor.dims()[0];
+            *tensor = Tensor::arange(0f32, channels as f32, &Device::Cpu).unwrap().reshape((1, channels)).unwrap();
+            rows += 1;
+        }
+    }
+    file.insert("last_linear.bias".to_owned(), zeros(&[9]));
+    write(&path, &file);
+    let report = pretrained::load(&ours, &path).unwrap();
+    assert_eq!((report.dropped, report.loaded.len()), (vec!["last_linear.bias".to_owned()], file.len() - 1));
+    assert!(rows > 200, "{rows}");
+    for (name, tensor) in tensors(ours.weights()) {
+        assert_eq!(values(&tensor), values(&file[&name]), "{name}");
+    }
+}
+
+#[test]
 fn configurations_of_other_networks_are_refused() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("config.json");

@@ -35,8 +35,8 @@ def whole(name, shape, below):
 
 
 EMBEDDINGS = (
-    *("class_embedding", "cls_token", "mask_token", "reg_token", "register_tokens"),
-    *("pos_embed", "position_embeddings", "positional_embedding"),
+    *("class_embedding", "class_token", "cls_token", "mask_token", "reg_token", "register_tokens"),
+    *("pos_embed", "pos_embedding", "position_embeddings", "positional_embedding"),
 )
 
 

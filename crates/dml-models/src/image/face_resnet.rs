@@ -3,7 +3,7 @@
 //!
 //! Names of face-api's weights, with `scale` for dlib's norm. Convolutions with a stride look at nothing outside of the image, so a
 //! map may be a line smaller than its shortcut: zeros stand in. Faces are aligned, 150×150, less the mean (122.782, 117.001, 104.298),
-//! by 255; faces whose embeddings are nearer than 0.6 are of one person.
+//! by 255, as face-api has it (dlib itself divides by 256); faces whose embeddings are nearer than 0.6 are of one person.
 
 use super::conv_norm::ConvNorm;
 use crate::backbone::{Backbone, Features};

@@ -1,7 +1,10 @@
 //! Small networks for the edge, without their classifiers: MobileNetV2 (Sandler et al. 2018, table 2), MobileNetV3 (Howard et al.
 //! 2019, tables 1 and 2) and EfficientNet-B0 (Tan & Le 2019, table 1).
 //!
-//! Names and details of torchvision's; timm's have other names. Training leaves out no blocks (stochastic depth).
+//! Names and details of torchvision's; timm's names are translated where weights are loaded. Training leaves out no blocks (stochastic
+//! depth). candle-transformers' EfficientNet is not used: its norms know running statistics alone, so that it cannot be trained, it pads
+//! as TensorFlow does, with ε = 1e-3, for which torchvision's weights were not made, and it gives classes and no features. It has no
+//! MobileNetV2 or V3.
 
 use super::conv_norm::ConvNorm;
 use super::inverted_residual::{InvertedResidual, Shape};

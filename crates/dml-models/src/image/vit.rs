@@ -60,12 +60,19 @@ impl Default for VitConfig {
 impl VitConfig {
     fn check(&self, [c, h, w]: [usize; 3]) -> Result<()> {
         let wrong = |problem: String| Err(Error::Config(format!("vit: {problem}")));
-        let sizes = [self.patch, self.dim, self.depth, self.heads, self.mlp, c];
-        if sizes.contains(&0) || !self.dim.is_multiple_of(self.heads) {
-            return wrong(format!(
-                "dim {} in {} heads, and a size of 0: want whole parts and sizes of 1 or more",
-                self.dim, self.heads
-            ));
+        let sizes = [
+            ("patch", self.patch),
+            ("dim", self.dim),
+            ("depth", self.depth),
+            ("heads", self.heads),
+            ("mlp", self.mlp),
+            ("number of channels", c),
+        ];
+        if let Some((name, _)) = sizes.into_iter().find(|&(_, size)| size == 0) {
+            return wrong(format!("{name} is 0: want 1 or more"));
+        }
+        if !self.dim.is_multiple_of(self.heads) {
+            return wrong(format!("dim {} is no multiple of heads {}: change one of them", self.dim, self.heads));
         }
         if h < self.patch || w < self.patch || !h.is_multiple_of(self.patch) || !w.is_multiple_of(self.patch) {
             return wrong(format!(
@@ -191,6 +198,14 @@ impl Vit {
         let placed = Tensor::cat(&[class, patches], 1)?.broadcast_add(&positions)?;
         Ok(Tensor::cat(&[placed.i((.., ..1))?, registers, placed.i((.., 1..))?], 1)?)
     }
+
+    /// 1 where a token is of a patch and 0 where it is class or register, `[n, t]`.
+    fn where_patches(&self, tokens: &Tensor) -> Result<Tensor> {
+        let (n, t, _) = tokens.dims3()?;
+        let before = 1 + self.config.registers;
+        let row: Vec<f32> = (0..t).map(|place| if place < before { 0.0 } else { 1.0 }).collect();
+        Ok(Tensor::from_vec(row, (1, t), tokens.device())?.broadcast_as((n, t))?.contiguous()?)
+    }
 }
 
 impl Backbone for Vit {
@@ -207,7 +222,8 @@ impl Backbone for Vit {
         if let Some(projection) = &self.projection {
             x = projection.forward(&x)?;
         }
-        Ok(Features::Tokens { values: x, mask: None })
+        let mask = self.where_patches(&x)?;
+        Ok(Features::Tokens { values: x, mask: Some(mask) })
     }
 
     fn channels(&self) -> usize {
@@ -237,5 +253,28 @@ impl Patches {
         let rows = patches.reshape((n, (h / s) * (w / s), c * s * s))?;
         let bias = self.bias.as_ref().map(Parameter::tensor);
         Ok(crate::ops::linear(&rows, &self.weight.tensor().flatten_from(1)?, bias.as_ref())?)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_size_that_is_wrong_is_named() {
+        let whole = VitConfig::default();
+        let message = |config: VitConfig, input| config.check(input).unwrap_err().to_string();
+        for (config, input, part) in [
+            (VitConfig { patch: 0, ..whole.clone() }, [3, 32, 32], "vit: patch is 0"),
+            (VitConfig { depth: 0, ..whole.clone() }, [3, 32, 32], "vit: depth is 0"),
+            (VitConfig { mlp: 0, ..whole.clone() }, [3, 32, 32], "vit: mlp is 0"),
+            (whole.clone(), [0, 32, 32], "number of channels is 0"),
+            (VitConfig { dim: 100, ..whole.clone() }, [3, 32, 32], "dim 100 is no multiple of heads 6"),
+            (whole.clone(), [3, 32, 40], "images of 32x40"),
+        ] {
+            let message = message(config, input);
+            assert!(message.contains(part) && !message.contains("size of 0"), "{message}");
+        }
+        whole.check([3, 32, 48]).unwrap();
     }
 }

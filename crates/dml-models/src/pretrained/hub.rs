@@ -73,7 +73,8 @@ impl Hub {
     pub fn fetch(&self, wanted: HubFile<'_>) -> Result<Fetched> {
         let HubFile { repo, revision, file, sha256 } = wanted;
         let wrong = |problem: String| Error::Hub(format!("{repo}@{revision}/{file}: {problem}"));
-        let lacking = |problem| Error::NotToBeHad { file: format!("{repo}@{revision}/{file}"), problem };
+        let lacking =
+            |problem, absent| Error::NotToBeHad { file: format!("{repo}@{revision}/{file}"), problem, absent };
         for (what, path) in [("repository", repo), ("revision", revision), ("file", file)] {
             // They become paths in the cache.
             let inside = Path::new(path).components().all(|part| matches!(part, Component::Normal(_)));
@@ -85,7 +86,8 @@ impl Hub {
             Some(found) => found,
             None if self.offline => {
                 let cache = self.cache.display();
-                return Err(lacking(format!("it is not in {cache}, and HF_HUB_OFFLINE forbids to ask: unset it once")));
+                let problem = format!("it is not in {cache}, and HF_HUB_OFFLINE forbids to ask: unset it once");
+                return Err(lacking(problem, false));
             }
             None => {
                 let builder = ApiBuilder::from_cache(Cache::new(self.cache.clone()));
@@ -93,7 +95,10 @@ impl Hub {
                 let api = builder.with_endpoint(endpoint).with_progress(false).with_retries(2).build();
                 let api = api.map_err(|error| wrong(error.to_string()))?;
                 api.repo(repository(wanted)).download(file).map_err(|error| match mend(&error) {
-                    None => lacking(format!("{error}: is it there, is {} reached, must you log in?", self.endpoint)),
+                    None => {
+                        let problem = format!("{error}: is it there, is {} reached, must you log in?", self.endpoint);
+                        lacking(problem, is_absent(&error))
+                    }
                     Some(mend) => wrong(format!("{error}: it cannot be kept in {}: {mend}", self.cache.display())),
                 })?;
                 self.cached(wanted).ok_or_else(|| wrong("it came, but is not in the cache".to_owned()))?
@@ -133,6 +138,16 @@ fn mend(error: &ApiError) -> Option<&'static str> {
         ApiError::LockAcquisition(_) => Some("another process is fetching it, wait for its end"),
         ApiError::InvalidResume => Some("remove the files there that end in .part"),
         _ => None,
+    }
+}
+
+/// Whether the hub answered that there is no such file.
+fn is_absent(error: &ApiError) -> bool {
+    match error {
+        ApiError::TooManyRetries(last) => is_absent(last),
+        // The whole of what is said of the answer, which names neither file nor hub.
+        ApiError::RequestError(error) => error.to_string() == "http status: 404",
+        _ => false,
     }
 }
 

@@ -12,16 +12,18 @@ pub enum Names {
     Any,
     /// This crate's: nothing is renamed or dropped.
     Own,
-    /// torchvision's: `fc.`, `classifier.` and `heads.` are dropped. `head.` too, which is no head of ours.
+    /// torchvision's: `fc.`, `classifier.` and `heads.` are dropped. `head.` too, which is no head of ours. Of vision transformers names
+    /// become timm's.
     Torchvision,
-    /// timm's, DINO's: `head.`, `head_dist.`, `fc.`, `classifier.`, `last_linear.` are dropped.
+    /// timm's, DINO's: `head.`, `head_dist.`, `fc.`, `classifier.`, `last_linear.` are dropped. Of MobileNets and EfficientNet-B0 names
+    /// become torchvision's; not of those that timm calls `tf_…`.
     Timm,
     /// DINOv2's own: `register_tokens` are renamed, with their class token's place put into the token; `mask_token` and what
     /// [`Timm`](Self::Timm) drops are dropped.
     Dinov2,
     /// OpenAI's CLIP and open_clip: what begins with `visual.` is a vision transformer, the text tower and the temperature are dropped.
     OpenClip,
-    /// transformers', of texts, CLIP's vision tower or DINOv2. Of vision transformers names become timm's, queries, keys and values are
+    /// transformers', of texts, CLIP's vision tower, ViT, DINO or DINOv2. Of vision transformers names become timm's, queries, keys and values are
     /// put together; `text_model.`, `mask_token` and the temperature are dropped. Of texts: names lose `bert.` or `distilbert.` (and `0.auto_model.`, of old sentence-transformers), `LayerNorm.gamma` and
     /// `LayerNorm.beta` become weight and bias; `pooler.`, `cls.`, `classifier.`, `pre_classifier.`, `qa_outputs.`, `vocab_` and
     /// `position_ids` are dropped. `head.` too.

@@ -1,7 +1,8 @@
 //! Sentence encoders as sentence-transformers lays them out in a folder.
 //!
 //! `modules.json` names the parts: a transformer (`config.json`, `model.safetensors` or `pytorch_model.bin`, `tokenizer.json`), a
-//! pooling (`1_Pooling/config.json`) and, for unit length, a normalisation.
+//! pooling (`1_Pooling/config.json`) and, for unit length, a normalisation. How long a text may be is said by `sentence_bert_config.json`,
+//! or, as upstream has it, by what `tokenizer_config.json` and the network allow.
 
 use super::hugging_face::{encoder_config, read};
 use super::{Loading, Names, Report, load_with};
@@ -47,9 +48,11 @@ struct Module {
     kind: String,
 }
 
+/// How texts are taken.
 #[derive(Default, Deserialize)]
-struct Lengths {
+struct Taking {
     max_seq_length: Option<usize>,
+    do_lower_case: Option<bool>,
 }
 
 /// The sentence encoder in `folder`.
@@ -71,7 +74,8 @@ const WEIGHTS: [&str; 2] = ["model.safetensors", "pytorch_model.bin"];
 /// What is beside the transformer.
 const CONFIG: &str = "config.json";
 const TOKENIZER: &str = "tokenizer.json";
-const LENGTHS: &str = "sentence_bert_config.json";
+const TAKING: &str = "sentence_bert_config.json";
+const LIMITS: &str = "tokenizer_config.json";
 
 impl SentenceFolder {
     /// Reads what `folder` says, and looks for its weights without reading them.
@@ -112,10 +116,18 @@ impl SentenceFolder {
             Architecture::DistilBert => config.distil_bert.max_position_embeddings,
             _ => config.bert.max_position_embeddings,
         };
-        let lengths = root.join(LENGTHS);
-        let lengths: Lengths = if lengths.exists() { json(&lengths)? } else { Lengths::default() };
-        let max_length = lengths.max_seq_length.map_or(places, |length| length.min(places));
-        Ok(Self { config, weights, tokenizer: root.join(TOKENIZER), max_length })
+        let (said, tokenizer) = (root.join(TAKING), root.join(TOKENIZER));
+        let taking: Taking = if said.exists() { json(&said)? } else { Taking::default() };
+        // Upstream gives the tokenizer what it lacks; here it is taken as it is.
+        if taking.do_lower_case == Some(true) && !has_small_letters(&json::<Value>(&tokenizer)?["normalizer"]) {
+            let mend = format!("{TOKENIZER} keeps capitals: put {{\"type\": \"Lowercase\"}} before its normalizer");
+            return Err(wrong(&said, format!("do_lower_case is true but {mend}")));
+        }
+        let max_length = match taking.max_seq_length {
+            Some(length) => length.min(places),
+            None => longest(&root.join(LIMITS), places)?,
+        };
+        Ok(Self { config, weights, tokenizer, max_length })
     }
 }
 
@@ -143,10 +155,13 @@ pub fn sentence_transformer_from_hub(hub: &super::Hub, repo: &str, revision: &st
     for module in others.iter().filter(|module| module.kind.ends_with("Pooling")) {
         fetch(&below(module, CONFIG), commit)?;
     }
-    match fetch(&below(transformer, LENGTHS), commit) {
-        // A repository may do without it; a hub that does not answer is another matter.
-        Err(error) if !hub.offline && !error.to_string().contains("404") => return Err(error),
-        _ => {}
+    for file in [TAKING, LIMITS] {
+        match fetch(&below(transformer, file), commit) {
+            // A repository may do without it; a hub that does not answer is another matter.
+            Err(Error::NotToBeHad { absent, .. }) if absent || hub.offline => {}
+            Err(error) => return Err(error),
+            Ok(_) => {}
+        }
     }
     let [one, other] = WEIGHTS.map(|file| below(transformer, file));
     fetch(&one, commit).or_else(|error| fetch(&other, commit).map_err(|_| error))?;
@@ -179,6 +194,27 @@ fn pooling_of(path: &Path) -> Result<Pooling> {
             let flags: Vec<&str> = several.iter().map(|(flag, _, _)| *flag).collect();
             Err(wrong(path, format!("it joins several poolings ({}): only one is supported", flags.join(", "))))
         }
+    }
+}
+
+/// Most tokens of a text, where only the tokenizer's file at `path` may say, of a network with so many `places`.
+fn longest(path: &Path, places: usize) -> Result<usize> {
+    if !path.exists() {
+        return Ok(places);
+    }
+    let config: Value = json(path)?;
+    // Often it is 1e30, which means that it says nothing.
+    let said = config.get("model_max_length").and_then(Value::as_f64).filter(|&length| length >= 1.0);
+    Ok(said.map_or(places, |length| length.min(places as f64) as usize))
+}
+
+/// Whether a normaliser of tokenizers makes small letters of capitals.
+fn has_small_letters(normalizer: &Value) -> bool {
+    match normalizer["type"].as_str() {
+        Some("Lowercase") => true,
+        Some("BertNormalizer") => normalizer["lowercase"] == true,
+        Some("Sequence") => normalizer["normalizers"].as_array().is_some_and(|all| all.iter().any(has_small_letters)),
+        _ => false,
     }
 }
 

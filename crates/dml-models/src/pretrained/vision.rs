@@ -5,10 +5,15 @@
 //! | OpenAI's CLIP, open_clip | `visual.`; the projection `[d, out]` is turned; the text tower is dropped |
 //! | transformers' CLIP | `vision_model.`; queries, keys and values are put together; the text tower is dropped |
 //! | transformers' DINOv2 | `encoder.layer.`; the same; `mask_token` is dropped |
+//! | transformers' ViT, DINO | `encoder.layer.`; the same; the pooler is dropped |
+//! | torchvision's ViT | `encoder.layers.encoder_layer_`; the classifier is dropped |
 //! | DINOv2's own | `mask_token` is dropped |
 //!
 //! DINOv2 with registers has a place for its class token and none for the registers. Here, as in timm, that place is added to the
-//! class token, which is the same. A projection goes where the network has none.
+//! class token, which is the same. A projection goes where the network has none. transformers' ViT has ε = 1e-12 in its norms and
+//! this crate's 1e-6, with which DINO was trained: beside the variances of tokens neither counts.
+
+mod convolutional;
 
 use super::names::{Names, unwrapped};
 use crate::Result;
@@ -37,7 +42,7 @@ struct Layout {
     dropped: &'static [&'static str],
 }
 
-const LAYOUTS: [Layout; 4] = [
+const LAYOUTS: [Layout; 6] = [
     Layout {
         marker: "visual.class_embedding",
         names: Names::OpenClip,
@@ -128,6 +133,52 @@ const LAYOUTS: [Layout; 4] = [
         dropped: &["embeddings.mask_token", "classifier."],
     },
     Layout {
+        marker: "encoder.layer.0.layernorm_before.weight",
+        names: Names::HuggingFace,
+        before: "vit.",
+        outside: &[
+            ("embeddings.cls_token", CLASS),
+            ("embeddings.position_embeddings", PLACES),
+            ("embeddings.patch_embeddings.projection.", "patch_embed.proj."),
+            ("layernorm.", "norm."),
+        ],
+        blocks: "encoder.layer.",
+        within: &[
+            ("attention.output.dense.", "attn.proj."),
+            ("layernorm_before.", "norm1."),
+            ("layernorm_after.", "norm2."),
+            ("intermediate.dense.", "mlp.fc1."),
+            ("output.dense.", "mlp.fc2."),
+        ],
+        thirds: &["attention.attention.query.", "attention.attention.key.", "attention.attention.value."],
+        dropped: &["embeddings.mask_token", "pooler.", "classifier."],
+    },
+    Layout {
+        marker: "encoder.layers.encoder_layer_0.ln_1.weight",
+        names: Names::Torchvision,
+        before: "",
+        outside: &[
+            ("class_token", CLASS),
+            ("encoder.pos_embedding", PLACES),
+            ("conv_proj.", "patch_embed.proj."),
+            ("encoder.ln.", "norm."),
+        ],
+        blocks: "encoder.layers.encoder_layer_",
+        within: &[
+            ("self_attention.in_proj_", "attn.qkv."),
+            ("self_attention.out_proj.", "attn.proj."),
+            ("ln_1.", "norm1."),
+            ("ln_2.", "norm2."),
+            ("mlp.0.", "mlp.fc1."),
+            ("mlp.3.", "mlp.fc2."),
+            // As torchvision first had them.
+            ("mlp.linear_1.", "mlp.fc1."),
+            ("mlp.linear_2.", "mlp.fc2."),
+        ],
+        thirds: &[],
+        dropped: &["heads."],
+    },
+    Layout {
         marker: "mask_token",
         names: Names::Dinov2,
         before: "",
@@ -174,7 +225,7 @@ impl Layout {
 }
 
 /// The tensors of a file as this crate lays them out, and the names of those that are of no use; as they came, if nothing says that
-/// they are a vision transformer of somebody else's. What is not understood keeps its name.
+/// they are a network for images of somebody else's. What is not understood keeps its name.
 ///
 /// # Errors
 /// When a tensor cannot be made.
@@ -183,12 +234,15 @@ pub(super) fn translated(
     names: Names,
     wanted: impl Fn(&str) -> bool,
 ) -> Result<(BTreeMap<String, Tensor>, Vec<String>)> {
+    if !wanted(CLASS) {
+        return convolutional::translated(tensors, names, &wanted);
+    }
     let has = |marker: &str| tensors.keys().any(|name| unwrapped(name, &|_| false) == marker);
     let fits = |layout: &&Layout| {
         let ours = names == Names::Any || names == layout.names;
         ours && (has(layout.marker) || has(&format!("{}{}", layout.before, layout.marker)))
     };
-    let Some(layout) = LAYOUTS.iter().find(fits).filter(|_| wanted(CLASS)) else { return Ok((tensors, Vec::new())) };
+    let Some(layout) = LAYOUTS.iter().find(fits) else { return Ok((tensors, Vec::new())) };
     let mut ours = BTreeMap::new();
     let mut dropped = Vec::new();
     let mut thirds: BTreeMap<String, [Option<(String, Tensor)>; 3]> = BTreeMap::new();

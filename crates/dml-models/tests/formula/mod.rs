@@ -202,21 +202,41 @@ impl Run<'_> {
     ) -> Result<(), String> {
         self.compare_embedding(embedding, allowed.embedding)?;
         let gradients = self.loss(embedding).backward().unwrap();
-        let told = self.run["gradients"].as_array().unwrap();
-        let largest = told.iter().filter_map(|told| told[0].as_f64()).fold(0.0, f64::max);
-        for ((name, _, _), told) in self.case.tensors().iter().zip(told) {
+        let largest = self.largest_gradient();
+        for ((name, _, _), told) in self.case.tensors().iter().zip(self.run["gradients"].as_array().unwrap()) {
             let (_, var) = named.iter().find(|(of, _)| *of == ours(name)).unwrap();
             if told.is_null() {
                 assert!(gradients.get(var).is_none(), "{name} is not learned");
             } else {
-                compare_gradient(name, told, &gradients, var, largest, allowed.gradient)?;
+                compare_gradient(name, told, &numbers(&gradients, var), largest, allowed.gradient)?;
             }
         }
         if let Some(told) = self.run.get("input_gradient") {
             let input = input.expect("the golden has a gradient of the input");
-            compare_gradient("input", told, &gradients, input, largest, allowed.gradient)?;
+            compare_gradient("input", told, &numbers(&gradients, input), largest, allowed.gradient)?;
         }
         Ok(())
+    }
+
+    /// The largest norm of a gradient.
+    fn largest_gradient(&self) -> f64 {
+        let told = self.run["gradients"].as_array().unwrap();
+        told.iter().filter_map(|told| told[0].as_f64()).fold(0.0, f64::max)
+    }
+
+    /// Compares each gradient that is told with what `of` gives for its name; that of the images is `input`. Gives their number.
+    pub(crate) fn check_gradients(&self, allowed: f64, of: impl Fn(&str) -> Tensor) -> usize {
+        let tensors = self.case.tensors();
+        let names = tensors.iter().map(|(name, _, _)| name.as_str());
+        let all = names.zip(self.run["gradients"].as_array().unwrap());
+        let all = all.chain(self.run.get("input_gradient").map(|told| ("input", told)));
+        let told: Vec<(&str, &Value)> = all.filter(|(_, told)| !told.is_null()).collect();
+        for &(name, told) in &told {
+            let values: Vec<f32> = of(name).flatten_all().unwrap().to_vec1().unwrap();
+            let compared = compare_gradient(name, told, &values, self.largest_gradient(), allowed);
+            compared.unwrap_or_else(|problem| panic!("{problem}"));
+        }
+        told.len()
     }
 
     /// Elements that were kept, the norm of all, and the loss, which is of all.
@@ -267,22 +287,19 @@ fn norm(values: &[f32]) -> f64 {
     values.iter().map(|&value| f64::from(value).powi(2)).sum::<f64>().sqrt()
 }
 
-/// Of a gradient: its norm, and its product with a vector of the formula.
-fn compare_gradient(
-    name: &str,
-    told: &Value,
-    gradients: &GradStore,
-    var: &Var,
-    largest: f64,
-    allowed: f64,
-) -> Result<(), String> {
-    let [told_norm, told_dot]: [f64; 2] = serde_json::from_value(told.clone()).unwrap();
-    let values: Vec<f32> = match gradients.get(var) {
+/// All numbers of a gradient; zeros, where there is none.
+fn numbers(gradients: &GradStore, var: &Var) -> Vec<f32> {
+    match gradients.get(var) {
         Some(gradient) => gradient.flatten_all().unwrap().to_vec1().unwrap(),
         None => vec![0.0; var.elem_count()],
-    };
+    }
+}
+
+/// Of a gradient: its norm, and its product with a vector of the formula.
+fn compare_gradient(name: &str, told: &Value, values: &[f32], largest: f64, allowed: f64) -> Result<(), String> {
+    let [told_norm, told_dot]: [f64; 2] = serde_json::from_value(told.clone()).unwrap();
     let probe = uniform(&format!("dot:{name}"), values.len());
-    let norm = norm(&values);
+    let norm = norm(values);
     let dot: f64 = values.iter().zip(&probe).map(|(&value, &u)| f64::from(value) * f64::from(u)).sum();
     // What is 0 but for rounding is so beside the others.
     let scale = if told_norm == 0.0 { largest.max(f64::MIN_POSITIVE) } else { told_norm };

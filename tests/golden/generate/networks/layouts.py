@@ -1,7 +1,8 @@
-"""Vision transformers whose weights are laid out as in the files that their makers publish.
+"""Networks of images whose weights are laid out as in the files that their makers publish.
 
-The tensors of a case are those of such a file. timm's `checkpoint_filter_fn` or transformers' `from_pretrained` makes a network of
-them, scaling the places of patches where the pictures are of another size.
+The tensors of a case are those of such a file. timm's `checkpoint_filter_fn`, transformers' `from_pretrained` or torchvision's
+`load_state_dict` makes a vision transformer of them; timm scales the places of patches where the pictures are of another size.
+Small networks are timm's own.
 """
 
 import tempfile
@@ -11,11 +12,19 @@ import timm
 import torch
 from safetensors.torch import save_file
 from timm.models.vision_transformer import checkpoint_filter_fn
-from transformers import Dinov2Config, Dinov2Model, Dinov2WithRegistersConfig, Dinov2WithRegistersModel
+from torchvision.models import VisionTransformer
+from transformers import (
+    Dinov2Config,
+    Dinov2Model,
+    Dinov2WithRegistersConfig,
+    Dinov2WithRegistersModel,
+    ViTConfig,
+    ViTModel,
+)
 
 import formula
 
-from .case import Case, Run
+from .case import Case, Run, images
 
 
 class Laid(torch.nn.Module):
@@ -101,6 +110,31 @@ def openai(side, patch, depth, dim, projection):
     return tokens | vision | layer("visual.ln_post", dim) | text
 
 
+def vit_of_transformers(side, patch, depth, dim):
+    """As transformers publishes DINO and ViT."""
+    block = lambda d, m: (
+        layer("layernorm_before", d)
+        | layer("attention.attention.query", d, d) | layer("attention.attention.key", d, d)
+        | layer("attention.attention.value", d, d) | layer("attention.output.dense", d, d)
+        | layer("layernorm_after", d) | layer("intermediate.dense", m, d) | layer("output.dense", d, m)
+    )
+    tokens = {"embeddings.cls_token": (1, 1, dim), "embeddings.position_embeddings": (1, 1 + side * side, dim)}
+    patches = layer("embeddings.patch_embeddings.projection", dim, 3, patch, patch)
+    last = layer("layernorm", dim) | layer("pooler.dense", dim, dim)
+    return tokens | patches | blocks(depth, "encoder.layer.", dim, 4 * dim, block) | last
+
+
+def vit_of_torchvision(side, patch, depth, dim):
+    block = lambda d, m: (
+        layer("ln_1", d) | {"self_attention.in_proj_weight": (3 * d, d), "self_attention.in_proj_bias": (3 * d,)}
+        | layer("self_attention.out_proj", d, d) | layer("ln_2", d) | layer("mlp.0", m, d) | layer("mlp.3", d, m)
+    )
+    tokens = {"class_token": (1, 1, dim)} | layer("conv_proj", dim, 3, patch, patch)
+    places = {"encoder.pos_embedding": (1, 1 + side * side, dim)}
+    layers = blocks(depth, "encoder.layers.encoder_layer_", dim, 4 * dim, block)
+    return tokens | places | layers | layer("encoder.ln", dim) | layer("heads.head", 5, dim)
+
+
 def by_timm(name, **arguments):
     def opened(tensors, dtype):
         network = timm.create_model(name, **arguments).to(dtype).eval()
@@ -122,6 +156,26 @@ def by_transformers(model, config):
     return opened
 
 
+def by_torchvision(**arguments):
+    def opened(tensors, dtype):
+        network = VisionTransformer(num_classes=5, **arguments).to(dtype).eval()
+        network.load_state_dict(tensors)
+        network.heads = torch.nn.Identity()
+        return network
+
+    return opened
+
+
+def small(name, spread):
+    """timm's network, whose embedding is the mean of its last map; of its own weights none has a gradient."""
+    return Case(
+        lambda: timm.create_model(name, num_classes=0).requires_grad_(False),
+        {"library": "timm", "model": name, "without": "classifier"},
+        {"eval": Run(images(2, 64), lambda network, x: network.forward_features(x).mean((2, 3)))},
+        spread=spread,
+    )
+
+
 def laid(library, model, shapes, opened, size, embed=lambda network, x: network(x), constants={}):
     run = Run([torch.from_numpy(formula.uniform("input", (2, 3, *size)))])
     config = {"library": library, "model": model, "size": list(size)}
@@ -129,6 +183,7 @@ def laid(library, model, shapes, opened, size, embed=lambda network, x: network(
 
 
 SMALL = {"hidden_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4, "patch_size": 14, "image_size": 56}
+TINY = {"hidden_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 256, "image_size": 32}
 DINOV2, REGISTERS = "vit_small_patch14_dinov2", "vit_small_patch14_reg4_dinov2"
 CLIP = "vit_base_patch16_clip_quickgelu_224"
 CLASS = lambda network, x: network(pixel_values=x).last_hidden_state[:, 0]
@@ -164,4 +219,23 @@ CASES = {
         (32, 32),
         constants={"logit_scale": 4.6},
     ),
+    "laid_vit_of_transformers": laid(
+        "transformers",
+        "ViTModel",
+        vit_of_transformers(4, 8, 2, 64),
+        by_transformers(ViTModel, ViTConfig(patch_size=8, **TINY)),
+        (32, 32),
+        CLASS,
+    ),
+    "laid_vit_of_torchvision": laid(
+        "torchvision",
+        "VisionTransformer",
+        vit_of_torchvision(4, 8, 2, 64),
+        by_torchvision(image_size=32, patch_size=8, num_layers=2, num_heads=4, hidden_dim=64, mlp_dim=256),
+        (32, 32),
+    ),
+    "laid_mobilenet_v2_of_timm": small("mobilenetv2_100", 4.0),
+    "laid_mobilenet_v3_small_of_timm": small("mobilenetv3_small_100", 6.0),
+    "laid_mobilenet_v3_large_of_timm": small("mobilenetv3_large_100", 5.0),
+    "laid_efficientnet_b0_of_timm": small("efficientnet_b0", 7.0),
 }

@@ -38,7 +38,7 @@ DISTIL_BERT = {
 }
 
 # In sentence-transformers' words.
-MODES = ("mean", "cls", "max", "weightedmean", "lasttoken")
+MODES = ("mean", "cls", "max", "mean_sqrt_len_tokens", "weightedmean", "lasttoken")
 
 
 def batch():
