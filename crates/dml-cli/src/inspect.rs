@@ -3,8 +3,8 @@
 use anyhow::{Result, bail};
 use clap::Args;
 use dml_eval::input::{TensorSummary, summarize};
-use dml_train::Recipe;
 use dml_train::run::RunFolder;
+use dml_train::{Recipe, checkpoint};
 use serde::Serialize;
 use std::path::{Path, PathBuf};
 
@@ -63,7 +63,8 @@ fn of_path(path: &Path) -> Result<Inspection> {
     }
     let folder = RunFolder::existing(path)?;
     let recipe = Some(Recipe::read(&folder.recipe(), &[])?);
-    let [checkpoint, encoder] = [folder.checkpoint(), folder.encoder()].map(|file| file.is_file().then_some(file));
+    let checkpoint = checkpoint::found(&folder.checkpoint(), recipe.as_ref().map_or(1, |recipe| recipe.train.keep));
+    let encoder = Some(folder.encoder()).filter(|file| file.is_file());
     let checkpoint =
         checkpoint.map(|file| Ok::<_, anyhow::Error>(Inspection::new(&file, summarize(&file)?))).transpose()?;
     let found = match (encoder, checkpoint) {
@@ -85,7 +86,8 @@ impl Inspection {
         let scalar = |name: &str| named(name).and_then(|tensor| tensor.mean);
         let progress = scalar("trainer/step").map(|step| Progress {
             step: step as u64,
-            best: scalar("trainer/best").filter(|&best| best >= 0.0),
+            // −1, and −2 since: none yet.
+            best: scalar("trainer/best").filter(|&best| best > -1.0),
             since_best: scalar("trainer/since_best").unwrap_or(0.0) as u64,
         });
         let rows = |tensor: &TensorSummary| tensor.name.is_empty() && tensor.shape.len() == 2;

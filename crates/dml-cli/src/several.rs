@@ -49,7 +49,12 @@ fn seeds(text: &str, first: u64) -> Result<Vec<u64>> {
     }
     match number(text)? {
         0 => bail!("--seeds is 0: want 1 or more"),
-        count => Ok((first..first + count).collect()),
+        count => match first.checked_add(count) {
+            Some(end) => Ok((first..end).collect()),
+            None => {
+                bail!("--seeds is {text:?} from seed {first} on: there are no such seeds, begin with a lower --seed")
+            }
+        },
     }
 }
 
@@ -135,7 +140,9 @@ impl Progress {
         bar.set_position(steps.values().map(|[_, done]| done).sum());
         drop(steps);
         match event {
-            Event::Step { loss, .. } => bar.set_message(format!("{run}: loss {loss:.4}")),
+            Event::Step { loss, lr, images_per_second, .. } => {
+                bar.set_message(format!("{run}: {images_per_second:.0} images/s, loss {loss:.4}, lr {lr:.1e}"));
+            }
             Event::Damaged { problem, step } => {
                 bar.println(format!("{run}: {problem}; going on from an older checkpoint, of step {step}"));
             }

@@ -6,6 +6,7 @@ use candle_core::Device;
 use clap::Args;
 use dml_eval::Retrieval;
 use dml_train::evaluation::{self, Evaluation};
+use dml_train::recipe::Evaluated;
 use dml_train::run::{RunFolder, run};
 use dml_train::sets::Sets;
 use dml_train::{Event, Recipe, Trainer, sets};
@@ -30,6 +31,10 @@ pub(crate) struct Train {
     /// Change a key of the recipe, e.g. train.steps=100
     #[arg(long = "set", value_name = "KEY=VALUE")]
     set: Vec<String>,
+    /// Never begin anew: go on with what an earlier start has left in the folder, or refuse. Without it a run goes on, too, where there
+    /// is one
+    #[arg(long)]
+    resume: bool,
     #[command(flatten)]
     parent: Parent,
 }
@@ -80,6 +85,12 @@ pub(crate) fn train(arguments: &Train) -> Result<()> {
     let changes: Vec<String> = arguments.set.iter().cloned().chain(arguments.several.change()).collect();
     let mut recipe = Recipe::read(&arguments.recipe, &changes)?;
     recipe.seed = arguments.seed.unwrap_or(recipe.seed);
+    if arguments.resume && !has_begun(&arguments.run_dir) {
+        bail!(
+            "--resume: {} holds no run to go on with: name the folder of one, or leave --resume out",
+            arguments.run_dir.display()
+        );
+    }
     let runs = arguments.several.runs(&recipe)?;
     if !runs.is_one() {
         return several::train(&runs, &arguments.run_dir, arguments.several.jobs, &arguments.parent);
@@ -94,6 +105,14 @@ pub(crate) fn train(arguments: &Train) -> Result<()> {
             rate = Some(smooth);
             bar.set_position(*step);
             bar.set_message(format!("{smooth:.0} images/s, loss {loss:.4}, lr {lr:.1e}{said}"));
+        }
+        (Some(bar), Event::Waiting) => {
+            bar.println(format!("another process works in {}: waiting for its end", arguments.run_dir.display()));
+        }
+        // The steps of an earlier start took none of this one's time.
+        (Some(bar), Event::Start { step, .. }) => {
+            bar.set_position(*step);
+            bar.reset_eta();
         }
         (Some(bar), Event::Weights { file, became, .. }) => bar.println(format!("weights of {file}: {became}")),
         (Some(bar), Event::Skipped { step, what }) => bar.println(format!("step {step} without {}", what.join("; "))),
@@ -121,6 +140,13 @@ pub(crate) fn train(arguments: &Train) -> Result<()> {
         println!("report: {}", folder.report().display());
     }
     Ok(())
+}
+
+/// Whether a run, or one of several, has begun in `folder`.
+fn has_begun(folder: &Path) -> bool {
+    let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
+    folder.join("recipe.toml").is_file()
+        || entries.map(|entry| entry.path()).any(|path| path.is_dir() && has_begun(&path))
 }
 
 /// Prints a line that programs read. One that standard output does not take, a file on a full disk or a pipe that nobody reads any
@@ -181,7 +207,11 @@ fn summary(e: &Evaluation) -> String {
         return format!("Spearman {:.2} on {} test pairs", 100.0 * pairs.spearman, pairs.pairs);
     }
     said.extend(e.one_shot.as_ref().map(|o| format!("error in Lake's one-shot runs {:.1} %", 100.0 * o.error)));
-    format!("{} on classes it has not seen", said.join(", "))
+    let chosen = match e.weights {
+        Evaluated::BestOnTest => ", with the weights that did best on them: too good",
+        Evaluated::BestOnValidation | Evaluated::Last => "",
+    };
+    format!("{} on classes it has not seen{chosen}", said.join(", "))
 }
 
 /// The recipe, data and encoder of a run folder.
@@ -205,10 +235,11 @@ pub(crate) fn reopen(run_dir: &Path, data_dir: Option<&Path>, device: &Device) -
             recipe.train.steps
         );
     }
-    // What was measured: the last weights, their moving mean, or the best on validation.
-    if folder.encoder().exists() {
-        dml_models::pretrained::load(trainer.encoder(), &folder.encoder())?;
+    // What was measured: the last weights, their moving mean, or the best on validation. The checkpoint's may be others.
+    if !folder.encoder().exists() {
+        bail!("{}: the run was not measured to its end: run dml train again first", run_dir.display());
     }
+    dml_models::pretrained::load(trainer.encoder(), &folder.encoder())?;
     Ok((recipe, sets, trainer))
 }
 
@@ -220,6 +251,7 @@ pub(crate) fn evaluate(run_dir: &Path, parent: &Parent) -> Result<()> {
     let (mut result, _) =
         evaluation::of_encoder(trainer.encoder(), recipe.metric()?, recipe.loss.dims(), &sets, &device)?;
     (result.name, result.seed, result.steps) = (recipe.name, recipe.seed, trainer.step());
+    result.weights = recipe.train.evaluate;
     println!("{}", serde_json::to_string_pretty(&result)?);
     Ok(())
 }

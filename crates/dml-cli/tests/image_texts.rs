@@ -6,6 +6,7 @@ mod place;
 use dml_data::sources::emoji_names;
 use place::{Place, refusal, succeed};
 use serde_json::Value;
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::fs;
 use std::process::Command;
@@ -115,6 +116,16 @@ fn ones_own_pictures_and_texts_are_embedded_into_a_file() {
     let place = place();
     let short = ["--set", "train.steps=2", "--set", "train.validate_every=0"];
     succeed(place.train("run").args(short));
+    // Another begins with both of its towers.
+    let weights = format!("model.weights={}", place.path("run/encoder.safetensors").display());
+    succeed(place.train("next").args(short).args(["--set", &weights, "--set", "optimizer.lr=1e-30"]));
+    let read = |run: &str| place.read(&format!("{run}/encoder.safetensors"));
+    let tensors = |bytes: &[u8]| -> BTreeMap<String, Vec<u8>> {
+        let tensors = safetensors::SafeTensors::deserialize(bytes).unwrap();
+        let learned = tensors.tensors().into_iter().filter(|(name, _)| !name.contains("running"));
+        learned.map(|(name, tensor)| (name, tensor.data().to_vec())).collect()
+    };
+    assert!(tensors(&read("next")) == tensors(&read("run")));
     fs::write(place.path("asked.txt"), "red apple\ndog\nred apple\n").unwrap();
     let embedded = |input: &str, out: &str| {
         let out_path = format!("@{out}");

@@ -82,7 +82,7 @@ fn what_is_no_number_stops_a_run_and_names_step_and_examples() {
     let sets = ["optimizer.lr=1e30", "optimizer.backbone_frozen_steps=12", "schedule.kind='constant'"];
     let message = refusal(place.train("run").args(sets.iter().flat_map(|set| ["--set", set])));
     assert!(
-        message.contains(" at step 13, of [\"") && message.contains(".png\"") && message.contains("optimizer.lr"),
+        message.contains(" at step 14, of [\"") && message.contains(".png\"") && message.contains("optimizer.lr"),
         "{message}"
     );
     // The last one that is sound is kept, and nothing came after it.

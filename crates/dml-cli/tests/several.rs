@@ -138,6 +138,14 @@ fn folds_are_measured_by_themselves_and_together_and_the_test_stays_the_same() {
     let ensemble = json(&place, "folds/ensemble.json");
     assert_eq!((&ensemble["dim"], &ensemble["models"]), (&48.into(), &3.into()));
     assert_eq!(figure(&summary, 1, "map_at_r")["mean"], ensemble["evaluation"]["test"]["retrieval"]["map_at_r"]);
+    // One that is of other models is measured again.
+    let text = String::from_utf8(place.read("folds/ensemble.json")).unwrap();
+    let first = ensemble["encoders"][0].as_str().unwrap();
+    let stale = text.replace("\"dim\": 48", "\"dim\": 47").replace(first, &"0".repeat(64));
+    assert_eq!(json(&place, "folds/fold-0/evaluation.json")["weights"], "best_on_validation");
+    std::fs::write(place.path("folds/ensemble.json"), stale).unwrap();
+    succeed(place.train("folds").args(FOLDS));
+    assert_eq!(String::from_utf8(place.read("folds/ensemble.json")).unwrap(), text);
     // Of a run without folds: its test images are theirs, and its training and validation images their validation images.
     succeed(place.train("plain").args(SHORT));
     let plain = json(&place, "plain/evaluation.json");

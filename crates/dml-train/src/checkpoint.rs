@@ -1,5 +1,6 @@
 //! A run's whole state in one safetensors file, replaced atomically.
 
+mod checksum;
 mod writer;
 
 pub use writer::Writer;
@@ -7,7 +8,7 @@ pub use writer::Writer;
 use crate::{Error, Result};
 use candle_core::{Device, Tensor, Var};
 use std::collections::HashMap;
-use std::io::Write;
+use std::io::{ErrorKind, Write};
 use std::path::{Path, PathBuf};
 
 /// Writes `bytes` to `path` so that a crash leaves the old file or the new one, never a part. Makes the folder if need be.
@@ -18,13 +19,14 @@ pub fn write_atomically(path: &Path, bytes: &[u8]) -> Result<()> {
     write_after(path, bytes, || Ok(()))
 }
 
-/// Writes the newest checkpoint to `newest`; the one there becomes an older one, of which `keep` − 1 stay. Those are moved when the
+/// Writes the newest checkpoint to `newest`, with its checksum if it is of [`to_bytes`]; the one there becomes an older one, of which `keep` − 1 stay. Those are moved when the
 /// new one is on disk: killed in between, the newest is found as the next older one.
 ///
 /// # Errors
 /// When the disk or the folder refuses.
-pub fn write_newest(newest: &Path, keep: usize, bytes: &[u8]) -> Result<()> {
-    write_after(newest, bytes, || rotate(newest, keep))
+pub fn write_newest(newest: &Path, keep: usize, mut bytes: Vec<u8>) -> Result<()> {
+    checksum::seal(&mut bytes);
+    write_after(newest, &bytes, || rotate(newest, keep))
 }
 
 /// As [`write_atomically`], with `before` between the writing and the renaming.
@@ -57,17 +59,20 @@ fn write_after(path: &Path, bytes: &[u8], before: impl FnOnce() -> std::io::Resu
 /// # Errors
 /// When the file cannot be written.
 pub fn save(path: &Path, sections: &[(&str, Vec<(String, Tensor)>)]) -> Result<()> {
-    write_atomically(path, &to_bytes(sections)?)
+    let mut bytes = to_bytes(sections)?;
+    checksum::seal(&mut bytes);
+    write_atomically(path, &bytes)
 }
 
-/// The file that [`save`] writes: a copy of the tensors as they are now.
+/// The file that [`save`] writes, but for its checksum, which takes a while: a copy of the tensors as they are now.
 ///
 /// # Errors
 /// When a tensor cannot be fetched from its device.
 pub fn to_bytes(sections: &[(&str, Vec<(String, Tensor)>)]) -> Result<Vec<u8>> {
-    serialize(sections.iter().flat_map(|(section, tensors)| {
+    let named = sections.iter().flat_map(|(section, tensors)| {
         tensors.iter().map(move |(name, tensor)| (format!("{section}/{name}"), tensor.clone()))
-    }))
+    });
+    serialize(named, Some(checksum::metadata()))
 }
 
 /// Saves tensors under their names.
@@ -75,15 +80,18 @@ pub fn to_bytes(sections: &[(&str, Vec<(String, Tensor)>)]) -> Result<Vec<u8>> {
 /// # Errors
 /// When the file cannot be written.
 pub fn save_plain(path: &Path, tensors: Vec<(String, Tensor)>) -> Result<()> {
-    write_atomically(path, &serialize(tensors)?)
+    write_atomically(path, &serialize(tensors, None)?)
 }
 
-fn serialize(tensors: impl IntoIterator<Item = (String, Tensor)>) -> Result<Vec<u8>> {
+fn serialize(
+    tensors: impl IntoIterator<Item = (String, Tensor)>,
+    metadata: Option<HashMap<String, String>>,
+) -> Result<Vec<u8>> {
     let tensors = tensors
         .into_iter()
         .map(|(name, tensor)| Ok((name, tensor.to_device(&Device::Cpu)?.contiguous()?)))
         .collect::<Result<HashMap<_, _>>>()?;
-    safetensors::serialize(&tensors, None).map_err(|e| Error::Candle(e.into()))
+    safetensors::serialize(&tensors, metadata).map_err(|e| Error::Candle(e.into()))
 }
 
 /// Sections, each of named tensors.
@@ -95,6 +103,11 @@ fn older(newest: &Path, age: usize) -> PathBuf {
         0 => newest.to_owned(),
         _ => newest.with_extension(format!("{age}.safetensors")),
     }
+}
+
+/// The newest checkpoint at `newest` or beside it that is there, whole or not.
+pub fn found(newest: &Path, keep: usize) -> Option<PathBuf> {
+    (0..keep.max(1)).map(|age| older(newest, age)).find(|path| path.exists())
 }
 
 /// Makes room for a new checkpoint at `newest`. Where one is missing, the older ones stay.
@@ -143,11 +156,17 @@ pub fn load_newest(newest: &Path, keep: usize) -> Result<Option<(Sections, Optio
 /// # Errors
 /// When the file is there but cannot be read.
 pub fn load(path: &Path) -> Result<Option<Sections>> {
-    if !path.exists() {
-        return Ok(None);
+    let wrong = |problem: String| {
+        Error::file(path, format!("not a whole checkpoint ({problem}): remove the run folder to start anew"))
+    };
+    let bytes = match std::fs::read(path) {
+        Err(e) if e.kind() == ErrorKind::NotFound => return Ok(None),
+        read => read.map_err(|e| wrong(e.to_string()))?,
+    };
+    let tensors = candle_core::safetensors::load_buffer(&bytes, &Device::Cpu).map_err(|e| wrong(e.to_string()))?;
+    if !checksum::is_whole(&bytes) {
+        return Err(wrong("its checksum is another, so the disk has altered it".to_owned()));
     }
-    let tensors = candle_core::safetensors::load(path, &Device::Cpu)
-        .map_err(|e| Error::file(path, format!("not a whole checkpoint ({e}): remove the run folder to start anew")))?;
     let mut sections = Sections::new();
     for (key, tensor) in tensors {
         if let Some((section, name)) = key.split_once('/') {
@@ -182,6 +201,10 @@ mod tests {
         let bytes = std::fs::read(&path).unwrap();
         std::fs::write(&path, &bytes[..bytes.len() - 3]).unwrap();
         assert!(load(&path).unwrap_err().to_string().contains("remove the run folder"));
+        let mut altered = bytes.clone();
+        *altered.last_mut().unwrap() ^= 1;
+        std::fs::write(&path, altered).unwrap();
+        assert!(load(&path).unwrap_err().to_string().contains("the disk has altered it"));
     }
 
     #[test]
@@ -191,7 +214,7 @@ mod tests {
         let tensor = |value: f32| Tensor::new(&[value], &Device::Cpu).unwrap();
         let write = |value: f32| {
             let bytes = to_bytes(&[("trainer", vec![("step".to_owned(), tensor(value))])]).unwrap();
-            write_newest(&path, 3, &bytes).unwrap();
+            write_newest(&path, 3, bytes).unwrap();
         };
         [1.0, 2.0, 3.0, 4.0].into_iter().for_each(write);
         let newest = |path: &Path| {

@@ -29,7 +29,7 @@ pub enum Error {
          checkpoint is of an earlier step"
     )]
     NotFinite {
-        /// The step, from 0.
+        /// The step, from 1, as the log counts them.
         step: u64,
         /// What is no number.
         what: String,

@@ -5,6 +5,7 @@ use crate::correlation::{Correlation, ScoredPairs};
 use crate::cross_modal::{Captions, CrossModal};
 use crate::embedding::{Embeddings, embed};
 use crate::examples::Examples;
+use crate::recipe::Evaluated;
 use crate::sets::{OneShotInputs, Sets};
 use crate::shortened::Shortened;
 use candle_core::Device;
@@ -23,6 +24,9 @@ pub struct Evaluation {
     pub seed: u64,
     /// Steps trained.
     pub steps: u64,
+    /// Which weights were measured: those after the last step, or those that were chosen, and by what.
+    #[serde(default)]
+    pub weights: Evaluated,
     /// How embeddings were compared.
     pub metric: String,
     /// On the validation classes, where there are any.

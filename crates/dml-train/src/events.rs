@@ -6,6 +6,8 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(tag = "event", rename_all = "snake_case")]
 pub enum Event {
+    /// Another process works in the folder, whose end is waited for.
+    Waiting,
     /// Training begins, or goes on from a checkpoint.
     Start {
         /// First step to do.

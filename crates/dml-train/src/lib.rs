@@ -27,6 +27,7 @@ pub mod search;
 pub mod sets;
 pub mod shortened;
 pub mod tensorboard;
+pub mod trained;
 pub mod trainer;
 pub mod two_views;
 mod validation;

@@ -9,7 +9,7 @@ use std::collections::HashMap;
 pub(crate) struct Progress {
     /// Steps done.
     pub(crate) step: u64,
-    /// The best measurement; −1: none yet.
+    /// The best measurement; [`NONE`]: none yet.
     pub(crate) best: f64,
     /// Measurements since.
     pub(crate) since_best: u64,
@@ -19,9 +19,12 @@ pub(crate) struct Progress {
     flat: u64,
 }
 
+/// Below all that is measured: a correlation of −1 is better than none.
+const NONE: f64 = -2.0;
+
 impl Default for Progress {
     fn default() -> Self {
-        Self { step: 0, best: -1.0, since_best: 0, plateaus: 0, flat: 0 }
+        Self { step: 0, best: NONE, since_best: 0, plateaus: 0, flat: 0 }
     }
 }
 

@@ -14,7 +14,7 @@ use candle_core::{Device, Tensor};
 use dml_data::text::TextTokenizer;
 use dml_models::pretrained::sha256;
 use dml_models::{Encoder, Network};
-use std::fs::{File, OpenOptions};
+use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{ErrorKind, Write};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
@@ -28,7 +28,9 @@ impl RunFolder {
     /// # Errors
     /// When it cannot be made.
     pub fn open(path: &Path) -> Result<Self> {
-        std::fs::create_dir_all(path).map_err(|e| Error::file(path, e))?;
+        std::fs::create_dir_all(path).map_err(|e| {
+            Error::file(path, format!("cannot be made ({e}): see who may write there, or choose another --run-dir"))
+        })?;
         Ok(Self(path.to_owned()))
     }
 
@@ -98,11 +100,16 @@ impl RunFolder {
 
     /// How the run of `recipe` goes on here, if it has left a checkpoint: that has all weights.
     fn goes_on(&self, recipe: &Recipe) -> Result<Option<Begun>> {
-        if !self.checkpoint().exists() {
+        if !self.has_checkpoint(recipe) {
             return Ok(None);
         }
         let Some(written) = self.written(recipe)? else { return Ok(None) };
         Ok(Some(Begun { written, by_itself: self.recipe_by_itself()? }))
+    }
+
+    /// Whether a run of `recipe` has left a checkpoint here: killed while one took the place of another, only an older one.
+    fn has_checkpoint(&self, recipe: &Recipe) -> bool {
+        checkpoint::found(&self.checkpoint(), recipe.train.keep).is_some()
     }
 
     /// The data of `recipe`, opened by what lies here where its run has begun.
@@ -163,10 +170,13 @@ impl RunFolder {
         self.0.join("report.html")
     }
 
-    /// Waits until no other process works in the folder.
-    fn lock(&self) -> Result<File> {
+    /// Waits until no other process works in the folder, and says so.
+    fn lock(&self, on_event: &mut dyn FnMut(&Event)) -> Result<File> {
         let path = self.0.join("lock");
-        let file = File::create(&path).map_err(|e| Error::file(&path, e))?;
+        let file = File::create(&path).map_err(|e| Error::unwritten(&path, &e))?;
+        if matches!(file.try_lock(), Err(TryLockError::WouldBlock)) {
+            on_event(&Event::Waiting);
+        }
         file.lock().map_err(|e| Error::file(&path, e))?;
         Ok(file)
     }
@@ -181,9 +191,18 @@ impl RunFolder {
                 Ok(())
             }
             Ok(_) => Err(Error::file(
-                &self.recipe(),
-                "the folder was begun with another recipe or seed: choose another --run-dir or remove it",
+                &self.0,
+                "the folder was begun with another recipe or seed, see its recipe.toml: choose another --run-dir, or remove the \
+                 folder",
             )),
+            // Neither says of which recipe it is.
+            Err(e)
+                if e.kind() == ErrorKind::NotFound && (self.evaluation().exists() || self.has_checkpoint(recipe)) =>
+            {
+                let problem = "holds what a run has left, but no recipe.toml to say which: bring that back, choose another \
+                               --run-dir, or remove the folder";
+                Err(Error::file(&self.0, problem))
+            }
             Err(e) if e.kind() == ErrorKind::NotFound => checkpoint::write_atomically(&self.recipe(), text.as_bytes()),
             Err(e) => Err(Error::file(&self.recipe(), e)),
         }
@@ -269,7 +288,7 @@ pub fn run_on(
     stop: &AtomicBool,
     on_event: &mut dyn FnMut(&Event),
 ) -> Result<Evaluation> {
-    let _lock = folder.lock()?;
+    let _lock = folder.lock(on_event)?;
     let begun = folder.goes_on(recipe)?;
     let goes_on = begun.is_some();
     let Begun { written: recipe, by_itself } = match begun {
@@ -327,11 +346,15 @@ pub fn run_on(
     if let Some(normalize) = &sets.normalize {
         weights.push(("input.mean".to_owned(), Tensor::new(&normalize.mean[..], device)?));
         weights.push(("input.std".to_owned(), Tensor::new(&normalize.std[..], device)?));
+        if normalize.bgr {
+            weights.push(("input.bgr".to_owned(), Tensor::new(&[1f32], device)?));
+        }
     }
     checkpoint::save_plain(&folder.encoder(), weights)?;
     evaluation.name.clone_from(&recipe.name);
     evaluation.seed = recipe.seed;
     evaluation.steps = trainer.step();
+    evaluation.weights = recipe.train.evaluate;
     let page = report::of_run(recipe, folder, sets, &evaluation, test.as_ref())?.html()?;
     checkpoint::write_atomically(&folder.report(), page.as_bytes())?;
     let text = serde_json::to_string_pretty(&evaluation).map_err(|e| Error::file(&folder.evaluation(), e))?;

@@ -48,6 +48,9 @@ impl Trainer {
         let text = recipe.model.text.as_deref().map(|text| (text, Towers::Texts, "model.text.weights"));
         for (model, towers, key) in std::iter::once((&recipe.model, Towers::Images, "model.weights")).chain(text) {
             let Some(file) = weights::locate(model, key)? else { continue };
+            let alone = recipe.model.text.as_deref().is_none_or(|text| text.weights.is_some());
+            // A run of both towers begins with a file of both.
+            let towers = if alone || !weights::are_of_two_towers(&file)? { towers } else { Towers::All };
             let loading = Loading { new_head: true, towers, ..Loading::default() };
             let report = dml_models::pretrained::load_with(&encoder, &file, loading)?;
             loaded.push((model.weights.clone().unwrap_or_default(), file, report));
@@ -248,7 +251,7 @@ impl Trainer {
 
     fn not_finite(&self, what: String, sets: &Sets, indices: &[usize]) -> Error {
         let examples = indices.iter().map(|&index| sets.train.id(index)).collect();
-        Error::NotFinite { step: self.progress.step, what, examples }
+        Error::NotFinite { step: self.step() + 1, what, examples }
     }
 
     /// Everything that the rest of the run depends on, as a checkpoint's file holds it.
@@ -267,7 +270,7 @@ impl Trainer {
     /// # Errors
     /// When the disk refuses.
     pub fn save(&self, path: &Path) -> Result<()> {
-        checkpoint::write_newest(path, self.recipe.train.keep, &self.state()?)
+        checkpoint::write_newest(path, self.recipe.train.keep, self.state()?)
     }
 
     /// Goes back to the checkpoint at `path`, or to an older one beside it if that is damaged, and says then what is wrong; the

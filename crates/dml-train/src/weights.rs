@@ -57,6 +57,11 @@ pub(crate) fn locate(model: &EncoderConfig, key: &str) -> Result<Option<PathBuf>
     }
 }
 
+/// Whether the file at `path` has weights of a tower for texts beside one for images, as a run's own file has them.
+pub(crate) fn are_of_two_towers(path: &Path) -> Result<bool> {
+    Ok(dml_models::pretrained::tensors(path)?.keys().any(|name| dml_models::is_of_text(name)))
+}
+
 /// The commit of the file that `weights` has become, if that is an address on the hub. In the cache that clients of the hub share, a
 /// file lies below `snapshots/COMMIT`.
 pub(crate) fn commit(weights: &str, file: &Path) -> Option<String> {

@@ -49,6 +49,10 @@ CASES = {
         {"kind": "rms_prop", "lr": 0.02, "weight_decay": 0.1, "alpha": 0.9, "eps": 0.01},
         lambda w: torch.optim.RMSprop([w], lr=0.02, weight_decay=0.1, alpha=0.9, eps=0.01),
     ),
+    "rmsprop_with_momentum": (
+        {"kind": "rms_prop", "lr": 0.02, "weight_decay": 0.1, "alpha": 0.9, "eps": 0.01, "momentum": 0.9},
+        lambda w: torch.optim.RMSprop([w], lr=0.02, weight_decay=0.1, alpha=0.9, eps=0.01, momentum=0.9),
+    ),
     "adamw_clipped_by_value": (
         {"kind": "adamw", "lr": 0.02, "weight_decay": 0.0, "clip_value": 0.5},
         lambda w: torch.optim.AdamW([w], lr=0.02, weight_decay=0.0),

@@ -2,19 +2,16 @@
 
 use anyhow::{Context, Result, bail};
 use candle_core::Device;
-use dml_data::image::{Decoder, Pipeline, Preset, decode, fit_square};
+use dml_data::image::{decode, fit_square};
 use dml_data::rng::{Purpose, stream};
-use dml_data::{Draw, Image, Inputs, Normalize};
+use dml_data::{Draw, Image, Inputs};
 use dml_models::Network;
-use dml_train::Recipe;
 use dml_train::embedding::embed_images;
-use dml_train::sets::Sets;
+use dml_train::trained::Prepared;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-/// Sets of small images that are made of pictures in no way that pictures of others are.
-const DRAWN: [&str; 5] = ["mnist", "fashion-mnist", "omniglot-small1", "omniglot-small2", "omniglot-full"];
 const ENDINGS: [&str; 8] = ["png", "jpg", "jpeg", "webp", "bmp", "ppm", "pgm", "pbm"];
 
 /// An encoder, and how pictures become its inputs.
@@ -26,53 +23,21 @@ pub(super) struct Pictures {
 
 /// How a picture becomes an input.
 #[derive(Clone)]
-pub(super) struct How {
-    /// The steps of image files, or the largest centred square where there are none.
-    steps: Option<(Decoder, Pipeline)>,
-    normalize: Normalize,
-    shape: [usize; 3],
-}
+pub(super) struct How(Prepared);
 
 impl Pictures {
-    /// The encoder of the run in `run_dir`, which has learned from images.
-    pub(super) fn of(
-        run_dir: &Path,
-        (recipe, sets): (&Recipe, &Sets),
-        encoder: Arc<Network>,
-        device: Device,
-    ) -> Result<Self> {
-        let set = recipe.data.set.as_str();
-        if DRAWN.contains(&set) {
-            bail!(
-                "{} was trained on {set}, whose images are not made of pictures: embed them yourself",
-                run_dir.display()
-            );
-        }
-        let steps = match set {
-            "emoji" | "folder" => None,
-            _ => {
-                let eval = recipe
-                    .data
-                    .eval_transforms
-                    .clone()
-                    .map_or_else(|| Ok(Preset::named(&recipe.data.preset)?.eval), Ok);
-                let eval: Result<Pipeline> = eval;
-                Some((recipe.data.decoder, eval?))
-            }
-        };
-        let (Some(images), Some(normalize)) = (sets.still.images(), &sets.normalize) else {
-            bail!("{} was trained on {set}, which holds texts: embed pictures with another run", run_dir.display());
-        };
-        let how = How { steps, normalize: normalize.clone(), shape: images.shape() };
-        Ok(Self { encoder, device, how })
+    /// An encoder of a run that has learned from images, with how those of its test became inputs.
+    pub(super) fn of(prepared: Prepared, encoder: Arc<Network>, device: Device) -> Self {
+        Self { encoder, device, how: How(prepared) }
     }
 
     /// What is done to pictures, for a fingerprint.
     pub(super) fn preprocessing(&self) -> Result<String> {
-        let normalize = serde_json::to_string(&self.how.normalize)?;
-        let steps = match &self.how.steps {
+        let Prepared { steps, normalize, shape } = &self.how.0;
+        let normalize = serde_json::to_string(normalize)?;
+        let steps = match steps {
             Some(steps) => serde_json::to_string(steps)?,
-            None => format!("centred square of {}", self.how.shape[1]),
+            None => format!("centred square of {}", shape[1]),
         };
         Ok(format!("{steps}; {normalize}"))
     }
@@ -108,8 +73,16 @@ pub(super) fn files(input: &Path) -> Result<(Vec<PathBuf>, Option<Vec<String>>)>
         return Ok((vec![input.to_owned()], None));
     }
     let (mut files, mut labels) = (listed(input, false)?, Vec::new());
+    let folders = listed(input, true)?;
+    if let (Some(file), Some(_)) = (files.first(), folders.iter().find(|folder| holds_pictures(folder))) {
+        bail!(
+            "{} holds both pictures and folders of pictures: move {} into the folder of whose it is, or name one of the folders",
+            input.display(),
+            file.display()
+        );
+    }
     if files.is_empty() {
-        for folder in listed(input, true)? {
+        for folder in folders {
             let name = folder.file_name().unwrap_or_default().to_string_lossy().into_owned();
             let own = listed(&folder, false)?;
             if own.is_empty() {
@@ -127,6 +100,10 @@ pub(super) fn files(input: &Path) -> Result<(Vec<PathBuf>, Option<Vec<String>>)>
         bail!("{} has no pictures ({}): name another folder", input.display(), ENDINGS.join(", "));
     }
     Ok((files, (!labels.is_empty()).then_some(labels)))
+}
+
+fn holds_pictures(folder: &Path) -> bool {
+    listed(folder, false).is_ok_and(|pictures| !pictures.is_empty())
 }
 
 /// Folders or pictures in a folder that are not hidden, sorted.
@@ -154,10 +131,11 @@ impl How {
 
     /// The picture in `bytes`, of a file that is called `path`.
     pub(super) fn decode(&self, path: &Path, bytes: &[u8]) -> dml_data::Result<Image> {
-        match &self.steps {
+        let Prepared { steps, shape, .. } = &self.0;
+        match steps {
             // Steps for evaluation draw nothing.
             Some((decoder, steps)) => steps.load(decoder, path, bytes, &mut stream(0, Purpose::Sample, (0, 0))),
-            None => fit_square(&decode(path, bytes, self.shape[0])?, self.shape[1]),
+            None => fit_square(&decode(path, bytes, shape[0])?, shape[1]),
         }
     }
 }
@@ -184,7 +162,7 @@ impl Inputs for Read<'_> {
     }
 
     fn shape(&self) -> [usize; 3] {
-        self.how.shape
+        self.how.0.shape
     }
 
     fn check(&self) -> dml_data::Result<()> {
@@ -192,6 +170,6 @@ impl Inputs for Read<'_> {
     }
 
     fn write(&self, index: usize, _: Option<Draw>, out: &mut [f32]) -> dml_data::Result<()> {
-        self.how.normalize.write(&(self.picture)(index)?, out)
+        self.how.0.normalize.write(&(self.picture)(index)?, out)
     }
 }

@@ -2,13 +2,14 @@
 
 use super::pictures::{self, How, Pictures};
 use super::texts::{self, Texts, holds_texts};
-use crate::train::{Parent, reopen};
-use anyhow::{Result, bail};
+use crate::train::Parent;
+use anyhow::Result;
 use dml_data::Image;
 use dml_gallery::{Model, sha256_of};
 use dml_models::Encoder as _;
 use dml_serve::{Encode, EncodeError, Item, Takes};
 use dml_train::run::RunFolder;
+use dml_train::trained::Trained;
 use image::ImageReader;
 use rayon::prelude::*;
 use std::io::Cursor;
@@ -28,21 +29,15 @@ pub(crate) struct RunEncoder {
 impl RunEncoder {
     pub(crate) fn open(run_dir: &Path, parent: &Parent) -> Result<Self> {
         let device = parent.device()?;
-        let (recipe, sets, trainer) = reopen(run_dir, parent.data_dir.as_deref(), &device)?;
-        let encoder = Arc::new(trainer.into_encoder());
-        let texts = sets.train.tokenizer().map(|tokenizer| Texts::of(tokenizer, encoder.clone(), device.clone()));
-        let pictures = match sets.train.images() {
-            Some(_) => Some(Pictures::of(run_dir, (&recipe, &sets), encoder.clone(), device)?),
-            None => None,
-        };
+        let folder = RunFolder::existing(run_dir)?;
+        let Trained { recipe, network, pictures, tokenizer } = Trained::open(&folder, &device)?;
+        let encoder = Arc::new(network);
+        let texts = tokenizer.map(|tokenizer| Texts::of(tokenizer, encoder.clone(), device.clone()));
+        let pictures = pictures.map(|pictures| Pictures::of(pictures, encoder.clone(), device));
         let done =
             [pictures.as_ref().map(Pictures::preprocessing).transpose()?, texts.as_ref().map(Texts::preprocessing)];
-        let weights = RunFolder::existing(run_dir)?.encoder();
-        if !weights.exists() {
-            bail!("{} does not exist: run dml train to its end first", weights.display());
-        }
         let model = Model {
-            weights_sha256: Some(sha256_of(&weights)?),
+            weights_sha256: Some(sha256_of(&folder.encoder())?),
             dim: encoder.dim(),
             metric: recipe.metric()?,
             preprocessing: done.into_iter().flatten().collect::<Vec<_>>().join("; "),

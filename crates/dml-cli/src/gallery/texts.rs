@@ -20,8 +20,8 @@ pub(super) struct Texts {
 
 impl Texts {
     /// The encoder of a run that has learned from texts, of which `tokenizer` makes tokens.
-    pub(super) fn of(tokenizer: &TextTokenizer, encoder: Arc<Network>, device: Device) -> Self {
-        Self { encoder, tokenizer: tokenizer.clone(), device }
+    pub(super) fn of(tokenizer: TextTokenizer, encoder: Arc<Network>, device: Device) -> Self {
+        Self { encoder, tokenizer, device }
     }
 
     /// What is done to texts, for a fingerprint.

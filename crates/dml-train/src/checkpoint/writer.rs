@@ -25,7 +25,7 @@ impl Writer {
     pub fn begin(&mut self, step: u64, path: &Path, keep: usize, bytes: Vec<u8>) -> Result<Option<u64>> {
         let before = self.finish()?;
         let to = path.to_owned();
-        let write = move || write_newest(&to, keep, &bytes);
+        let write = move || write_newest(&to, keep, bytes);
         let thread = thread::Builder::new().name("checkpoint".to_owned()).spawn(write);
         let thread = thread.map_err(|e| Error::file(path, format!("no thread to write it: {e}")))?;
         self.0 = Some(Writing { step, path: path.to_owned(), thread });

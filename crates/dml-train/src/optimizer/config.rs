@@ -23,8 +23,8 @@ pub struct OptimizerConfig {
     pub weight_decay: f64,
     /// Whether biases, norms and other tensors of rank one decay, too. Default false.
     pub decay_all: bool,
-    /// Momentum of SGD. Default 0.9.
-    pub momentum: f64,
+    /// Momentum of SGD, by default 0.9, and of RMSprop, by default 0.
+    pub momentum: Option<f64>,
     /// Whether SGD looks ahead (Nesterov). Default false.
     pub nesterov: bool,
     /// Decay of Adam's mean. Default 0.9.
@@ -52,8 +52,7 @@ pub enum Kind {
     /// Loshchilov & Hutter, *Decoupled Weight Decay Regularization*, 2019, algorithm 2.
     #[serde(rename = "adamw")]
     AdamW,
-    /// `s ← αs + (1−α)g²; w ← w − lr·g/(√s + ε)` (Tieleman & Hinton 2012), with `g ← g + λw`, without
-    /// momentum.
+    /// `s ← αs + (1−α)g²; v ← μv + g/(√s + ε); w ← w − lr·v` (Tieleman & Hinton 2012), with `g ← g + λw`.
     RmsProp,
 }
 
@@ -67,7 +66,7 @@ impl Default for OptimizerConfig {
             backbone_frozen_steps: 0,
             weight_decay: 1e-4,
             decay_all: false,
-            momentum: 0.9,
+            momentum: None,
             nesterov: false,
             beta1: 0.9,
             beta2: 0.999,
@@ -80,6 +79,11 @@ impl Default for OptimizerConfig {
 }
 
 impl OptimizerConfig {
+    /// Momentum, as its rule has it where nothing is said.
+    pub(crate) fn momentum(&self) -> f64 {
+        self.momentum.unwrap_or(if self.kind == Kind::RmsProp { 0.0 } else { 0.9 })
+    }
+
     /// Largest value of a number of the gradient.
     pub(super) fn clip(&self) -> f64 {
         if self.clip_value > 0.0 { self.clip_value } else { f64::INFINITY }
@@ -104,7 +108,8 @@ impl OptimizerConfig {
         if !(self.eps > 0.0 && self.eps.is_finite()) {
             return wrong("eps", self.eps, "more than 0");
         }
-        let shares = [("momentum", self.momentum), ("beta1", self.beta1), ("beta2", self.beta2), ("alpha", self.alpha)];
+        let shares =
+            [("momentum", self.momentum()), ("beta1", self.beta1), ("beta2", self.beta2), ("alpha", self.alpha)];
         for (key, value) in shares {
             if !(0.0..1.0).contains(&value) {
                 return wrong(key, value, "0 or more and less than 1");
@@ -121,7 +126,7 @@ impl OptimizerConfig {
                 return wrong(key, value, "0 or more");
             }
         }
-        if self.nesterov && (self.kind != Kind::Sgd || self.momentum == 0.0) {
+        if self.nesterov && (self.kind != Kind::Sgd || self.momentum() == 0.0) {
             return Err(Error::Recipe(
                 "optimizer.nesterov is set: want kind = \"sgd\" and a momentum above 0, or leave it out".to_owned(),
             ));

@@ -36,7 +36,7 @@ impl Step {
             clip: c.clip(),
             lr: c.lr,
             decay: c.weight_decay,
-            momentum: c.momentum,
+            momentum: c.momentum(),
             beta1: c.beta1,
             beta2: c.beta2,
             alpha: c.alpha,
@@ -53,7 +53,7 @@ impl Step {
 
 /// What a rule remembers of a tensor.
 pub(super) enum Memory {
-    /// On the CPU: mean and square mean, or the velocity alone.
+    /// On the CPU: mean or velocity, and square mean; zeros where the rule has none.
     Host([Vec<f32>; 2]),
     /// On other devices.
     Device([Tensor; 2]),
@@ -175,10 +175,17 @@ fn piece(step: Step, w: &mut [f32], g: &[f32], first: &mut [f32], second: &mut [
         }
         Kind::RmsProp => {
             let (alpha, rest) = (step.alpha as f32, (1.0 - step.alpha) as f32);
+            let momentum = step.momentum as f32;
             for i in 0..n {
                 let g = clipped(g[i]) + decay * w[i];
                 second[i] = alpha * second[i] + rest * (g * g);
-                w[i] -= lr * g / (second[i].sqrt() + eps);
+                // The order of operations is PyTorch's of either case.
+                if momentum > 0.0 {
+                    first[i] = momentum * first[i] + g / (second[i].sqrt() + eps);
+                    w[i] -= lr * first[i];
+                } else {
+                    w[i] -= lr * g / (second[i].sqrt() + eps);
+                }
             }
         }
     }
@@ -209,7 +216,8 @@ fn on_device(memory: &mut [Tensor; 2], var: &Var, gradient: &Tensor, s: Step) ->
         }
         Kind::RmsProp => {
             memory[1] = blend(&memory[1], &g.sqr()?, s.alpha)?;
-            ((g / (memory[1].sqrt()? + s.eps)?)? * s.lr)?
+            memory[0] = ((&memory[0] * s.momentum)? + (g / (memory[1].sqrt()? + s.eps)?)?)?.detach();
+            (&memory[0] * s.lr)?
         }
     };
     let kept = if s.kind == Kind::AdamW { (w * (1.0 - s.lr * s.decay))? } else { w.clone() };
@@ -224,10 +232,11 @@ mod tests {
     #[test]
     fn both_ways_walk_alike() {
         for kind in [Kind::Sgd, Kind::Adam, Kind::AdamW, Kind::RmsProp] {
-            for nesterov in [false, true] {
+            for (nesterov, momentum) in [(false, None), (true, None), (false, Some(0.7))] {
                 let config = OptimizerConfig {
                     kind,
                     nesterov,
+                    momentum,
                     weight_decay: 0.1,
                     lr: 0.05,
                     clip_value: 1.0,

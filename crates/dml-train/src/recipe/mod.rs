@@ -88,6 +88,7 @@ impl Recipe {
         for other in loss.plus.iter_mut().chain(recipe.warm_up.as_mut().map(|warm_up| &mut warm_up.loss)) {
             fill_in(&other.name, other.preset.as_deref(), &mut other.params);
         }
+        recipe.optimizer.momentum = Some(recipe.optimizer.momentum());
         recipe.check()?;
         Ok(recipe)
     }

@@ -7,6 +7,7 @@ use crate::run::RunFolder;
 use crate::sets::{self, Sets};
 use crate::{Error, Result, checkpoint};
 use dml_core::Metric;
+use dml_models::pretrained::sha256;
 use serde::{Deserialize, Serialize};
 use std::io::ErrorKind;
 use std::path::Path;
@@ -16,6 +17,9 @@ use std::path::Path;
 pub(super) struct Ensemble {
     /// How many models it is of.
     pub(super) models: usize,
+    /// The SHA-256 of each one's encoder.
+    #[serde(default)]
+    encoders: Vec<String>,
     /// Length of its embeddings.
     pub(super) dim: usize,
     /// On the classes that none of its models has seen in any way.
@@ -24,13 +28,25 @@ pub(super) struct Ensemble {
 
 /// The trained `members`, folds of one recipe, as one model of the test classes: a sample's embeddings, each of unit length, are
 /// joined and brought to unit length again (Musgrave et al. 2020, "concatenated"); those of the texts that go with images likewise,
-/// so that a score between the two is the mean of the models' cosines. What was measured before is read from `file`.
+/// so that a score between the two is the mean of the models' cosines. What was measured before, of the same weights, is read from
+/// `file`.
 ///
 /// # Errors
 /// When an encoder is missing, or `file` cannot be read or written.
 pub(super) fn of_folds(members: &[Member], root: &Path, file: &Path, setting: &Setting<'_>) -> Result<Ensemble> {
+    let encoders = members.iter().map(|Member { name, .. }| {
+        let path = RunFolder::existing(&root.join(name))?.encoder();
+        sha256(&path).map_err(|e| Error::file(&path, e))
+    });
+    let encoders: Vec<String> = encoders.collect::<Result<_>>()?;
     match std::fs::read_to_string(file) {
-        Ok(text) => return serde_json::from_str(&text).map_err(|e| Error::file(file, format!("{e}: remove it"))),
+        Ok(text) => {
+            let before: Ensemble =
+                serde_json::from_str(&text).map_err(|e| Error::file(file, format!("{e}: remove it")))?;
+            if before.encoders == encoders {
+                return Ok(before);
+            }
+        }
         Err(e) if e.kind() == ErrorKind::NotFound => {}
         Err(e) => return Err(Error::file(file, e)),
     }
@@ -55,7 +71,7 @@ pub(super) fn of_folds(members: &[Member], root: &Path, file: &Path, setting: &S
     let mut evaluation = joined.measure(Metric::Cosine, &sets)?;
     evaluation.name = format!("{}, {} folds", recipe.name, members.len());
     evaluation.seed = recipe.seed;
-    let ensemble = Ensemble { models: members.len(), dim, evaluation };
+    let ensemble = Ensemble { models: members.len(), encoders, dim, evaluation };
     let text = serde_json::to_string_pretty(&ensemble).map_err(|e| Error::file(file, e))?;
     checkpoint::write_atomically(file, text.as_bytes())?;
     Ok(ensemble)

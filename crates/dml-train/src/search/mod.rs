@@ -189,8 +189,15 @@ impl Search {
         match std::fs::read_to_string(&path) {
             Ok(old) if old == text => Ok(()),
             Ok(_) => Err(Error::file(
-                &path,
-                "the folder was begun with another recipe, space, sampler or seed: choose another --run-dir or remove it",
+                root,
+                "the folder was begun with another recipe, space, sampler or seed, see its search.toml: choose another --run-dir, \
+                 or remove the folder",
+            )),
+            // They do not say of which search they are.
+            Err(e) if e.kind() == ErrorKind::NotFound && root.join("trials.jsonl").exists() => Err(Error::file(
+                root,
+                "holds trials, but no search.toml to say of which search: bring that back, choose another --run-dir, or remove the \
+                 folder",
             )),
             Err(e) if e.kind() == ErrorKind::NotFound => checkpoint::write_atomically(&path, text.as_bytes()),
             Err(e) => Err(Error::file(&path, e)),

@@ -6,6 +6,8 @@ mod keys;
 mod memory;
 mod texts;
 
+pub(crate) use texts::tokenizer;
+
 use crate::correlation::ScoredPairs;
 use crate::cross_modal::Captions;
 use crate::examples::Examples;
@@ -156,7 +158,7 @@ const FILES: [&str; 9] = [
 ];
 
 /// Whether its set is of image files, which go through a pipeline.
-fn are_files(config: &DataConfig) -> bool {
+pub(crate) fn are_files(config: &DataConfig) -> bool {
     let set = config.set.as_str();
     set == "table" || FILES.contains(&set) || set == "folder" && config.names_transforms()
 }

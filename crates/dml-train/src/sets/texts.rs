@@ -120,7 +120,7 @@ fn numbers(pairs: &TextPairs) -> Vec<[u32; 2]> {
 }
 
 /// The tokenizer that the recipe names, else that of its sentence encoder, else that of the embedded set.
-pub(super) fn tokenizer(recipe: &Recipe) -> Result<TextTokenizer> {
+pub(crate) fn tokenizer(recipe: &Recipe) -> Result<TextTokenizer> {
     let config = &recipe.data;
     // Where the recipe says the texts and what embeds them.
     let (set_key, set) = match &config.texts {
