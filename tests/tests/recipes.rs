@@ -5,6 +5,9 @@ use dml_losses::Context;
 use dml_train::Recipe;
 use std::path::{Path, PathBuf};
 
+#[path = "../../xtask/src/reproduce/quick.rs"]
+mod quick;
+
 /// All files of recipes.
 fn recipes() -> Vec<PathBuf> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../recipes");
@@ -44,6 +47,10 @@ fn every_row_of_a_suite_is_understood() {
             recipe.loss.objective().build(&context).unwrap_or_else(|e| panic!("{row}: {e}"));
             // Omniglot is one set to fetch and several to name.
             assert!(job.needs.is_none_or(|needs| recipe.data.set.starts_with(&needs)), "{row}: {}", recipe.data.set);
+            // `cargo xtask reproduce-paper --quick` runs each in a few steps.
+            let table = toml::from_str(&std::fs::read_to_string(folder.join(&job.recipe)).unwrap()).unwrap();
+            let short = [job.set.clone(), quick::changes(&table, &job.set, 5)].concat();
+            Recipe::read(&folder.join(&job.recipe), &short).unwrap_or_else(|e| panic!("{row} --quick: {e}"));
             rows += 1;
         }
     }

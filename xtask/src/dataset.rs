@@ -63,9 +63,10 @@ enum Action {
 
 /// Runs `cargo xtask dataset`.
 pub(crate) fn run(arguments: Arguments) -> Result<()> {
+    let named = arguments.data_dir.is_some();
     let data = arguments.data_dir.map_or_else(dml_data::data_dir, Ok)?;
     match arguments.action {
-        Action::List => list(&data),
+        Action::List => list(&data, named),
         Action::Fetch { name, from, mirror } => {
             bring(&Manifest::find(&name)?, &data, source(from, mirror, env::var("DML_MIRROR").ok()))
         }
@@ -91,25 +92,55 @@ fn source(from: Option<PathBuf>, mirror: Option<String>, variable: Option<String
     }
 }
 
-/// The command that brings the data set `name` if a file of it is missing below `data`. A damaged file is an error: to
-/// skip over it would hide it.
-pub(crate) fn missing(name: &str, data: &Path) -> Result<Option<String>> {
-    let manifest = Manifest::find(name)?;
-    match manifest.verify(data) {
-        Ok(()) => Ok(None),
-        Err(Error::Missing { .. }) => Ok(Some(manifest.fetch_command())),
-        Err(error) => Err(error.into()),
+/// How a data set stands below a folder.
+pub(crate) enum State {
+    /// All its files are those of the manifest.
+    There,
+    /// A file is missing; the command that brings it.
+    Missing(String),
+    /// A file has other bytes, or cannot be read: which, and the mend.
+    Damaged(String),
+}
+
+impl State {
+    /// Of a set below `data`, which commands name if it was `named`.
+    fn of(manifest: &Manifest, data: &Path, named: bool) -> Self {
+        let command = manifest.fetch_command();
+        let told = match command.rsplit_once(" (") {
+            Some((words, size)) if named => format!("{words} --data-dir {} ({size}", data.display()),
+            _ => command.clone(),
+        };
+        match manifest.verify(data) {
+            Ok(()) => Self::There,
+            Err(Error::Missing { .. }) => Self::Missing(told),
+            Err(error) => Self::Damaged(error.to_string().replace(&command, &told)),
+        }
     }
 }
 
-fn list(data: &Path) -> Result<()> {
+/// How the data set `name` stands below `data`, which commands name if it was `named`.
+pub(crate) fn state(name: &str, data: &Path, named: bool) -> Result<State> {
+    Ok(State::of(&Manifest::find(name)?, data, named))
+}
+
+/// The command that brings the data set `name` if a file of it is missing below `data`. A damaged file is an error: to
+/// skip over it would hide it.
+pub(crate) fn missing(name: &str, data: &Path, named: bool) -> Result<Option<String>> {
+    match state(name, data, named)? {
+        State::There => Ok(None),
+        State::Missing(command) => Ok(Some(command)),
+        State::Damaged(what) => bail!("{what}"),
+    }
+}
+
+fn list(data: &Path, named: bool) -> Result<()> {
     println!("data folder: {}\n", workspace::shown(data));
     for manifest in Manifest::all()? {
-        let state = match manifest.verify(data) {
-            Ok(()) if manifest.embedded => "embedded".to_owned(),
-            Ok(()) => "there".to_owned(),
-            Err(Error::Missing { .. }) => manifest.fetch_command(),
-            Err(error) => format!("damaged: {error}"),
+        let state = match State::of(&manifest, data, named) {
+            State::There if manifest.embedded => "embedded".to_owned(),
+            State::There => "there".to_owned(),
+            State::Missing(command) => command,
+            State::Damaged(what) => format!("damaged: {what}"),
         };
         println!("{}: {}", manifest.name, manifest.summary);
         println!("    licence   {}", manifest.licence);
@@ -197,10 +228,16 @@ mod tests {
     #[test]
     fn the_skip_reason_is_the_command() {
         let nowhere = tempfile::tempdir().unwrap();
-        let reason = missing("omniglot", nowhere.path()).unwrap();
+        let reason = missing("omniglot", nowhere.path(), false).unwrap();
         assert_eq!(reason.as_deref(), Some("cargo xtask dataset fetch omniglot (3.3 MB)"));
-        assert_eq!(missing("emoji", nowhere.path()).unwrap(), None);
-        assert!(missing("emojis", nowhere.path()).unwrap_err().to_string().contains("no data set is called `emojis`"));
+        let folder = nowhere.path().display();
+        for (name, command) in [("omniglot", "fetch omniglot"), ("cars-196", "import cars-196 DIR")] {
+            let reason = missing(name, nowhere.path(), true).unwrap().unwrap();
+            assert!(reason.starts_with(&format!("cargo xtask dataset {command} --data-dir {folder} (")), "{reason}");
+        }
+        assert_eq!(missing("emoji", nowhere.path(), false).unwrap(), None);
+        let unknown = missing("emojis", nowhere.path(), false).unwrap_err().to_string();
+        assert!(unknown.contains("no data set is called `emojis`"), "{unknown}");
     }
 
     #[test]
@@ -208,8 +245,9 @@ mod tests {
         let data = tempfile::tempdir().unwrap();
         fs::create_dir(data.path().join("omniglot")).unwrap();
         fs::write(data.path().join("omniglot/images_background_small1.zip"), b"PK").unwrap();
-        let message = missing("omniglot", data.path()).unwrap_err().to_string();
+        let message = missing("omniglot", data.path(), true).unwrap_err().to_string();
         assert!(message.contains("has size 2 but the manifest says 1319022; bring it anew"), "{message}");
+        assert!(message.contains("fetch omniglot --data-dir "), "{message}");
     }
 
     #[test]

@@ -24,7 +24,7 @@ enum Task {
     Dataset(dataset::Arguments),
     /// Train and measure everything in recipes/suites, and print the table beside the published figures
     ReproducePaper(reproduce::Arguments),
-    /// Time the losses
+    /// Time losses, evaluation, galleries, data, training and fine-tuning, with --peers beside others
     Bench(bench::Arguments),
     /// Check the rules of ARCHITECTURE.md that a compiler cannot see (also run by `cargo test -p xtask`)
     Tidy,

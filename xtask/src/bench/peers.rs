@@ -9,7 +9,13 @@ use crate::workspace;
 
 /// The version of PML whose losses the goldens come from too.
 const VERSION: &str = "2.9.0";
+// Those of bench/record, and of sentence-transformers that of the README's table: other versions would be other peers.
 const FAISS: &str = "faiss-cpu==1.15.1";
+const TORCH: &str = "2.15.0";
+const TORCHVISION: &str = "0.29.2";
+const TIMM: &str = "1.0.31";
+const TRANSFORMERS: &str = "5.24.0";
+const SENTENCE_TRANSFORMERS: &str = "6.2.0";
 
 /// What is asked of the environment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,19 +43,34 @@ pub(super) fn environment(python: Option<&Path>, needs: Needs) -> Result<PathBuf
         make(&venv, &inside, python)?;
     }
     if ![Needs::Search, Needs::Sentences].contains(&needs) && !runs(&inside, "import torchvision") {
-        // The version that fits the PyTorch that is there: another would bring another PyTorch.
         let code = "import torch; print(torch.__version__.split('+')[0])";
         let output = Command::new(&inside).args(["-c", code]).output().context("cannot ask PyTorch for its version")?;
-        let torch = format!("torch=={}", String::from_utf8_lossy(&output.stdout).trim());
-        pip(&inside, &["torchvision", &torch])?;
+        let torch = String::from_utf8_lossy(&output.stdout).trim().to_owned();
+        // Beside a PyTorch that a system lends the version that fits it: another would bring another PyTorch.
+        let torchvision = if torch == TORCH { format!("torchvision=={TORCHVISION}") } else { "torchvision".to_owned() };
+        pip(&inside, &[&torchvision, &format!("torch=={torch}")])?;
     }
-    if needs == Needs::Networks && !runs(&inside, "import timm, transformers") {
-        pip(&inside, &["timm", "transformers"])?;
+    if needs == Needs::Networks {
+        pinned(&inside, &[("timm", "timm", TIMM), ("transformers", "transformers", TRANSFORMERS)])?;
     }
-    if needs == Needs::Sentences && !runs(&inside, "import sentence_transformers") {
-        pip(&inside, &["sentence-transformers"])?;
+    if needs == Needs::Sentences {
+        pinned(&inside, &[("sentence-transformers", "sentence_transformers", SENTENCE_TRANSFORMERS)])?;
     }
     Ok(inside)
+}
+
+/// Brings the packages that are not there in just these versions: package, module and version of each.
+fn pinned(inside: &Path, packages: &[(&str, &str, &str)]) -> Result<()> {
+    let mut wanted = vec![];
+    for (package, module, version) in packages {
+        if !runs(inside, &format!("import {module}\nassert {module}.__version__ == '{version}'")) {
+            wanted.push(format!("{package}=={version}"));
+        }
+    }
+    if wanted.is_empty() {
+        return Ok(());
+    }
+    pip(inside, &wanted.iter().map(String::as_str).collect::<Vec<_>>())
 }
 
 fn make(venv: &Path, inside: &Path, python: Option<&Path>) -> Result<()> {
@@ -62,7 +83,7 @@ fn make(venv: &Path, inside: &Path, python: Option<&Path>) -> Result<()> {
         pip(inside, &["--no-deps", &pml])?;
         return pip(inside, &["scikit-learn", "tqdm", FAISS]);
     }
-    pip(inside, &["torch", &pml, FAISS])
+    pip(inside, &[&format!("torch=={TORCH}"), &pml, FAISS])
 }
 
 fn pip(python: &Path, arguments: &[&str]) -> Result<()> {

@@ -210,7 +210,8 @@ pub(super) fn megabytes(row: &Measured, contestant: &str) -> String {
 
 pub(super) fn ratio(row: &Measured, above: &str, below: &str) -> String {
     match (seconds(row, above), seconds(row, below)) {
-        (Some(above), Some(below)) => format!("{:.1}", above / below),
+        // With one decimal 1.03 times would be once.
+        (Some(above), Some(below)) => format!("{:.2}", above / below),
         _ => "–".to_owned(),
     }
 }
@@ -258,7 +259,7 @@ mod tests {
         let text = markdown(&record, &rows);
         assert!(
             text.contains(
-                "| triplet | 8 | 4 | 2.00 ± 0.00 | – | 20.00 ± 0.00 | – | 10.0 | 1.00 ± 0.00 | 2.0 | 2 MB | – |"
+                "| triplet | 8 | 4 | 2.00 ± 0.00 | – | 20.00 ± 0.00 | – | 10.00 | 1.00 ± 0.00 | 2.00 | 2 MB | – |"
             ),
             "{text}"
         );

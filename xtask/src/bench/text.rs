@@ -36,7 +36,7 @@ pub(super) struct Arguments {
 pub(super) fn run(arguments: &Arguments) -> Result<()> {
     let data = arguments.data_dir.clone().map_or_else(dml_data::data_dir, Ok)?;
     for name in ["banking77", "clinc150", "stsb"] {
-        if let Some(fetch) = dataset::missing(name, &data)? {
+        if let Some(fetch) = dataset::missing(name, &data, arguments.data_dir.is_some())? {
             bail!("{name} is not below {}: run {fetch}", data.display());
         }
     }

@@ -31,7 +31,7 @@ pub(crate) struct Arguments {
     /// Only losses whose name contains TEXT; in the other benches, cases whose title does
     #[arg(long, value_name = "TEXT")]
     only: Option<String>,
-    /// Folder of bench.json and bench.md [default: runs/bench, runs/bench-eval, runs/bench-data]
+    /// Folder of bench.json and bench.md [default: runs/bench, runs/bench-eval, runs/bench-gallery, runs/bench-data, runs/bench-train]
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
     /// Keep the result below bench/record, and put its table into the README

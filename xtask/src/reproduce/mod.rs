@@ -3,13 +3,17 @@
 //! Safe to kill at any moment: a job that is complete is not run again, one that is not goes on from its checkpoint,
 //! and no job outlives this process. Whether a folder still belongs to its recipe is for `dml train` to say.
 
+mod job;
 mod list;
 mod plan;
 mod pool;
 mod progress;
+mod quick;
+mod sets;
 mod suite;
 
 use std::fs;
+use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Instant;
@@ -26,7 +30,7 @@ pub(crate) struct Arguments {
     /// Try the whole path in about a minute: one seed and a few steps a job; the numbers mean nothing
     #[arg(long)]
     quick: bool,
-    /// Only recipes/suites/NAME.toml [default: each suite that is not marked `on_request`]
+    /// Only recipes/suites/NAME.toml, or of it the row NAME/ROW [default: each suite that is not marked `on_request`]
     #[arg(value_name = "NAME")]
     suite: Option<String>,
     /// Say what there is, what it needs, what it costs and what papers report, and run nothing
@@ -35,6 +39,9 @@ pub(crate) struct Arguments {
     /// Where tensors live: `cpu`, `cuda`, `cuda:1` … or `metal`; all but the first are built with that feature
     #[arg(long, default_value = "cpu")]
     device: String,
+    /// Jobs at a time, which share the threads [default: on the CPU as many as there are threads, elsewhere one]
+    #[arg(long, value_name = "N")]
+    jobs: Option<NonZeroUsize>,
     /// Folder of the runs and the report [default: runs/reproduce-paper, with --quick runs/reproduce-paper-quick]
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
@@ -53,13 +60,14 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     });
     let out = std::path::absolute(&out)?;
     let data = std::path::absolute(arguments.data_dir.clone().map_or_else(dml_data::data_dir, Ok)?)?;
-    let place = Place { out: &out, data: &data, gpu: arguments.device != "cpu" };
+    let (named, gpu) = (arguments.data_dir.is_some(), arguments.device != "cpu");
+    let place = Place { out: &out, data: &data, named, gpu };
     let mut plan = Plan::read(&workspace::root().join("recipes"), arguments.suite.as_deref(), arguments.list, &place)?;
     if arguments.list {
         return list::print(&plan);
     }
     if arguments.quick {
-        plan.shorten(QUICK_STEPS);
+        plan.shorten(QUICK_STEPS)?;
     }
     // First, so that a broken build costs no time, and a broken plan no build.
     // Without the hub, which takes a while to build, unless something is to be downloaded from there.
@@ -71,7 +79,10 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     for (job, why) in plan.skipped() {
         eprintln!("{} skipped, it needs {why}", job.title());
     }
-    let pool = Pool { dml: &dml, data: &data, device: &arguments.device, threads: pool::threads()? };
+    let threads = pool::threads()?;
+    // One fills a GPU and its memory.
+    let jobs = arguments.jobs.map_or(if gpu { 1 } else { threads }, NonZeroUsize::get);
+    let pool = Pool { dml: &dml, data: &data, device: &arguments.device, threads, jobs };
     let left_out = pool.run(&plan.open_jobs())?;
     plan.skip_without_weights(&left_out);
     plan.write(&out)?;

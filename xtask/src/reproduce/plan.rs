@@ -7,79 +7,11 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail};
 use serde::Serialize;
 
-use super::suite::{Suite, hub_command, overridden, recipe_needs, suite_files};
-use crate::dataset;
+use super::job::{Job, Work};
+use super::quick;
+use super::sets::Sets;
+use super::suite::{RecipeNeeds, Suite, SuiteJob, hub_command, overridden, read_recipe, suite_files};
 use crate::workspace;
-
-/// One process to run.
-#[derive(Debug, Clone, Serialize)]
-pub(crate) struct Job {
-    /// File stem of the suite.
-    pub(crate) suite: String,
-    /// Name of the row.
-    pub(crate) name: String,
-    /// Where everything of the job goes.
-    pub(crate) dir: PathBuf,
-    /// What to run.
-    pub(crate) work: Work,
-    /// Why it is not run.
-    pub(crate) skipped: Option<String>,
-    /// Class folds that it is trained on, in folders of their own below.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) folds: Option<u64>,
-    /// What it does less of than the published protocol.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) shortened: Option<String>,
-    /// How to get the weights that it begins with, where they lie on the hub. Whether they are here only `dml` knows.
-    #[serde(skip)]
-    pub(crate) weights: Option<String>,
-}
-
-/// What a job does.
-#[derive(Debug, Clone, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub(crate) enum Work {
-    /// `dml train`
-    Train {
-        /// The recipe file.
-        recipe: PathBuf,
-        /// Seed of the run.
-        seed: u64,
-        /// Changes to the recipe.
-        set: Vec<String>,
-        /// Steps of the run, of all folds together.
-        steps: u64,
-        /// Images a step.
-        batch: u64,
-    },
-    /// `dml baseline`
-    Baseline,
-}
-
-impl Job {
-    /// For messages.
-    pub(crate) fn title(&self) -> String {
-        match &self.work {
-            Work::Train { seed, .. } => format!("{}/{} seed {seed}", self.suite, self.name),
-            Work::Baseline => format!("{}/{}", self.suite, self.name),
-        }
-    }
-
-    /// Whether an earlier run has completed it, though perhaps with another recipe.
-    pub(crate) fn was_complete(&self) -> bool {
-        self.result().exists()
-    }
-
-    /// The file whose presence means that the job is complete.
-    pub(crate) fn result(&self) -> PathBuf {
-        self.dir.join(if self.folds.is_some() { "summary.json" } else { "evaluation.json" })
-    }
-
-    /// Where the process's standard error goes.
-    pub(crate) fn log(&self) -> PathBuf {
-        self.dir.join("log.txt")
-    }
-}
 
 /// All jobs, in the order of the suites.
 #[derive(Serialize)]
@@ -94,6 +26,9 @@ pub(super) struct Heading {
     pub(super) title: String,
     #[serde(skip)]
     pub(super) cost: String,
+    /// What `reproduce-paper` calls it, or of it the one row that is planned.
+    #[serde(skip)]
+    pub(super) called: String,
     #[serde(flatten)]
     pub(super) table: toml::Table,
 }
@@ -104,61 +39,96 @@ pub(crate) struct Place<'a> {
     pub(crate) out: &'a Path,
     /// Folder of the data sets.
     pub(crate) data: &'a Path,
+    /// Whether that folder was named, so that commands must name it, too.
+    pub(crate) named: bool,
     /// Whether there is more than a CPU.
     pub(crate) gpu: bool,
 }
 
+/// How suites are read.
+struct Reading<'a> {
+    recipes: &'a Path,
+    /// Whether those that run on request only are, too.
+    asked: bool,
+    /// The only row that is wanted.
+    row: Option<&'a str>,
+    place: &'a Place<'a>,
+    sets: Sets<'a>,
+}
+
+impl Reading<'_> {
+    /// What a job lacks to run here; `file` are the weights that it wants beside the data.
+    fn lacks(&mut self, suite: &Suite, job: &SuiteJob, file: Option<&Path>) -> Result<Option<String>> {
+        let no_file = file.filter(|file| !file.is_file()).map(|file| {
+            let from = match suite.weights_from.as_str() {
+                "" => String::new(),
+                from => format!(", of {from}"),
+            };
+            format!("the weights {}{from}: lay them there", file.display())
+        });
+        let no_gpu = (job.gpu && !self.place.gpu).then(|| "a GPU: add --device cuda".to_owned());
+        let lacks = [self.sets.lacks(job.needs.as_deref())?, no_file, no_gpu];
+        let lacks: Vec<String> = lacks.into_iter().flatten().collect();
+        Ok((!lacks.is_empty()).then(|| lacks.join("; and ")))
+    }
+}
+
 impl Plan {
-    /// Reads `recipes/suites/*.toml`, with `all` those that run on request only as well, or the one named `only`.
-    pub(crate) fn read(recipes: &Path, only: Option<&str>, all: bool, place: &Place<'_>) -> Result<Self> {
+    /// Reads `recipes/suites/*.toml`, or `only` the suite of that name, or the row `SUITE/ROW`. To be listed are also those that run
+    /// on request only, and a damaged data set is then what its rows need, and no error.
+    pub(crate) fn read(recipes: &Path, only: Option<&str>, listed: bool, place: &Place<'_>) -> Result<Self> {
+        let (suite, row) = match only.map(|only| only.split_once('/').ok_or(only)) {
+            None => (None, None),
+            Some(Ok((suite, row))) => (Some(suite), Some(row)),
+            Some(Err(suite)) => (Some(suite), None),
+        };
+        let sets = Sets::new(place.data, place.named, listed);
+        let mut reading = Reading { recipes, asked: listed || only.is_some(), row, place, sets };
         let mut plan = Self { suites: vec![], jobs: vec![] };
-        for path in suite_files(&recipes.join("suites"), only)? {
-            plan.add(&path, recipes, all || only.is_some(), place)
-                .with_context(|| format!("suite {}", workspace::shown(&path)))?;
+        for path in suite_files(&recipes.join("suites"), suite)? {
+            plan.add(&path, &mut reading).with_context(|| format!("suite {}", workspace::shown(&path)))?;
         }
         Ok(plan)
     }
 
-    fn add(&mut self, path: &Path, recipes: &Path, asked: bool, &Place { out, data, gpu }: &Place<'_>) -> Result<()> {
-        let suite: Suite = toml::from_str(&fs::read_to_string(path)?)?;
-        if suite.on_request && !asked {
+    fn add(&mut self, path: &Path, reading: &mut Reading<'_>) -> Result<()> {
+        let mut suite: Suite = toml::from_str(&fs::read_to_string(path)?)?;
+        if suite.on_request && !reading.asked {
             return Ok(());
         }
+        suite.check_names()?;
+        if let Some(row) = reading.row {
+            suite.keep(row)?;
+        }
         let stem = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
-        let mut names = BTreeSet::new();
+        let dir = reading.place.out.join(&stem);
         for baseline in &suite.baseline {
             self.jobs.push(Job {
                 suite: stem.clone(),
                 name: baseline.name.clone(),
-                dir: out.join(&stem).join(&baseline.name),
+                dir: dir.join(&baseline.name),
                 work: Work::Baseline,
-                skipped: missing(baseline.needs.as_deref(), data)?,
+                skipped: reading.sets.lacks(baseline.needs.as_deref())?,
                 folds: None,
                 shortened: None,
                 weights: None,
             });
-            check_name(&baseline.name, &mut names)?;
         }
         for job in &suite.job {
-            check_name(&job.name, &mut names)?;
             if job.seeds.is_empty() {
                 bail!("job `{}` has no seeds: give at least one, e.g. seeds = [0, 1, 2]", job.name);
             }
-            let recipe = recipes.join(&job.recipe);
-            let size = recipe_needs(&recipe).with_context(|| format!("job `{}`: {}", job.name, recipe.display()))?;
-            let no_gpu = (job.gpu && !gpu).then(|| "a GPU: add --device cuda".to_owned());
-            let file = job.file.as_ref().map(|file| data.join(file));
-            let no_file = file.as_ref().filter(|file| !file.is_file());
-            let no_file = no_file.map(|file| format!("the weights {}: lay them there", file.display()));
-            let needs = missing(job.needs.as_deref(), data)?;
-            let lacks: Vec<String> = needs.into_iter().chain(no_file).chain(no_gpu).collect();
-            let begins = file.map(|file| format!("model.weights={}", file.display()));
             if job.folds.is_some_and(|folds| folds < 2) {
                 bail!("job `{}` has less than 2 folds: give more, or leave `folds` out", job.name);
             }
+            let recipe = reading.recipes.join(&job.recipe);
+            let size: RecipeNeeds =
+                read_recipe(&recipe).with_context(|| format!("job `{}`: {}", job.name, recipe.display()))?;
+            let file = job.file.as_ref().map(|file| reading.place.data.join(file));
+            let skipped = reading.lacks(&suite, job, file.as_deref())?;
+            let begins = file.map(|file| format!("model.weights={}", file.display()));
             let folds = job.folds.map(|folds| format!("data.folds={folds}"));
             let set: Vec<String> = job.set.iter().cloned().chain(begins).chain(folds).collect();
-            let skipped = (!lacks.is_empty()).then(|| lacks.join("; and "));
             let number = |key: &str, own: u64| -> Result<u64> {
                 let Some(value) = overridden(&job.set, key) else { return Ok(own) };
                 value.parse().with_context(|| format!("job `{}`: {key}={value}", job.name))
@@ -171,7 +141,7 @@ impl Plan {
                 self.jobs.push(Job {
                     suite: stem.clone(),
                     name: job.name.clone(),
-                    dir: out.join(&stem).join(&job.name).join(format!("seed-{seed}")),
+                    dir: dir.join(&job.name).join(format!("seed-{seed}")),
                     work: Work::Train {
                         recipe: recipe.clone(),
                         seed,
@@ -186,21 +156,26 @@ impl Plan {
                 });
             }
         }
-        self.suites.push(Heading { suite: stem, title: suite.title, cost: suite.cost, table: suite.table });
+        let called = reading.row.map_or_else(|| stem.clone(), |row| format!("{stem}/{row}"));
+        let Suite { title, cost, table, .. } = suite;
+        self.suites.push(Heading { suite: stem, title, cost, called, table });
         Ok(())
     }
 
     /// One seed a recipe, `steps` steps each.
-    pub(crate) fn shorten(&mut self, steps: u64) {
+    pub(crate) fn shorten(&mut self, steps: u64) -> Result<()> {
         let mut seen = BTreeSet::new();
         self.jobs.retain(|job| seen.insert((job.suite.clone(), job.name.clone())));
         for job in &mut self.jobs {
-            if let Work::Train { set, steps: all, .. } = &mut job.work {
-                set.push(format!("train.steps={steps}"));
+            if let Work::Train { recipe, set, steps: all, .. } = &mut job.work {
+                let recipe: toml::Table = read_recipe(recipe).with_context(|| recipe.display().to_string())?;
+                let changes = quick::changes(&recipe, set, steps);
+                set.extend(changes);
                 *all = steps * job.folds.unwrap_or(1);
                 job.shortened = Some(format!("--quick, {steps} steps"));
             }
         }
+        Ok(())
     }
 
     /// Jobs to start: all that can run, without complete baselines. Complete training is among them, and first: `dml`
@@ -250,54 +225,10 @@ impl Plan {
     }
 }
 
-/// A name is also a folder: it must be one, and each folder has one owner.
-fn check_name(name: &str, names: &mut BTreeSet<String>) -> Result<()> {
-    let plain = !name.is_empty() && name.chars().all(|c| c.is_ascii_alphanumeric() || "-_.+".contains(c));
-    if !plain || name.starts_with('.') {
-        bail!("`{name}` cannot name a folder: use letters, digits and - _ . +");
-    }
-    if !names.insert(name.to_owned()) {
-        bail!("two jobs are named `{name}`: their runs would share a folder");
-    }
-    Ok(())
-}
-
-/// How to get the data set a job needs, if it is not there.
-fn missing(needs: Option<&str>, data: &Path) -> Result<Option<String>> {
-    match needs {
-        None => Ok(None),
-        Some(name) => dataset::missing(name, data),
-    }
-}
-
 #[cfg(test)]
-pub(super) mod tests {
+mod tests {
+    use super::super::job::tests::{job, training};
     use super::*;
-
-    /// A training job of 10 steps of 4 images below `out`, complete or not.
-    pub(crate) fn training(out: &Path, name: &str, complete: bool) -> Job {
-        let work = Work::Train { recipe: "recipe.toml".into(), seed: 0, set: vec![], steps: 10, batch: 4 };
-        job(out, name, work, complete)
-    }
-
-    fn job(out: &Path, name: &str, work: Work, complete: bool) -> Job {
-        let dir = out.join(name);
-        let job = Job {
-            suite: "suite".into(),
-            name: name.into(),
-            dir,
-            work,
-            skipped: None,
-            folds: None,
-            shortened: None,
-            weights: None,
-        };
-        fs::create_dir_all(&job.dir).unwrap();
-        if complete {
-            fs::write(job.result(), "{}").unwrap();
-        }
-        job
-    }
 
     #[test]
     fn complete_training_is_started_again_and_first() {
@@ -332,7 +263,7 @@ pub(super) mod tests {
             row("file", "file = \"one.toml\""),
         ];
         fs::write(recipes.join("suites/few.toml"), format!("title = \"few\"\n{}", rows.concat())).unwrap();
-        let place = Place { out: &recipes.join("out"), data: recipes, gpu: false };
+        let place = Place { out: &recipes.join("out"), data: recipes, named: false, gpu: false };
         let mut plan = Plan::read(recipes, None, true, &place).unwrap();
         let command = "hf download timm/vit model.safetensors";
         assert_eq!([0, 1, 2].map(|i| plan.jobs[i].weights.as_deref()), [Some(command), None, None]);
@@ -350,7 +281,7 @@ pub(super) mod tests {
         fs::create_dir(recipes.join("suites")).unwrap();
         let sizes = "[train]\nsteps = 10\n[sampler]\nclasses = 2\nper_class = 3\n";
         fs::write(recipes.join("one.toml"), sizes).unwrap();
-        let place = Place { out: &out, data: folder.path(), gpu: false };
+        let place = Place { out: &out, data: folder.path(), named: false, gpu: false };
         let read = |folds: &str| {
             let row = format!("[[job]]\nname = \"row\"\nrecipe = \"one.toml\"\nseeds = [3]\n{folds}\n");
             fs::write(recipes.join("suites/few.toml"), format!("title = \"few\"\n{row}")).unwrap();
@@ -363,11 +294,87 @@ pub(super) mod tests {
         };
         assert_eq!(size(&plan), (40, vec!["data.folds=4".to_owned()]));
         assert_eq!(plan.jobs[0].result(), out.join("few/row/seed-3/summary.json"));
-        plan.shorten(5);
+        plan.shorten(5).unwrap();
         assert_eq!((size(&plan).0, plan.jobs[0].shortened.as_deref()), (20, Some("--quick, 5 steps")));
         let few = read("shortened = \"fewer steps\"").unwrap();
         assert_eq!((size(&few), few.jobs[0].shortened.as_deref()), ((10, vec![]), Some("fewer steps")));
         let error = format!("{:#}", read("folds = 1").err().unwrap());
         assert!(error.contains("`row` has less than 2 folds"), "{error}");
+    }
+
+    #[test]
+    fn of_a_suite_one_row_may_be_planned() {
+        let folder = tempfile::tempdir().unwrap();
+        let recipes = folder.path();
+        fs::create_dir(recipes.join("suites")).unwrap();
+        fs::write(recipes.join("one.toml"), "[train]\nsteps = 10\n[sampler]\nclasses = 2\nper_class = 3\n").unwrap();
+        let row = |name: &str, needs: &str| {
+            format!("[[job]]\nname = '{name}'\nrecipe = 'one.toml'\nseeds = [0, 1]\n{needs}\n")
+        };
+        let rows = row("a", "needs = 'omniglot'\nfile = 'own.pth'") + &row("b", "");
+        let head = "title = 'few'\non_request = true\nweights_from = 'https://nowhere'\n";
+        fs::write(recipes.join("suites/few.toml"), format!("{head}{rows}")).unwrap();
+        let place = Place { out: &recipes.join("out"), data: recipes, named: true, gpu: false };
+        let read = |only: Option<&str>, listed: bool| Plan::read(recipes, only, listed, &place);
+        let names = |plan: &Plan| plan.jobs.iter().map(Job::title).collect::<Vec<_>>().join(", ");
+        assert_eq!(names(&read(None, false).unwrap()), "");
+        assert_eq!(names(&read(Some("few"), false).unwrap()), "few/a seed 0, few/a seed 1, few/b seed 0, few/b seed 1");
+        let plan = read(Some("few/b"), false).unwrap();
+        assert_eq!((names(&plan).as_str(), plan.suites[0].called.as_str()), ("few/b seed 0, few/b seed 1", "few/b"));
+        for (only, wrong) in [("few/c", "no row `c`: take one of a, b"), ("fw/b", "no suite `fw` in ")] {
+            let error = format!("{:#}", read(Some(only), false).err().unwrap());
+            assert!(error.contains(wrong), "{error}");
+        }
+        let why = read(Some("few/a"), false).unwrap().jobs[0].skipped.clone().unwrap();
+        let folder = recipes.display();
+        for part in [
+            format!("cargo xtask dataset fetch omniglot --data-dir {folder} (3.3 MB)"),
+            format!("the weights {}, of https://nowhere: lay them there", recipes.join("own.pth").display()),
+        ] {
+            assert!(why.contains(&part), "{why}");
+        }
+
+        // A damaged set stops what would train on it, and nothing that is only listed.
+        fs::create_dir(recipes.join("omniglot")).unwrap();
+        fs::write(recipes.join("omniglot/images_background_small1.zip"), b"PK").unwrap();
+        let error = format!("{:#}", read(Some("few"), false).err().unwrap());
+        assert!(error.contains("has size 2 but the manifest says"), "{error}");
+        let plan = read(None, true).unwrap();
+        let why = plan.jobs[0].skipped.as_deref().unwrap();
+        assert!(why.contains("omniglot undamaged: ") && plan.jobs[2].skipped.is_none(), "{why}");
+    }
+
+    /// The rules of `dml train` about what would come later than the last step, for all that reproduce-paper knows. The whole
+    /// recipe is for a test beside dml-train.
+    #[test]
+    fn with_quick_nothing_of_any_job_comes_after_the_last_step() {
+        let nowhere = tempfile::tempdir().unwrap();
+        let place = Place { out: nowhere.path(), data: nowhere.path(), named: false, gpu: true };
+        let mut plan = Plan::read(&workspace::root().join("recipes"), None, true, &place).unwrap();
+        plan.shorten(5).unwrap();
+        let mut shortened = 0;
+        for job in &plan.jobs {
+            let Work::Train { recipe, set, .. } = &job.work else { continue };
+            let recipe: toml::Table = read_recipe(recipe).unwrap();
+            let number = |section: &str, key: &str| {
+                let own = recipe.get(section).and_then(|section| section.get(key)).and_then(toml::Value::as_integer);
+                let changed = overridden(set, &format!("{section}.{key}"));
+                changed.map_or(own.unwrap_or(0), |value| value.parse().unwrap())
+            };
+            let title = job.title();
+            assert_eq!(number("train", "steps"), 5, "{title}");
+            assert!(number("train", "validate_every") <= 5, "{title}");
+            assert!(number("schedule", "warmup_steps") < 5 && number("warm_up", "steps") < 5, "{title}");
+            shortened += usize::from(set.iter().any(|change| change == "train.validate_every=5"));
+        }
+        assert!(shortened > 40, "{shortened}");
+        // As they are worded there; another rule of this kind belongs to `quick`, too.
+        for (rules, wanted) in [
+            (include_str!("../../../crates/dml-train/src/recipe/training.rs"), "want at most train.steps"),
+            (include_str!("../../../crates/dml-train/src/recipe/warm_up.rs"), "want fewer than train.steps"),
+            (include_str!("../../../crates/dml-train/src/schedule.rs"), "fewer than train.steps"),
+        ] {
+            assert!(rules.contains(wanted), "{wanted}");
+        }
     }
 }

@@ -1,4 +1,4 @@
-//! Jobs as processes, as many at once as there are threads to share.
+//! Jobs as processes, some at once, which share the threads.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::env;
@@ -12,7 +12,7 @@ use std::thread;
 use anyhow::{Context, Error, Result, anyhow};
 use serde::Deserialize;
 
-use super::plan::{Job, Work};
+use super::job::{Job, Work};
 use super::progress::Progress;
 use crate::workspace;
 
@@ -26,6 +26,8 @@ pub(crate) struct Pool<'a> {
     pub(crate) device: &'a str,
     /// Threads of all running jobs together.
     pub(crate) threads: usize,
+    /// Most jobs at once.
+    pub(crate) jobs: usize,
 }
 
 /// What a job's threads tell the pool.
@@ -122,6 +124,12 @@ pub(crate) fn threads() -> Result<usize> {
     }
 }
 
+/// Threads of the next job, where some are free, jobs are waiting and there is a place for one: with places enough it has one while
+/// jobs last, for the threads of a job share its small products badly.
+fn threads_of_next(free: usize, waiting: usize, places: usize) -> Option<usize> {
+    free.checked_div(waiting.min(free).min(places))
+}
+
 impl Pool<'_> {
     /// Runs the jobs to their end. The first that fails stops the others, which keep their checkpoints; but those that begin with
     /// weights which cannot be had are left out, unless they are complete. Returns the folders of those that are left out.
@@ -133,9 +141,7 @@ impl Pool<'_> {
         let mut running: Vec<Running> = vec![];
         loop {
             let mut free = self.threads - running.iter().map(|running| running.threads).sum::<usize>();
-            while free > 0 && !waiting.is_empty() {
-                // One thread a job while jobs last: the threads of a job share its small products badly.
-                let threads = free / waiting.len().min(free);
+            while let Some(threads) = threads_of_next(free, waiting.len(), self.jobs - running.len()) {
                 let job = waiting.pop_front().expect("not empty");
                 running.push(self.start(job, jobs[job], threads, &sender)?);
                 free -= threads;
@@ -265,7 +271,7 @@ fn failure(job: &Job, outcome: &str) -> Error {
 
 #[cfg(test)]
 mod tests {
-    use super::super::plan::tests::training;
+    use super::super::job::tests::training;
     use super::*;
 
     #[test]
@@ -316,7 +322,7 @@ mod tests {
             job("own", None),
             job("done", get_b),
         ];
-        let pool = Pool { dml: &dml, data: out.path(), device: "cpu", threads: 1 };
+        let pool = Pool { dml: &dml, data: out.path(), device: "cpu", threads: 1, jobs: 1 };
         let left_out = pool.run(&jobs.iter().collect::<Vec<_>>()).unwrap();
         assert_eq!(left_out, BTreeSet::from([&jobs[0], &jobs[1]].map(|job| job.dir.clone())));
         assert_eq!(jobs.each_ref().map(Job::was_complete), [false, false, true, true, true]);
@@ -324,6 +330,27 @@ mod tests {
         // Without weights of the hub it is a failure like any other.
         let lacks = job("lacks-2", None);
         assert!(pool.run(&[&lacks]).unwrap_err().to_string().contains("no network"));
+    }
+
+    #[test]
+    fn threads_are_shared_by_as_many_jobs_as_have_a_place() {
+        // How many threads each of so many waiting jobs gets that begins at once.
+        let begun = |threads: usize, waiting: usize, places: usize| {
+            let mut shares: Vec<usize> = vec![];
+            while let Some(share) =
+                threads_of_next(threads - shares.iter().sum::<usize>(), waiting - shares.len(), places - shares.len())
+            {
+                shares.push(share);
+            }
+            shares
+        };
+        assert_eq!(begun(4, 9, 4), [1, 1, 1, 1]);
+        assert_eq!(begun(4, 1, 4), [4]);
+        assert_eq!(begun(2, 9, 5), [1, 1]);
+        // On a GPU.
+        assert_eq!(begun(16, 9, 1), [16]);
+        assert_eq!(begun(16, 9, 3), [5, 5, 6]);
+        assert!(begun(4, 0, 4).is_empty());
     }
 
     #[test]

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use indicatif::{HumanDuration, ProgressBar, ProgressStyle};
 
-use super::plan::{Job, Work};
+use super::job::{Job, Work};
 
 /// Time between two lines where there is no terminal.
 const LINE_EVERY: Duration = Duration::from_secs(20);
@@ -128,7 +128,7 @@ impl Progress {
 
 #[cfg(test)]
 mod tests {
-    use super::super::plan::tests::training;
+    use super::super::job::tests::training;
     use super::*;
 
     #[test]

@@ -1,10 +1,12 @@
 //! Files of `recipes/suites/`: which recipes and seeds make which table.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 use serde::Deserialize;
+use serde::de::DeserializeOwned;
 
 use crate::workspace;
 
@@ -19,6 +21,9 @@ pub(super) struct Suite {
     /// What a run of it takes, in words, for `--list`.
     #[serde(default)]
     pub(super) cost: String,
+    /// Where the files of weights come from that are on no hub, in words, for those who lack them.
+    #[serde(default)]
+    pub(super) weights_from: String,
     /// Trained runs.
     #[serde(default)]
     pub(super) job: Vec<SuiteJob>,
@@ -28,6 +33,44 @@ pub(super) struct Suite {
     /// Columns of its table, and figures to set beside ours: for `dml report` to read and check.
     #[serde(flatten)]
     pub(super) table: toml::Table,
+}
+
+impl Suite {
+    /// Names of its rows. Each is also a folder.
+    fn names(&self) -> impl Iterator<Item = &str> {
+        self.baseline.iter().map(|row| row.name.as_str()).chain(self.job.iter().map(|row| row.name.as_str()))
+    }
+
+    /// Refuses rows that have no folder of their own.
+    pub(super) fn check_names(&self) -> Result<()> {
+        let mut names = BTreeSet::new();
+        for name in self.names() {
+            let plain = !name.is_empty() && name.chars().all(|c| c.is_ascii_alphanumeric() || "-_.+".contains(c));
+            if !plain || name.starts_with('.') {
+                bail!("`{name}` cannot name a folder: use letters, digits and - _ . +");
+            }
+            if !names.insert(name) {
+                bail!("two jobs are named `{name}`: their runs would share a folder");
+            }
+        }
+        Ok(())
+    }
+
+    /// Leaves it the row `row`, and comparisons of this row alone.
+    pub(super) fn keep(&mut self, row: &str) -> Result<()> {
+        if !self.names().any(|name| name == row) {
+            bail!("it has no row `{row}`: take one of {}", self.names().collect::<Vec<_>>().join(", "));
+        }
+        self.baseline.retain(|baseline| baseline.name == row);
+        self.job.retain(|job| job.name == row);
+        if let Some(toml::Value::Array(comparisons)) = self.table.get_mut("comparison") {
+            comparisons.retain(|comparison| {
+                let of = comparison.get("of").and_then(toml::Value::as_array);
+                of.is_some_and(|of| of.iter().all(|name| name.as_str() == Some(row)))
+            });
+        }
+        Ok(())
+    }
 }
 
 /// A recipe, trained once for each seed.
@@ -112,7 +155,8 @@ pub(super) fn suite_files(dir: &Path, only: Option<&str>) -> Result<Vec<PathBuf>
     }
 }
 
-pub(super) fn recipe_needs(recipe: &Path) -> Result<RecipeNeeds> {
+/// A recipe: what there is of it, as a table, or what is wanted of it, as [`RecipeNeeds`].
+pub(super) fn read_recipe<T: DeserializeOwned>(recipe: &Path) -> Result<T> {
     Ok(toml::from_str(&fs::read_to_string(recipe)?)?)
 }
 
@@ -146,6 +190,23 @@ mod tests {
         ] {
             assert_eq!(hub_command(weights).as_deref(), command, "{weights}");
         }
+    }
+
+    #[test]
+    fn of_a_suite_one_row_may_be_kept() {
+        let rows = "[[baseline]]\nname = 'pixels'\n[[job]]\nname = 'a'\nrecipe = 'r'\nseeds = [0]\n[[job]]\nname = 'b'\nrecipe = 'r'\nseeds = [0]\n";
+        let comparisons =
+            "[[comparison]]\nname = 'of a'\nof = ['a']\n[[comparison]]\nname = 'of both'\nof = ['a', 'b']\n";
+        let suite = || toml::from_str::<Suite>(&format!("title = 't'\n{rows}{comparisons}")).unwrap();
+        for (row, comparisons) in [("a", 1), ("b", 0), ("pixels", 0)] {
+            let mut suite = suite();
+            suite.check_names().unwrap();
+            suite.keep(row).unwrap();
+            assert_eq!(suite.names().collect::<Vec<_>>(), [row]);
+            assert_eq!(suite.table["comparison"].as_array().unwrap().len(), comparisons, "{row}");
+        }
+        let error = suite().keep("c").unwrap_err().to_string();
+        assert_eq!(error, "it has no row `c`: take one of pixels, a, b");
     }
 
     #[test]
