@@ -20,6 +20,8 @@ pub enum Purpose {
     Sample = 6,
     /// Which of the texts of a class goes with one of its images: (step, position in the batch).
     Text = 7,
+    /// Which of the gallery images of a class goes with one of its queries: (step, position in the batch).
+    Reference = 8,
     /// What a sampler draws batch by batch: (epoch, batch), or (epoch, 0) for a whole epoch.
     Deal = 16,
 }

@@ -1,9 +1,9 @@
-//! Some of the samples of a set, by their classes.
+//! Some of the samples of a set, by their classes or one by one.
 
 use crate::{ByteInputs, Draw, Error, Image, Inputs, Normalize, Result};
 use std::sync::Arc;
 
-/// The samples of some classes of other inputs, in their order; classes are numbered anew, in their order.
+/// Some samples of other inputs, in their order; the classes that are left are numbered anew, in their order.
 pub struct SelectedInputs<I: ?Sized = dyn Inputs> {
     inputs: Arc<I>,
     indices: Vec<usize>,
@@ -17,20 +17,41 @@ impl SelectedInputs {
     /// # Errors
     /// When it wants none.
     pub fn of_classes(inputs: Arc<dyn Inputs>, keep: impl Fn(&str) -> bool) -> Result<Self> {
-        let mut class_names = Vec::new();
-        let mut number = |name: &String| {
-            keep(name).then(|| {
-                class_names.push(name.clone());
-                class_names.len() as u32 - 1
-            })
-        };
-        let numbers: Vec<Option<u32>> = inputs.class_names().iter().map(&mut number).collect();
-        let kept = inputs.labels().iter().enumerate().filter_map(|(i, &label)| Some((i, numbers[label as usize]?)));
-        let (indices, labels): (Vec<usize>, Vec<u32>) = kept.unzip();
-        if indices.is_empty() {
+        let kept: Vec<bool> = inputs.class_names().iter().map(|name| keep(name)).collect();
+        let wanted: Vec<bool> = inputs.labels().iter().map(|&label| kept[label as usize]).collect();
+        if !wanted.contains(&true) {
             return Err(Error::Invalid(format!("{}: no sample is of a class that is wanted", inputs.name())));
         }
-        Ok(Self { inputs, indices, labels, class_names })
+        Ok(Self::of(inputs, &kept, &wanted))
+    }
+
+    /// The samples of `inputs` that `keep` wants, by their number. Classes without any are left out.
+    ///
+    /// # Errors
+    /// When it wants none.
+    pub fn of_samples(inputs: Arc<dyn Inputs>, keep: impl Fn(usize) -> bool) -> Result<Self> {
+        let wanted: Vec<bool> = (0..inputs.labels().len()).map(keep).collect();
+        let mut kept = vec![false; inputs.class_names().len()];
+        for (&label, _) in inputs.labels().iter().zip(&wanted).filter(|(_, wanted)| **wanted) {
+            kept[label as usize] = true;
+        }
+        if !wanted.contains(&true) {
+            return Err(Error::Invalid(format!("{}: no sample is wanted", inputs.name())));
+        }
+        Ok(Self::of(inputs, &kept, &wanted))
+    }
+
+    /// The samples that are `wanted`, of the classes that are `kept`.
+    fn of(inputs: Arc<dyn Inputs>, kept: &[bool], wanted: &[bool]) -> Self {
+        let mut class_names = Vec::new();
+        let mut numbers = vec![0; kept.len()];
+        for (class, name) in inputs.class_names().iter().enumerate().filter(|(class, _)| kept[*class]) {
+            numbers[class] = class_names.len() as u32;
+            class_names.push(name.clone());
+        }
+        let of_each = inputs.labels().iter().enumerate().filter(|(i, _)| wanted[*i]);
+        let (indices, labels) = of_each.map(|(i, &label)| (i, numbers[label as usize])).unzip();
+        Self { inputs, indices, labels, class_names }
     }
 }
 
@@ -116,6 +137,14 @@ mod tests {
         assert_eq!(value(&selected, 2), value(four().as_ref(), 3));
         assert_ne!(value(&selected, 2), value(four().as_ref(), 2));
         assert!(Arc::new(selected).as_bytes().is_none(), "the others have no bytes");
+    }
+
+    #[test]
+    fn samples_may_be_wanted_one_by_one() {
+        let selected = SelectedInputs::of_samples(four(), |index| index >= 2).unwrap();
+        assert_eq!((selected.labels(), selected.indices()), (&[1, 0][..], &[2, 3][..]));
+        assert_eq!(selected.class_names(), ["b", "c"]);
+        assert!(SelectedInputs::of_samples(four(), |_| false).err().unwrap().to_string().contains("four: no sample"));
     }
 
     #[test]

@@ -25,6 +25,9 @@ type Served = (&'static str, String, Vec<u8>);
 /// What the hub calls the content of a file that it does not give just now.
 const BUSY: &str = "busy";
 
+/// The same of a file that is not for everybody.
+const SECRET: &str = "secret";
+
 /// A hub on a free port, which counts its requests and names its one file `etag`.
 fn serve(etag: &'static str) -> (String, Arc<AtomicUsize>) {
     serve_all(vec![("model.bin", etag.to_owned(), BODY.to_vec())])
@@ -53,6 +56,10 @@ fn answer(mut stream: TcpStream, files: &[Served]) {
         write!(stream, "HTTP/1.1 404 Not Found\r\ncontent-length: 0\r\nconnection: close\r\n\r\n").unwrap();
         return;
     };
+    if etag == SECRET && !lines.contains(&"authorization: bearer sesame".to_owned()) {
+        write!(stream, "HTTP/1.1 401 Unauthorized\r\ncontent-length: 0\r\nconnection: close\r\n\r\n").unwrap();
+        return;
+    }
     if etag == BUSY {
         write!(stream, "HTTP/1.1 503 Service Unavailable\r\ncontent-length: 0\r\nconnection: close\r\n\r\n").unwrap();
         return;
@@ -74,7 +81,7 @@ fn answer(mut stream: TcpStream, files: &[Served]) {
 }
 
 fn hub(endpoint: &str, folder: &Path) -> Hub {
-    Hub { endpoint: endpoint.to_owned(), cache: folder.join("hub"), offline: false }
+    Hub { endpoint: endpoint.to_owned(), cache: folder.join("hub"), offline: false, token: None }
 }
 
 fn wanted(revision: &str) -> HubFile<'_> {
@@ -111,6 +118,18 @@ fn a_commit_is_fetched_by_its_name() {
     let (address, _) = serve(SHA256);
     let fetched = hub(&format!("{address}/"), folder.path()).fetch(wanted(COMMIT)).unwrap();
     assert_eq!((fetched.commit.as_str(), fetched.sha256.as_str()), (COMMIT, SHA256));
+}
+
+#[test]
+fn what_is_not_for_everybody_comes_with_a_token() {
+    let folder = tempfile::tempdir().unwrap();
+    let (address, _) = serve(SECRET);
+    let without = hub(&address, folder.path());
+    let message = without.fetch(wanted("main")).unwrap_err().to_string();
+    assert!(message.contains("401") && message.contains("HF_TOKEN"), "{message}");
+    let with = Hub { token: Some("sesame".to_owned()), ..without };
+    assert_eq!(fs::read(with.fetch(wanted("main")).unwrap().path).unwrap(), BODY);
+    assert!(!format!("{with:?}").contains("sesame"));
 }
 
 #[test]
@@ -212,7 +231,7 @@ fn the_environment_says_where_hub_and_cache_are() {
     let run = |variables: &[(&str, &str)]| {
         let mut child = Command::new(env::current_exe().unwrap());
         child.args(["child", "--exact", "--ignored"]).env("HF_HOME", folder.path());
-        child.env_remove("HF_HUB_OFFLINE").envs(variables.iter().copied());
+        child.env_remove("HF_HUB_OFFLINE").env_remove("HF_TOKEN").envs(variables.iter().copied());
         child.output().unwrap().status.success()
     };
     assert!(!run(&[("HF_ENDPOINT", &address), ("HF_HUB_OFFLINE", "1")]));

@@ -41,6 +41,11 @@ fn published_networks_of_tensorflow_embed_as_it_does() {
         ("nsfwjs_mobilenet_v2", Architecture::MobilenetV2, false, shares),
     ];
     for (name, architecture, normalize, prepared) in networks {
+        let path = folder.join(format!("{name}.safetensors"));
+        if !path.exists() {
+            println!("skipped: {} is not there", path.display());
+            continue;
+        }
         let told = &golden["networks"][name];
         let shape: Vec<usize> = serde_json::from_value(told["input"].clone()).unwrap();
         let rows: Vec<Vec<f64>> = serde_json::from_value(told["embedding"].clone()).unwrap();
@@ -49,7 +54,7 @@ fn published_networks_of_tensorflow_embed_as_it_does() {
         let config = EncoderConfig { architecture, padding, head, ..EncoderConfig::default() };
         let network = Network::new(&config, [shape[1], shape[2], shape[3]], 0, &Device::Cpu).unwrap();
         let loading = Loading { names: Names::Tensorflow, ..Loading::default() };
-        let report = load_with(&network, &folder.join(format!("{name}.safetensors")), loading).unwrap();
+        let report = load_with(&network, &path, loading).unwrap();
         println!("{name}: {} loaded, {:?} dropped", report.loaded.len(), report.dropped);
         // The published graph has lost the slopes behind its depthwise convolutions, into which a ReLU was fused; its file has them.
         for (of, slopes) in network.weights().named() {

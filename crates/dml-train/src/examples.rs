@@ -116,6 +116,22 @@ impl ExampleBatch {
         Ok(self)
     }
 
+    /// The same with another example of its class beside each.
+    ///
+    /// # Errors
+    /// When one of the two has lost some.
+    pub(crate) fn with_references(mut self, other: Self) -> Result<Self> {
+        self.skipped.extend(other.skipped);
+        if self.indices.len() != other.indices.len() {
+            let lost = self.skipped.iter().map(|(_, why)| why.as_str()).collect::<Vec<_>>();
+            let problem =
+                format!("queries and gallery images of a batch have lost different samples ({})", lost.join("; "));
+            return Err(dml_data::Error::Invalid(problem).into());
+        }
+        self.views.extend(other.views);
+        Ok(self)
+    }
+
     /// The same with a text of each example, a row each.
     pub(crate) fn with_texts(mut self, tokens: Tokens) -> Self {
         self.views.push(View::Texts(tokens));

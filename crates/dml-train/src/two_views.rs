@@ -1,8 +1,9 @@
-//! Examples that come in two views: an image and one of the texts of its class, or an image drawn twice.
+//! Examples that come in two views: an image and one of the texts of its class, an image drawn twice, or a query and an image of its
+//! class from the gallery.
 
 use crate::Result;
 use crate::examples::{Batches, Examples, Images, Streamed};
-use dml_data::sampler::Plan;
+use dml_data::sampler::{Plan, ReferenceSampler};
 use dml_data::text::TextTokenizer;
 use dml_data::{BatchSampler, ClassTexts, Inputs, LoaderOptions};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -58,6 +59,13 @@ impl Examples for ImagesWithTexts {
     }
 }
 
+impl Streamed {
+    /// For one of two streams, which share the threads that are given.
+    fn halved(self) -> Self {
+        Self { loader: LoaderOptions { workers: self.loader.workers.div_ceil(2), ..self.loader }, ..self }
+    }
+}
+
 /// Images, each augmented twice.
 pub struct DrawnTwice(pub Images);
 
@@ -87,9 +95,8 @@ impl Examples for DrawnTwice {
 
     fn stream(&self, sampler: Box<dyn BatchSampler>, (seed, start): (u64, u64), how: Streamed) -> Batches<'static> {
         let sampler = Shared(Arc::new(Mutex::new(sampler)));
-        // The two share the threads that are given.
-        let loader = LoaderOptions { workers: how.loader.workers.div_ceil(2), ..how.loader };
-        let view = |seed| self.0.stream(Box::new(sampler.clone()), (seed, start), Streamed { loader, ..how });
+        let how = how.halved();
+        let view = |seed| self.0.stream(Box::new(sampler.clone()), (seed, start), how);
         let (first, second) = (view(seed), view(seed ^ SECOND));
         Box::new(first.zip(second).map(|(first, second)| first?.with_view(second?)))
     }
@@ -97,6 +104,53 @@ impl Examples for DrawnTwice {
     /// The images as they are, once.
     fn all(&self) -> Result<Batches<'_>> {
         self.0.all()
+    }
+}
+
+/// Queries, each with an image of its class from the gallery beside it: another one each time, drawn from (seed, step, place in the
+/// batch).
+pub struct QueriesAndGallery {
+    /// The queries.
+    pub queries: Images,
+    /// Images among which those of the gallery are.
+    pub gallery: Images,
+    /// Of each query, which of them may go with it; never none.
+    pub choices: Arc<Vec<Arc<Vec<u32>>>>,
+}
+
+impl Examples for QueriesAndGallery {
+    fn name(&self) -> &str {
+        self.queries.name()
+    }
+
+    fn id(&self, index: usize) -> String {
+        self.queries.id(index)
+    }
+
+    fn labels(&self) -> &[u32] {
+        self.queries.labels()
+    }
+
+    fn class_names(&self) -> &[String] {
+        self.queries.class_names()
+    }
+
+    fn images(&self) -> Option<&Arc<dyn Inputs>> {
+        self.queries.images()
+    }
+
+    fn stream(&self, sampler: Box<dyn BatchSampler>, (seed, start): (u64, u64), how: Streamed) -> Batches<'static> {
+        let sampler = Shared(Arc::new(Mutex::new(sampler)));
+        let how = how.halved();
+        let beside = ReferenceSampler::new(sampler.clone(), self.choices.clone(), seed);
+        let queries = self.queries.stream(Box::new(sampler), (seed, start), how);
+        let gallery = self.gallery.stream(Box::new(beside), (seed ^ SECOND, start), how);
+        Box::new(queries.zip(gallery).map(|(queries, gallery)| queries?.with_references(gallery?)))
+    }
+
+    /// The queries alone.
+    fn all(&self) -> Result<Batches<'_>> {
+        self.queries.all()
     }
 }
 

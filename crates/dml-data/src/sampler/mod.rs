@@ -14,6 +14,7 @@
 //! | [`MinKSampler`] | random images, K or more of each class | as many images as there are |
 //! | [`WeightedSampler`] | images by weight and temperature | as many images as there are |
 //! | [`NoDuplicatesSampler`] | text pairs without a common text | nearly every pair |
+//! | [`ReferenceSampler`] | beside another's batch, one of the same class for each | as the other |
 //!
 //! [`ShardSampler`] gives each rank its share of any of them. [`batches_from`] goes on at any [`Position`].
 
@@ -30,6 +31,7 @@ mod pk;
 mod plan;
 mod position;
 mod random;
+mod reference;
 mod shard;
 mod sum_tree;
 mod weighted;
@@ -46,6 +48,7 @@ pub use pk::PkSampler;
 pub use plan::Plan;
 pub use position::{Batches, Position, batches_from};
 pub use random::RandomSampler;
+pub use reference::ReferenceSampler;
 pub use shard::{ShardRule, ShardSampler};
 pub use weighted::{WeightedPkSampler, WeightedSampler};
 

@@ -5,6 +5,7 @@ use crate::{Error, Result};
 use hf_hub::api::sync::{ApiBuilder, ApiError};
 use hf_hub::{Cache, Repo, RepoType};
 use std::env;
+use std::fmt;
 use std::io::{self, ErrorKind};
 use std::path::{Component, Path, PathBuf};
 
@@ -12,7 +13,7 @@ use std::path::{Component, Path, PathBuf};
 const ENDPOINT: &str = "https://huggingface.co";
 
 /// A hub, and the folder of what came from it.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Hub {
     /// Its address.
     pub endpoint: String,
@@ -20,6 +21,17 @@ pub struct Hub {
     pub cache: PathBuf,
     /// Whether it is never asked: what is not in the cache is an error.
     pub offline: bool,
+    /// What opens repositories that are not for everybody; `None`: what `hf auth login` has left beside the cache, if anything.
+    pub token: Option<String>,
+}
+
+/// Without the token: what is printed may be read by others.
+impl fmt::Debug for Hub {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut fields = f.debug_struct("Hub");
+        fields.field("endpoint", &self.endpoint).field("cache", &self.cache).field("offline", &self.offline);
+        fields.finish_non_exhaustive()
+    }
 }
 
 /// A file of a repository.
@@ -48,7 +60,7 @@ pub struct Fetched {
 
 impl Hub {
     /// As the environment says: `HF_ENDPOINT` (else huggingface.co), `HF_HOME` (else `.cache/huggingface` in the home folder),
-    /// `HF_HUB_OFFLINE` (1, on, yes, true).
+    /// `HF_HUB_OFFLINE` (1, on, yes, true), `HF_TOKEN`.
     ///
     /// # Errors
     /// When there is neither `HF_HOME` nor a home folder.
@@ -62,7 +74,8 @@ impl Hub {
         let endpoint = said("HF_ENDPOINT").map_or(ENDPOINT.to_owned(), |value| value.to_string_lossy().into_owned());
         let offline = said("HF_HUB_OFFLINE")
             .is_some_and(|value| ["1", "on", "yes", "true"].contains(&value.to_string_lossy().to_lowercase().as_str()));
-        Ok(Self { endpoint, cache: home.join("hub"), offline })
+        let token = said("HF_TOKEN").map(|value| value.to_string_lossy().trim().to_owned());
+        Ok(Self { endpoint, cache: home.join("hub"), offline, token })
     }
 
     /// Finds `wanted` in the cache, or fetches it.
@@ -90,13 +103,17 @@ impl Hub {
                 return Err(lacking(problem, false));
             }
             None => {
-                let builder = ApiBuilder::from_cache(Cache::new(self.cache.clone()));
+                let mut builder = ApiBuilder::from_cache(Cache::new(self.cache.clone()));
+                if self.token.is_some() {
+                    builder = builder.with_token(self.token.clone());
+                }
                 let endpoint = self.endpoint.trim_end_matches('/').to_owned();
                 let api = builder.with_endpoint(endpoint).with_progress(false).with_retries(2).build();
                 let api = api.map_err(|error| wrong(error.to_string()))?;
                 api.repo(repository(wanted)).download(file).map_err(|error| match mend(&error) {
                     None => {
-                        let problem = format!("{error}: is it there, is {} reached, must you log in?", self.endpoint);
+                        let problem =
+                            format!("{error}: is it there, is {} reached, does it want HF_TOKEN?", self.endpoint);
                         lacking(problem, is_absent(&error))
                     }
                     Some(mend) => wrong(format!("{error}: it cannot be kept in {}: {mend}", self.cache.display())),

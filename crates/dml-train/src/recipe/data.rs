@@ -72,6 +72,11 @@ pub struct DataConfig {
     /// and `vic_reg`. Something must be drawn of it.
     #[serde(skip_serializing_if = "is_one")]
     pub views: usize,
+    /// Of a set whose training images are queries or gallery images (`is_query`, `is_gallery` of a `table`), e.g. photographs from the
+    /// street and from a shop: whether a batch has two streams, of queries as the sampler deals them, and beside each an image of its
+    /// class from the gallery, drawn anew each time. The two are views of an example. Default false: all are dealt alike.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub two_streams: bool,
     /// Folder of decoded images: made once, mapped into memory, used by all runs of the same set, decoder and first steps. Default
     /// none: files are decoded each time.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -116,6 +121,7 @@ impl Default for DataConfig {
             boxes: None,
             texts: None,
             views: 1,
+            two_streams: false,
             cache: None,
             tokenizer: None,
             max_length: 0,
@@ -155,6 +161,11 @@ impl DataConfig {
             (_, 1) | (None, 2) => {}
             (Some(_), 2) => return wrong("data.views is 2 but data.texts is the second view: keep one".to_owned()),
             (_, views) => return wrong(format!("data.views is {views}: want 1 or 2")),
+        }
+        if self.two_streams && (self.texts.is_some() || self.views == 2) {
+            return wrong(
+                "data.two_streams is set but data.texts or data.views give a second view, too: keep one".to_owned(),
+            );
         }
         let Some(folds) = self.folds else {
             return match (self.fold, self.fold_shuffle) {

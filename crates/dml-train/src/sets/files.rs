@@ -27,13 +27,14 @@ pub(super) fn of_catalog(catalog: Catalog, recipe: &Recipe) -> Result<Sets> {
         normalize: config.normalize.clone().unwrap_or(preset.normalize),
         recipe,
     };
-    let Parts { train, validation, test, groups, roles } = Parts::of(&catalog, config)?;
+    let Parts { train, validation, test, groups, roles: [train_roles, roles] } = Parts::of(&catalog, config)?;
     Ok(Sets {
         // Seen once at most, so that decoding them ahead would gain nothing.
         still: Arc::new(Images(Arc::new(how.images(train.clone(), &how.eval)?))),
         groups,
         validation: validation.map(|part| how.inputs(part, &how.eval, Unreadable::Fail)).transpose()?,
         test: test.map(|part| how.inputs(part, &how.eval, Unreadable::Fail)).transpose()?,
+        train_roles,
         roles,
         normalize: Some(how.normalize.clone()),
         ..Sets::of_train(how.inputs(train, &how.train, config.unreadable)?)

@@ -5,6 +5,7 @@ mod image_texts;
 mod keys;
 mod memory;
 mod texts;
+mod two_streams;
 
 pub(crate) use texts::tokenizer;
 
@@ -31,7 +32,9 @@ pub struct Sets {
     pub validation: Option<Arc<dyn Examples>>,
     /// To report.
     pub test: Option<Arc<dyn Examples>>,
-    /// Which test samples are queries and which are in the gallery, where the source says so.
+    /// Which training samples are queries and which are in the gallery, where the source says so.
+    pub train_roles: Option<Vec<[bool; 2]>>,
+    /// The same of test samples.
     pub roles: Option<Vec<[bool; 2]>>,
     /// Validation and test images of sets in memory.
     pub images: [Option<Arc<ImageSet>>; 2],
@@ -58,6 +61,7 @@ impl Sets {
             groups: vec![],
             validation: None,
             test: None,
+            train_roles: None,
             roles: None,
             images: [None, None],
             one_shot: vec![],
@@ -99,8 +103,14 @@ struct Parts<S> {
     test: Option<Catalog<S>>,
     /// Of the training samples.
     groups: Vec<u32>,
-    /// Of the test samples.
-    roles: Option<Vec<[bool; 2]>>,
+    /// Of the training samples and of the test samples.
+    roles: [Option<Vec<[bool; 2]>>; 2],
+}
+
+/// Which samples are queries and which are in the gallery, unless all are both.
+fn roles<S: Samples>(part: &Catalog<S>) -> Option<Vec<[bool; 2]>> {
+    let roles: Vec<_> = (0..part.len()).map(|i| [part.is_query(i), part.is_gallery(i)]).collect();
+    Some(roles).filter(|roles| !roles.iter().all(|&role| role == [true, true]))
 }
 
 impl<S: Samples> Parts<S> {
@@ -127,8 +137,7 @@ impl<S: Samples> Parts<S> {
             _ => (whole, None),
         };
         let test = part("test")?;
-        let roles = test.as_ref().map(|test| (0..test.len()).map(|i| [test.is_query(i), test.is_gallery(i)]).collect());
-        let roles = roles.filter(|roles: &Vec<[bool; 2]>| !roles.iter().all(|&role| role == [true, true]));
+        let roles = [roles(&train), test.as_ref().and_then(roles)];
         Ok(Self { groups: train.groups().to_vec(), train, validation, test, roles })
     }
 }
@@ -175,6 +184,7 @@ pub fn open(recipe: &Recipe, data_dir: Option<&Path>) -> Result<Sets> {
     match (&recipe.data.texts, recipe.data.views) {
         (Some(texts), _) => image_texts::with_texts(sets, recipe, texts),
         (None, 2) => image_texts::drawn_twice(sets, recipe),
+        (None, _) if recipe.data.two_streams => two_streams::of_roles(sets, recipe),
         (None, _) => Ok(sets),
     }
 }

@@ -49,7 +49,7 @@ fn of_texts(texts: Texts, recipe: &Recipe) -> Result<Sets> {
         Some((folds, fold)) => texts.with_fold(&folds, fold)?,
         None => texts,
     };
-    let Parts { train, validation, test, groups, roles } = Parts::of(&texts, &recipe.data)?;
+    let Parts { train, validation, test, groups, roles: [_, roles] } = Parts::of(&texts, &recipe.data)?;
     let examples = |texts: Texts| -> Arc<dyn Examples> {
         Arc::new(LabelledTexts { texts: Arc::new(texts), tokenizer: tokenizer.clone() })
     };
