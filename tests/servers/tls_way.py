@@ -1,4 +1,4 @@
-"""An encrypted way to a PostgreSQL server that has none: `tls_way.py CERTIFICATE KEY PORT SERVER_PORT`, on loopback."""
+"""An encrypted way to a PostgreSQL server that has none: `tls_way.py CERTIFICATE KEY SERVER_PORT`, on loopback; says its own port."""
 
 import select
 import socket
@@ -14,7 +14,7 @@ class Way(socketserver.BaseRequestHandler):
             self.request.recv(8, socket.MSG_WAITALL)
             self.request.sendall(b"S")
             with context.wrap_socket(self.request, server_side=True) as client:
-                with socket.create_connection(("127.0.0.1", int(sys.argv[4]))) as server:
+                with socket.create_connection(("127.0.0.1", int(sys.argv[3]))) as server:
                     other = {client: server, server: client}
                     while True:
                         ready = [client] if client.pending() else select.select([client, server], [], [])[0]
@@ -34,4 +34,6 @@ class Ways(socketserver.ThreadingTCPServer):
 
 context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
 context.load_cert_chain(sys.argv[1], sys.argv[2])
-Ways(("127.0.0.1", int(sys.argv[3])), Way).serve_forever()
+ways = Ways(("127.0.0.1", 0), Way)
+print(ways.server_address[1], flush=True)
+ways.serve_forever()

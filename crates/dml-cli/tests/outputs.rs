@@ -5,7 +5,7 @@ mod place;
 use place::{Place, refusal, succeed};
 use serde_json::Value;
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::Command;
 use std::time::Duration;
 
 fn dml(task: &str) -> Command {
@@ -89,15 +89,13 @@ fn an_interrupt_leaves_nothing_half_written() {
         entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect()
     };
     let out = place.path("out");
-    let mut asked = embed(&out).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
-    while left(&out).is_empty() {
-        assert!(asked.try_wait().unwrap().is_none(), "it ended before it could be asked");
-        std::thread::sleep(Duration::from_millis(1));
-    }
-    succeed(Command::new("kill").args(["-INT", &asked.id().to_string()]));
-    let output = asked.wait_with_output().unwrap();
-    assert_eq!(output.status.code(), Some(130));
-    assert!(String::from_utf8_lossy(&output.stderr).contains("nothing was written"));
+    let (printed, said) = place.interrupt(&mut embed(&out), "out", |asked, _| {
+        while left(&out).is_empty() && asked.try_wait().unwrap().is_none() {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        !left(&out).is_empty()
+    });
+    assert!(printed.is_empty() && said.contains("nothing was written"), "{printed:?} {said}");
     assert_eq!(left(&out), Vec::<String>::new());
     succeed(&mut embed(&out));
     assert_eq!(left(&out).len(), 2);

@@ -5,7 +5,6 @@ mod place;
 use place::{Place, refusal, succeed};
 use serde_json::Value;
 use std::fmt::Write as _;
-use std::process::{Command, Stdio};
 
 /// A table of the images in `place`: some classes for training, the others for the test; with groups, and with boxes.
 fn table(place: &Place) {
@@ -161,16 +160,11 @@ fn training_stops_when_nothing_gets_better() {
 fn an_interrupt_finishes_the_step_and_saves() {
     let place = Place::new();
     succeed(&mut place.train("whole"));
-    let mut asked = place.train("asked").stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-    let lines = std::io::BufRead::lines(std::io::BufReader::new(asked.stdout.take().unwrap()));
-    let mut lines = lines.map_while(Result::ok);
-    lines.find(|line| line.contains("\"step\":7,")).expect("seven steps");
-    succeed(Command::new("kill").args(["-INT", &asked.id().to_string()]));
-    let said: Vec<String> = lines.collect();
-    let output = asked.wait_with_output().unwrap();
-    assert_eq!(output.status.code(), Some(130), "{}", String::from_utf8_lossy(&output.stderr));
-    assert!(said.iter().any(|line| line.contains("interrupted")), "{said:?}");
-    assert!(String::from_utf8_lossy(&output.stderr).contains("the same command goes on"));
+    let (printed, said) = place.interrupt(&mut place.train("asked"), "asked", |_, lines| {
+        lines.map_while(Result::ok).any(|line| line.contains("\"step\":7,"))
+    });
+    assert!(printed.iter().any(|line| line.contains("interrupted")), "{printed:?}");
+    assert!(said.contains("the same command goes on"), "{said}");
     succeed(&mut place.train("asked"));
     for file in ["encoder.safetensors", "evaluation.json"] {
         assert_eq!(place.read(&format!("whole/{file}")), place.read(&format!("asked/{file}")), "{file}");

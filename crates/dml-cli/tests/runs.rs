@@ -188,8 +188,13 @@ fn a_full_disk_costs_no_more_than_the_steps_since_the_last_checkpoint() {
     // What is only told is not worth the run.
     let nothing_fits = std::fs::File::options().write(true).open("/dev/full").unwrap();
     succeed(place.train("whole").args(steps).stdout(nothing_fits));
-    place.kill_at(place.train("full").args(steps), "full", &["\"checkpoint\",\"step\":10}"]);
-    let checkpoints = || ["checkpoint", "checkpoint.1"].map(|name| place.read(&format!("full/{name}.safetensors")));
+    let files = ["full/checkpoint.safetensors", "full/checkpoint.1.safetensors"];
+    place.kill_while(place.train("full").args(steps), "full", &["\"checkpoint\",\"step\":10}"], || {
+        // Not where one has just become the older one, and not where none is to come.
+        let log = String::from_utf8(place.read("full/metrics.jsonl")).unwrap();
+        files.iter().all(|file| place.path(file).exists()) && !log.contains("\"step\":55,")
+    });
+    let checkpoints = || files.map(|file| place.read(file));
     let before = checkpoints();
     // In blocks of 512 bytes, or of 1024 as some shells have it: either way more than the log and less than a checkpoint.
     let blocks = before[0].len() / 1024 - 1;

@@ -4,7 +4,7 @@ mod place;
 
 use place::{Place, refusal, succeed};
 use serde_json::Value;
-use std::process::{Command, Stdio};
+use std::process::Command;
 
 const SPACE: &str = "
 [optimizer]
@@ -124,12 +124,15 @@ fn a_trial_that_grows_beyond_all_numbers_is_the_worst_and_no_end() {
 #[test]
 fn an_interrupt_stops_the_search_at_once() {
     let place = place();
-    let mut asked = search(&place, "asked", "50").stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-    place::read_until(&mut asked, &["trial-001", "\"step\":3,"]);
-    succeed(Command::new("kill").args(["-INT", &asked.id().to_string()]));
-    let output = asked.wait_with_output().unwrap();
-    assert_eq!(output.status.code(), Some(130), "{}", String::from_utf8_lossy(&output.stderr));
-    assert!(trials(&place, "asked").len() <= 2);
+    let (printed, said) = place.interrupt(&mut search(&place, "asked", "50"), "asked", |_, lines| {
+        lines.map_while(Result::ok).any(|line| line.contains("trial-001") && line.contains("\"step\":3,"))
+    });
+    assert!(said.contains("error: interrupted"), "{said}");
+    // Whichever trial it was at by then, no other begins behind it. Between two trials there is none to say so.
+    let stopped = printed.iter().position(|line| line.contains("\"event\":\"interrupted\"")).unwrap_or(printed.len());
+    assert!(printed[stopped..].iter().all(|line| !line.contains("\"event\":\"start\"")), "{printed:?}");
+    let trials = trials(&place, "asked");
+    assert!((1..50).contains(&trials.len()), "{trials:?}");
 }
 
 #[test]

@@ -47,6 +47,8 @@ impl Served {
 
     fn ask_for_text(&self, method: &str, path: &str, kind: &str, body: &[u8]) -> (u16, String) {
         let mut stream = TcpStream::connect(&self.address).unwrap();
+        // Far longer than anything takes, so that a server which never answers fails the test.
+        stream.set_read_timeout(Some(std::time::Duration::from_secs(60))).unwrap();
         let length = body.len();
         let head = format!(
             "{method} {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nAuthorization: Bearer {KEY}\r\n\

@@ -190,7 +190,7 @@ fn a_server_that_falls_silent_is_given_up() {
         let bench = Bench::new();
         let (address, server) = serve(answers);
         let source = Source::Mirror(address);
-        let fetcher = Fetcher { attempts: 1, patience: Duration::from_millis(100), ..Fetcher::new(source) };
+        let fetcher = Fetcher { attempts: 1, patience: Duration::from_secs(1), ..Fetcher::new(source) };
         // The server waits far longer than the client has patience, so only that can have ended it.
         let outcome = fetcher.fetch(&bench.manifest, bench.data.path(), &mut |_| ());
         let message = outcome.unwrap_err().to_string();

@@ -7,7 +7,6 @@ use dml_data::Catalog;
 use dml_data::sources::{cars, cub, in_shop, inaturalist, sop, vehicle_id};
 use std::fs;
 use std::path::Path;
-use std::time::Instant;
 use tiny::{Files, Trimmed, picture, rows, sampled, text};
 
 fn cub_lists() -> Files {
@@ -181,7 +180,7 @@ fn sop() {
 }
 
 #[test]
-fn sop_of_the_real_size_opens_in_a_second() {
+fn sop_of_the_real_size_opens_by_its_lists_alone() {
     let data = tempfile::tempdir().unwrap();
     let list = |n: usize, classes: usize, first: usize| {
         let rows = evenly(n, classes).map(|(i, class)| {
@@ -194,16 +193,8 @@ fn sop_of_the_real_size_opens_in_a_second() {
         &data.path().join("stanford-online-products"),
         &vec![text("Ebay_train.txt", &list(59_551, 11_318, 1)), text("Ebay_test.txt", &list(60_502, 11_316, 11_319))],
     );
-    let open = || {
-        let start = Instant::now();
-        let catalog = sop::open(data.path()).unwrap();
-        (start.elapsed(), catalog)
-    };
-    // The best of a few: other tests run beside this one.
-    let (fastest, catalog) = (0..5).map(|_| open()).min_by_key(|(time, _)| *time).unwrap();
-    println!("SOP's lists: {fastest:?}");
+    let catalog = sop::open(data.path()).unwrap();
     assert_eq!((catalog.len(), catalog.class_names().len()), (120_053, 22_634));
-    assert!(fastest.as_secs_f64() < 1.0, "{fastest:?}");
 }
 
 fn in_shop_list(rows: &[(&str, &str, &str)]) -> String {

@@ -123,7 +123,7 @@ fn no_acknowledged_change_is_lost_and_nobody_is_there_in_part() {
         let word = |line: &String| line.starts_with(['+', '-', '=']);
         // So many words are waited for, and then a moment that hits any part of the next change.
         while said.len() < 1 + (kill * 3) % 6 {
-            said.extend(lines.next().filter(word));
+            said.extend(Some(lines.next().expect("it ended before it said so")).filter(word));
         }
         std::thread::sleep(Duration::from_millis((kill as u64 * 7919) % 23 * 20));
         process.kill().unwrap();

@@ -1,5 +1,7 @@
 //! Gradients with a tape are those of candle alone, for every network.
 
+mod formula;
+
 use candle_core::{Device, Tensor};
 use dml_models::image::VitConfig;
 use dml_models::text::{BertConfig, DistilBertConfig};
@@ -8,8 +10,9 @@ use dml_models::{
 };
 use dml_testkit::{Tolerance, assert_close};
 
-fn images(n: usize, c: usize, side: usize) -> Input {
-    Input::Images(Tensor::randn(0f32, 1.0, (n, c, side, side), &Device::Cpu).unwrap())
+/// Others for each name, the same each time.
+fn images(name: &str, n: usize, c: usize, side: usize) -> Input {
+    Input::Images(formula::uniform_tensor(name, &[n, c, side, side]))
 }
 
 fn tokens() -> Input {
@@ -55,20 +58,20 @@ fn cases() -> Vec<Case> {
         ..DistilBertConfig::default()
     };
     vec![
-        (of(Architecture::Conv4), images(4, 1, 28)),
-        (of(Architecture::Resnet18), images(3, 3, 33)),
-        (of(Architecture::Resnet50), images(3, 3, 33)),
-        (gem, images(3, 3, 33)),
-        (of(Architecture::BnInception), images(2, 3, 64)),
-        (of(Architecture::Iresnet50), images(2, 3, 32)),
-        (of(Architecture::MobileFaceNet), images(2, 3, 32)),
-        (of(Architecture::MobilenetV2), images(3, 3, 33)),
-        (EncoderConfig { padding: Padding::Tensorflow, ..of(Architecture::MobilenetV2) }, images(3, 3, 32)),
-        (of(Architecture::MobilenetV3Small), images(3, 3, 33)),
-        (of(Architecture::EfficientnetB0), images(3, 3, 33)),
-        (vit(small.clone()), images(3, 3, 12)),
-        (vit(VitConfig { registers: 2, layer_scale: true, ..small.clone() }), images(3, 3, 12)),
-        (vit(VitConfig { clip: true, projection: 7, ..small }), images(3, 3, 12)),
+        (of(Architecture::Conv4), images("conv4", 4, 1, 28)),
+        (of(Architecture::Resnet18), images("resnet18", 3, 3, 33)),
+        (of(Architecture::Resnet50), images("resnet50", 3, 3, 33)),
+        (gem, images("gem", 3, 3, 33)),
+        (of(Architecture::BnInception), images("bn_inception", 2, 3, 64)),
+        (of(Architecture::Iresnet50), images("iresnet50", 2, 3, 32)),
+        (of(Architecture::MobileFaceNet), images("mobile_face_net", 2, 3, 32)),
+        (of(Architecture::MobilenetV2), images("mobilenet_v2", 3, 3, 33)),
+        (EncoderConfig { padding: Padding::Tensorflow, ..of(Architecture::MobilenetV2) }, images("padded", 3, 3, 32)),
+        (of(Architecture::MobilenetV3Small), images("mobilenet_v3", 3, 3, 33)),
+        (of(Architecture::EfficientnetB0), images("efficientnet", 3, 3, 33)),
+        (vit(small.clone()), images("vit", 3, 3, 12)),
+        (vit(VitConfig { registers: 2, layer_scale: true, ..small.clone() }), images("registers", 3, 3, 12)),
+        (vit(VitConfig { clip: true, projection: 7, ..small }), images("clip", 3, 3, 12)),
         (EncoderConfig { bert, ..of(Architecture::Bert) }, tokens()),
         (EncoderConfig { distil_bert, ..of(Architecture::DistilBert) }, tokens()),
     ]
@@ -105,7 +108,7 @@ fn with_a_tape_and_without_they_are_the_same() {
 
 #[test]
 fn what_is_frozen_has_none_and_what_is_before_it_still_has() {
-    let input = images(3, 1, 28);
+    let input = images("frozen", 3, 1, 28);
     let config = EncoderConfig { freeze: vec!["block1".into()], ..EncoderConfig::default() };
     let network = Network::new(&config, shape(&input), 1, &Device::Cpu).unwrap();
     let (_, taped) = gradients(|| loss(&network, &input)).unwrap();
@@ -116,9 +119,9 @@ fn what_is_frozen_has_none_and_what_is_before_it_still_has() {
 
 #[test]
 fn a_tape_ends_with_its_pass_whether_it_fails_or_not() {
-    let input = images(3, 1, 28);
+    let input = images("whole", 3, 1, 28);
     let network = Network::new(&EncoderConfig::default(), shape(&input), 1, &Device::Cpu).unwrap();
-    gradients(|| network.embed(&images(1, 1, 5), Mode::Train)).unwrap_err();
+    gradients(|| network.embed(&images("small", 1, 1, 5), Mode::Train)).unwrap_err();
     // On a tape that still ran, candle would find no way past the last operation.
     let plain = loss(&network, &input).unwrap().backward().unwrap();
     assert!(network.weights().trainable().iter().all(|(_, var)| plain.get(var).is_some()));

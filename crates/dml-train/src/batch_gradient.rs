@@ -159,6 +159,16 @@ mod tests {
     use dml_losses::{Context, ObjectiveConfig};
     use dml_models::text::BertConfig;
     use dml_models::{Architecture, EncoderConfig, HeadConfig, Network, Tokens, image::VitConfig};
+    use rand_ten::rngs::ChaCha8Rng;
+    use rand_ten::{RngExt, SeedableRng};
+
+    /// Drawn, others for each seed and the same each time.
+    fn images(seed: u64, shape: [usize; 4]) -> Input {
+        let mut drawn = ChaCha8Rng::seed_from_u64(seed);
+        let n: usize = shape.iter().product();
+        let values: Vec<f32> = (0..n).map(|_| drawn.random_range(-1.5..1.5)).collect();
+        Tensor::from_vec(values, &shape, &Device::Cpu).unwrap().into()
+    }
 
     fn learned(views: Vec<Input>, supervision: Supervision) -> Learned {
         Learned { views, supervision, how: Views::Compared }
@@ -202,10 +212,9 @@ mod tests {
             EncoderConfig { architecture: Architecture::Vit, vit, head: head.clone(), ..EncoderConfig::default() },
             EncoderConfig { head, freeze_norms: true, ..EncoderConfig::default() },
         ];
-        for config in configs {
+        for (seed, config) in (1..).zip(configs) {
             let network = Network::new(&config, shape, 1, &Device::Cpu).unwrap();
-            let images = Tensor::randn(0f32, 1.0, (10, 3, 16, 16), &Device::Cpu).unwrap();
-            let batch = learned(vec![images.into()], labels());
+            let batch = learned(vec![images(seed, [10, 3, 16, 16])], labels());
             check_chunks(&network, "proxy_anchor", &batch);
         }
     }
@@ -216,9 +225,9 @@ mod tests {
         let vars: Vec<Var> = network.weights().trainable().into_iter().map(|(_, var)| var).collect();
         let mut loss = ObjectiveConfig::new("triplet").build(&Context::new(network.dim(), 5)).unwrap();
         let mut of = |n: usize| {
-            let images = Tensor::rand(0f32, 1.0, (n, 1, 16, 16), &Device::Cpu).unwrap();
             let supervision = Supervision::Labels((0..n as u64).map(|i| i / 2).collect());
-            of_batch(&network, loss.as_mut(), &learned(vec![images.into()], supervision), 0).unwrap()
+            let batch = learned(vec![images(n as u64, [n, 1, 16, 16])], supervision);
+            of_batch(&network, loss.as_mut(), &batch, 0).unwrap()
         };
         let (first, second) = (of(10), of(6));
         let flat = |store: &GradStore| -> Vec<Vec<f32>> {
@@ -288,7 +297,7 @@ mod tests {
         };
         let config = EncoderConfig { head, freeze_norms: true, text: Some(Box::new(text)), ..EncoderConfig::default() };
         let network = Network::new(&config, [1, 16, 16], 1, &Device::Cpu).unwrap();
-        let images: Input = Tensor::randn(0f32, 1.0, (10, 1, 16, 16), &Device::Cpu).unwrap().into();
+        let images = images(1, [10, 1, 16, 16]);
         let each = Supervision::Labels((0..10).collect());
         check_chunks(&network, "clip", &learned(vec![images.clone(), texts(7)], each));
         let pooled = Learned { how: Views::Pooled, ..learned(vec![images.clone(), texts(7)], labels()) };

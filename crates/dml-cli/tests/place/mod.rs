@@ -3,9 +3,9 @@
 
 use dml_data::Dataset;
 use dml_data::sources::emoji;
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Lines};
 use std::path::PathBuf;
-use std::process::{Child, Command, Output, Stdio};
+use std::process::{Child, ChildStdout, Command, Output, Stdio};
 use tempfile::TempDir;
 
 pub(crate) const RECIPE: &str = r#"
@@ -35,6 +35,9 @@ translate = 0.1
 steps = 120
 checkpoint_every = 5
 "#;
+
+/// What a process prints.
+pub(crate) type Printed = Lines<BufReader<ChildStdout>>;
 
 /// A folder with a recipe and 32 classes of emoji as image files.
 pub(crate) struct Place(TempDir);
@@ -127,6 +130,36 @@ impl Place {
             std::fs::remove_dir_all(self.path(root)).unwrap();
         }
         panic!("{run} was never killed in time");
+    }
+
+    /// Interrupts the command, as Ctrl-C does, once `reached` comes back from watching it: what it printed after that, and what it
+    /// wrote to standard error. Where it ended before that, as it can on a busy machine, that is done again, in a new `folder`.
+    #[cfg(unix)]
+    pub(crate) fn interrupt(
+        &self,
+        command: &mut Command,
+        folder: &str,
+        reached: impl Fn(&mut Child, &mut Printed) -> bool,
+    ) -> (Vec<String>, String) {
+        for _ in 0..20 {
+            let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+            let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+            if reached(&mut child, &mut lines) && child.try_wait().unwrap().is_none() {
+                // Not by `kill`, which takes a while to begin.
+                // SAFETY: two numbers go in. The process has not been waited for, so no other one has its number.
+                let sent = unsafe { libc::kill(child.id() as libc::pid_t, libc::SIGINT) };
+                assert_eq!(sent, 0);
+            }
+            let printed: Vec<String> = lines.map_while(Result::ok).collect();
+            let output = child.wait_with_output().unwrap();
+            let said = String::from_utf8(output.stderr).unwrap();
+            match output.status.code() {
+                Some(130) => return (printed, said),
+                Some(0) => std::fs::remove_dir_all(self.path(folder)).unwrap(),
+                code => panic!("it ended with {code:?}: {said}"),
+            }
+        }
+        panic!("{folder}: it was never interrupted in time");
     }
 
     pub(crate) fn read(&self, file: &str) -> Vec<u8> {

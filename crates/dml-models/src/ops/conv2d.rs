@@ -278,7 +278,8 @@ impl CustomOp2 for Conv2d {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use candle_core::{Device, Var};
+    use crate::init::Init;
+    use candle_core::Device;
     use dml_testkit::{Tolerance, assert_close};
 
     fn plain(x: &Tensor, weight: &Tensor, Window { stride, padding, dilation, groups }: Window) -> Tensor {
@@ -323,19 +324,19 @@ mod tests {
 
     #[test]
     fn equals_candles_convolution_forward_and_backward() {
+        let mut drawn = Init::new(1);
+        let mut normal = |shape: &[usize]| drawn.normal(shape, 1.0, &Device::Cpu).unwrap();
         for ([n, c_in, c_out, h, w, k], window) in cases() {
-            let x = Var::randn(0f32, 1.0, (n, c_in, h, w), &Device::Cpu).unwrap();
-            let weight = Var::randn(0f32, 1.0, (c_out, c_in / window.groups, k, k), &Device::Cpu).unwrap();
+            let (x, weight) = (normal(&[n, c_in, h, w]), normal(&[c_out, c_in / window.groups, k, k]));
             let (ours, theirs) = (conv2d(&x, &weight, window).unwrap(), plain(&x, &weight, window));
             let what = format!("{n}x{c_in}x{h}x{w}, {c_out} of {k}x{k}, {window:?}");
             assert_close(&what, &ours, &theirs, Tolerance::of_largest(1e-5));
             // candle's own backward pass fails on some of them: the derivative of a bilinear map needs none. `Σ u·conv(x, w)`
             // has the gradient whose product with any direction is the value in that direction.
-            let upstream = Tensor::randn(0f32, 1.0, ours.shape(), &Device::Cpu).unwrap();
+            let upstream = normal(ours.dims()).as_detached_tensor();
             let gradients = (&ours * &upstream).unwrap().sum_all().unwrap().backward().unwrap();
             for _ in 0..3 {
-                let dx = Tensor::randn(0f32, 1.0, x.shape(), &Device::Cpu).unwrap();
-                let dw = Tensor::randn(0f32, 1.0, weight.shape(), &Device::Cpu).unwrap();
+                let [dx, dw] = [&x, &weight].map(|of| normal(of.dims()).as_detached_tensor());
                 for (var, direction, moved) in
                     [(&x, &dx, plain(&dx, &weight, window)), (&weight, &dw, plain(&x, &dw, window))]
                 {
@@ -355,9 +356,10 @@ mod tests {
 
     #[test]
     fn result_does_not_depend_on_threads() {
+        let mut drawn = Init::new(2);
+        let mut normal = |shape: &[usize]| drawn.normal(shape, 1.0, &Device::Cpu).unwrap();
         for ([n, c_in, c_out, h, w, k], window) in cases() {
-            let x = Var::randn(0f32, 1.0, (n, c_in, h, w), &Device::Cpu).unwrap();
-            let weight = Var::randn(0f32, 1.0, (c_out, c_in / window.groups, k, k), &Device::Cpu).unwrap();
+            let (x, weight) = (normal(&[n, c_in, h, w]), normal(&[c_out, c_in / window.groups, k, k]));
             let run = |threads| {
                 let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
                 pool.install(|| {
@@ -371,8 +373,9 @@ mod tests {
 
     #[test]
     fn frozen_weights_and_images_get_no_gradient_and_misfits_are_refused() {
-        let x = Tensor::randn(0f32, 1.0, (2, 3, 8, 8), &Device::Cpu).unwrap();
-        let weight = Var::randn(0f32, 1.0, (4, 3, 3, 3), &Device::Cpu).unwrap();
+        let mut drawn = Init::new(3);
+        let mut normal = |shape: &[usize]| drawn.normal(shape, 1.0, &Device::Cpu).unwrap();
+        let (x, weight) = (normal(&[2, 3, 8, 8]).as_detached_tensor(), normal(&[4, 3, 3, 3]));
         let g = conv2d(&x, &weight, Window::same(3, 1)).unwrap().sum_all().unwrap().backward().unwrap();
         assert!(g.get(&weight).is_some() && g.get(&x).is_none());
         let error = conv2d(&x, &weight, Window { groups: 2, ..Window::default() }).unwrap_err().to_string();

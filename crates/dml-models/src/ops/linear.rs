@@ -125,15 +125,17 @@ fn column_sums(rows: &[f32], m: usize) -> Vec<f32> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use candle_core::{Device, Var};
+    use crate::init::Init;
+    use candle_core::Device;
     use dml_testkit::{Tolerance, assert_close};
 
     #[test]
     fn ours_equals_candles_with_and_without_a_bias() {
+        let mut drawn = Init::new(1);
+        let mut var = |shape: &[usize]| drawn.normal(shape, 1.0, &Device::Cpu).unwrap();
         for with_bias in [false, true] {
-            let var = |shape: &[usize]| Var::randn(0f32, 1.0, shape, &Device::Cpu).unwrap();
             let (x, w, b) = (var(&[5, 31, 7]), var(&[9, 7]), var(&[9]));
-            let upstream = Tensor::randn(0f32, 1.0, (5, 31, 9), &Device::Cpu).unwrap();
+            let upstream = var(&[5, 31, 9]).as_detached_tensor();
             let ours = linear(&x, &w, with_bias.then_some(b.as_tensor())).unwrap();
             let plain = x.broadcast_matmul(&w.t().unwrap()).unwrap();
             let plain = if with_bias { plain.broadcast_add(&b).unwrap() } else { plain };
@@ -148,7 +150,6 @@ mod tests {
             }
         }
         // Of bf16 only near, both ways.
-        let var = |shape: &[usize]| Var::randn(0f32, 1.0, shape, &Device::Cpu).unwrap();
         let (x, w) = (var(&[200, 96]), var(&[70, 96]));
         let square = |precision: Precision| {
             precision.during(|| {

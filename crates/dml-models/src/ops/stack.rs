@@ -56,14 +56,17 @@ impl CustomOp3 for Stack {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use candle_core::{Device, Var};
+    use crate::init::Init;
+    use candle_core::Device;
     use dml_testkit::{Tolerance, assert_close};
 
     #[test]
     fn ours_equals_candles() {
-        let vars = [2, 3, 1].map(|rows| Var::randn(0f32, 1.0, (rows, 4), &Device::Cpu).unwrap());
+        let mut drawn = Init::new(1);
+        let mut of_rows = |rows: usize| drawn.normal(&[rows, 4], 1.0, &Device::Cpu).unwrap();
+        let vars = [2, 3, 1].map(&mut of_rows);
         let parts = vars.each_ref().map(|var| var.as_tensor().clone());
-        let upstream = Tensor::randn(0f32, 1.0, (6, 4), &Device::Cpu).unwrap();
+        let upstream = of_rows(6).as_detached_tensor();
         let (ours, plain) = (stack3(parts.clone()).unwrap(), Tensor::cat(&parts, 0).unwrap());
         assert_close("stack3", &ours, &plain, Tolerance::of_largest(0.0));
         let gradients = |y: Tensor| (y * &upstream).unwrap().sum_all().unwrap().backward().unwrap();
