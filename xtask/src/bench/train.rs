@@ -26,7 +26,7 @@ pub(super) const CONTEST: Contest = Contest {
 fn markdown(record: &Record, rows: &[Measured]) -> String {
     let mut text = conditions("", record);
     text.push_str(
-        "A training step is the forward pass, the mean of squares as the loss, the backward pass and AdamW. Floor: as many \
+        "A training step is the forward pass, the mean of squares as the loss, the backward pass and AdamW, fused in both. Floor: as many \
          multiplications and additions as products of large matrices; training counts thrice. Of a run it is the model, the loss \
          and the optimiser on batches that lie ready. Peaks are beyond the process without a network.\n\n",
     );

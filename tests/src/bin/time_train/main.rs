@@ -105,7 +105,7 @@ fn print_cases(quick: bool) -> Result<()> {
         Case { title, loss, params: Params::default(), n, d: 0, classes: 0, per_class: 0, tile: 0, budget_s: 0.0 }
             .print()
     };
-    of_a_run("a run of Conv-4 on 32 × 32, a step", "run", run::BATCH / if quick { 4 } else { 1 })?;
+    of_a_run("a run of Conv-4 on 32 × 32 in memory, a step", "run", run::BATCH / if quick { 4 } else { 1 })?;
     of_a_run("a checkpoint of 100 MB, what its step waits", "checkpoint", 1)
 }
 

@@ -18,7 +18,7 @@ use dml_train::{Event, Recipe, checkpoint, sets};
 pub(super) const BATCH: usize = 96;
 
 const RECIPE: &str = "name = 'overhead'\n[data]\nset = 'emoji'\n[loss]\nname = 'multi_similarity'\n[sampler]\nper_class = 3\n\
-                      [augment]\nrotate = 10\ntranslate = 0.1\n[train]\n";
+                      [augment]\nrotate = 10\ntranslate = 0.1\n[train]\ncheckpoint_every = 20\n";
 /// Steps before the clock runs, and while it does.
 const WARM: usize = 10;
 const TIMED: usize = 40;
