@@ -74,7 +74,7 @@ def site_packages(folder: Path, server: str) -> Path:
     return next((environment / "lib").glob("python3*")) / "site-packages"
 
 
-def run(command, log: Path | None = None, **options) -> None:
+def run(command, log=None, **options) -> None:
     done = subprocess.run([str(part) for part in command], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, **options)
     if done.returncode != 0:
         fail(f"{' '.join(str(part) for part in command)}: failed\n{done.stdout}", *[log] if log else [])
