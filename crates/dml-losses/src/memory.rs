@@ -20,8 +20,8 @@ use std::collections::HashMap;
 pub struct MemoryConfig {
     /// Embeddings held. Default 1024.
     pub size: usize,
-    /// Steps of the base loss alone before the memory is used: old embeddings mislead while the encoder still moves fast.
-    /// The memory fills from the first step. Default 0.
+    /// Batches of the base loss alone before the memory is used: old embeddings mislead while the encoder still moves fast. Where
+    /// gradients are accumulated, a step has several. The memory fills from the first batch. Default 0.
     pub start_step: u64,
     /// Weight of the loss against the memory. Default 1.
     pub weight: f64,
