@@ -19,8 +19,8 @@ pub fn write_atomically(path: &Path, bytes: &[u8]) -> Result<()> {
     write_after(path, bytes, || Ok(()))
 }
 
-/// Writes the newest checkpoint to `newest`, with its checksum if it is of [`to_bytes`]; the one there becomes an older one, of which `keep` − 1 stay. Those are moved when the
-/// new one is on disk: killed in between, the newest is found as the next older one.
+/// Writes the newest checkpoint to `newest`, with its checksum if it is of [`to_bytes`]; the one there becomes an older one, of which
+/// `keep` − 1 stay. Those are moved when the new one is on disk: killed in between, the newest is found as the next older one.
 ///
 /// # Errors
 /// When the disk or the folder refuses.

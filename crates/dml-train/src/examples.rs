@@ -106,27 +106,25 @@ impl ExampleBatch {
     ///
     /// # Errors
     /// When the other has lost other examples.
-    pub(crate) fn with_view(mut self, other: Self) -> Result<Self> {
-        if self.indices != other.indices {
-            let lost = self.skipped.iter().chain(&other.skipped).map(|(_, why)| why.as_str()).collect::<Vec<_>>();
-            let problem = format!("two views of a batch have lost different samples ({})", lost.join("; "));
-            return Err(dml_data::Error::Invalid(problem).into());
-        }
-        self.views.extend(other.views);
-        Ok(self)
+    pub(crate) fn with_view(self, other: Self) -> Result<Self> {
+        let differ = self.indices != other.indices;
+        self.beside(other, differ, "two views of a batch have lost different samples")
     }
 
     /// The same with another example of its class beside each.
     ///
     /// # Errors
-    /// When one of the two has lost some.
-    pub(crate) fn with_references(mut self, other: Self) -> Result<Self> {
-        self.skipped.extend(other.skipped);
-        if self.indices.len() != other.indices.len() {
-            let lost = self.skipped.iter().map(|(_, why)| why.as_str()).collect::<Vec<_>>();
-            let problem =
-                format!("queries and gallery images of a batch have lost different samples ({})", lost.join("; "));
-            return Err(dml_data::Error::Invalid(problem).into());
+    /// When one of the two has lost any: its rows would stand beside those of others, even where both have lost as many.
+    pub(crate) fn with_references(self, other: Self) -> Result<Self> {
+        let differ = !self.skipped.is_empty() || !other.skipped.is_empty();
+        self.beside(other, differ, "queries and gallery images of a batch have lost samples")
+    }
+
+    /// The same with the views of `other` beside its own, unless their rows `differ`.
+    fn beside(mut self, other: Self, differ: bool, what: &str) -> Result<Self> {
+        if differ {
+            let lost = self.skipped.iter().chain(&other.skipped).map(|(_, why)| why.as_str()).collect::<Vec<_>>();
+            return Err(dml_data::Error::Invalid(format!("{what} ({})", lost.join("; "))).into());
         }
         self.views.extend(other.views);
         Ok(self)
@@ -316,5 +314,27 @@ impl Examples for PairedTexts {
 
     fn all(&self) -> Result<Batches<'_>> {
         Ok(any_kind(dml_data::text::pair_batches(&self.pairs, &self.tokenizer, TEXTS.max_texts)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn batch(indices: &[usize], lost: &[usize]) -> ExampleBatch {
+        let skipped = lost.iter().map(|&index| (index, format!("{index}.png"))).collect();
+        let labels = vec![0; indices.len()];
+        ExampleBatch { indices: indices.to_vec(), labels, grades: vec![], skipped, views: vec![] }
+    }
+
+    #[test]
+    fn rows_that_would_stand_beside_those_of_others_are_refused() {
+        batch(&[0, 1], &[2]).with_view(batch(&[0, 1], &[2])).ok().unwrap();
+        batch(&[0, 1], &[]).with_references(batch(&[7, 9], &[])).ok().unwrap();
+        let message = batch(&[0, 1], &[2]).with_view(batch(&[0, 2], &[1])).err().unwrap().to_string();
+        assert!(message.contains("lost different samples (2.png; 1.png)"), "{message}");
+        // As many of each, but of other rows.
+        let message = batch(&[0, 1], &[2]).with_references(batch(&[8, 9], &[7])).err().unwrap().to_string();
+        assert!(message.contains("have lost samples (2.png; 7.png)"), "{message}");
     }
 }

@@ -159,8 +159,8 @@ impl RunFolder {
     ///
     /// # Errors
     /// When it is missing or of another shape.
-    pub(crate) fn trained_encoder(&self, recipe: &Recipe, sets: &Sets, device: &Device) -> Result<Network> {
-        let encoder = Network::new(&recipe.completed()?.model, sets.input_shape(), recipe.seed, device)?;
+    pub(crate) fn trained_encoder(&self, recipe: &Recipe, input: [usize; 3], device: &Device) -> Result<Network> {
+        let encoder = Network::new(&recipe.completed()?.model, input, recipe.seed, device)?;
         dml_models::pretrained::load(&encoder, &self.encoder())?;
         Ok(encoder)
     }

@@ -3,12 +3,12 @@
 use crate::recipe::DataConfig;
 use crate::run::RunFolder;
 use crate::{Error, Recipe, Result, sets};
-use candle_core::{Device, Tensor};
-use dml_data::image::{Decoder, Pipeline, Preset};
+use candle_core::Device;
+use dml_data::image::{Decoder, Pipeline};
 use dml_data::text::TextTokenizer;
 use dml_data::{Dataset, Normalize};
 use dml_models::Network;
-use std::collections::BTreeMap;
+use std::path::Path;
 
 /// The encoder of a finished run, and how what it embeds is prepared.
 pub struct Trained {
@@ -51,24 +51,21 @@ impl Trained {
         let of_texts = recipe.model.architecture.embeds_texts();
         let pictures = match of_texts {
             true => None,
-            false => Some(Prepared::of(&recipe.data, &dml_models::pretrained::tensors(&weights)?)?),
+            false => Some(Prepared::of(&recipe.data, &weights)?),
         };
         let tokenizer = recipe.model.for_texts().map(|_| sets::tokenizer(&recipe)).transpose()?;
         let shape = pictures.as_ref().map_or([1, 1, 1], |pictures| pictures.shape);
-        let network = Network::new(&recipe.completed()?.model, shape, recipe.seed, device)?;
-        dml_models::pretrained::load(&network, &weights)?;
+        let network = folder.trained_encoder(&recipe, shape, device)?;
         Ok(Self { recipe, network, pictures, tokenizer })
     }
 }
 
 impl Prepared {
-    /// As `data` says; what was measured of training images lies beside the weights.
-    fn of(data: &DataConfig, weights: &BTreeMap<String, Tensor>) -> Result<Self> {
+    /// As `data` says; what was measured of training images lies in the file of the `weights`.
+    fn of(data: &DataConfig, weights: &Path) -> Result<Self> {
         if sets::are_files(data) {
-            let preset = Preset::named(&data.preset)?;
-            let eval = data.eval_transforms.clone().unwrap_or(preset.eval);
+            let (eval, normalize) = sets::evaluation(data)?;
             let shape = eval.output_shape(CHANNELS)?;
-            let normalize = data.normalize.clone().unwrap_or(preset.normalize);
             return Ok(Self { steps: Some((data.decoder, eval)), normalize, shape });
         }
         let shape = match data.set.as_str() {
@@ -80,8 +77,9 @@ impl Prepared {
                 )));
             }
         };
+        let tensors = dml_models::pretrained::tensors(weights)?;
         let values = |name: &str| -> Result<Vec<f32>> {
-            let tensor = weights.get(name).ok_or_else(|| {
+            let tensor = tensors.get(name).ok_or_else(|| {
                 Error::Recipe(format!("the encoder's file has no {name}: run dml train in its folder again"))
             })?;
             Ok(tensor.to_vec1()?)

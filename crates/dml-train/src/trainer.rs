@@ -102,11 +102,6 @@ impl Trainer {
         &self.encoder
     }
 
-    /// The encoder alone.
-    pub fn into_encoder(self) -> Network {
-        self.encoder
-    }
-
     /// Trains on `sets.train` to the recipe's last step, with a checkpoint in `folder` every so often and at the end. When `stop`
     /// becomes true the step is finished and saved.
     ///

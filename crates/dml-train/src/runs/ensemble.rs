@@ -55,7 +55,7 @@ pub(super) fn of_folds(members: &[Member], root: &Path, file: &Path, setting: &S
         let folder = RunFolder::existing(&root.join(name))?;
         let recipe = &folder.recipe_by_itself()?;
         let sets = Sets { validation: None, ..sets::open(recipe, setting.data_dir)? };
-        let encoder = folder.trained_encoder(recipe, &sets, setting.device)?;
+        let encoder = folder.trained_encoder(recipe, sets.input_shape(), setting.device)?;
         let embedded = Embedded::new(&encoder, &sets, setting.device)?;
         Ok((sets, embedded))
     };

@@ -20,13 +20,8 @@ pub(super) fn of_catalog(catalog: Catalog, recipe: &Recipe) -> Result<Sets> {
         Some((folds, fold)) => catalog.with_fold(&folds, fold)?,
         None => catalog,
     };
-    let preset = Preset::named(&config.preset)?;
-    let how = Preparation {
-        train: training(config)?,
-        eval: config.eval_transforms.clone().unwrap_or(preset.eval),
-        normalize: config.normalize.clone().unwrap_or(preset.normalize),
-        recipe,
-    };
+    let (eval, normalize) = evaluation(config)?;
+    let how = Preparation { train: training(config)?, eval, normalize, recipe };
     let Parts { train, validation, test, groups, roles: [train_roles, roles] } = Parts::of(&catalog, config)?;
     Ok(Sets {
         // Seen once at most, so that decoding them ahead would gain nothing.
@@ -47,6 +42,13 @@ pub(super) fn training(config: &DataConfig) -> Result<Pipeline> {
         Some(own) => own.clone(),
         None => Preset::named(&config.preset)?.train,
     })
+}
+
+/// What is done to all other images, and what their values become, as those of training images do.
+pub(crate) fn evaluation(config: &DataConfig) -> Result<(Pipeline, Normalize)> {
+    let preset = Preset::named(&config.preset)?;
+    let eval = config.eval_transforms.clone().unwrap_or(preset.eval);
+    Ok((eval, config.normalize.clone().unwrap_or(preset.normalize)))
 }
 
 /// How files become inputs.

@@ -7,6 +7,7 @@ mod memory;
 mod texts;
 mod two_streams;
 
+pub(crate) use files::evaluation;
 pub(crate) use texts::tokenizer;
 
 use crate::correlation::ScoredPairs;
